@@ -1,0 +1,103 @@
+r"""The prompts, once.
+
+The paper's three templates are protocol constants: the released RL-MemoryAgent weights were trained on exactly
+these bytes (arXiv 2507.02259 and its authors' repository). `tests/test_prompts.py` holds their sha256.
+
+`SECTION_FIRST` is ours: the section comes before the problem and the memory, so that all questions on one
+document share the longest part of the prompt, and an engine with a prefix cache computes it once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+NO_MEMORY = "No previous memory"
+"""The memory before the first segment (the paper's m_0)."""
+
+UPDATE = """\
+You are presented with a problem, a section of an article that may contain the answer to the problem, \
+and a previous memory. Please read the provided section carefully and update the memory with the new \
+information that helps to answer the problem. Be sure to retain all relevant details from the previous \
+memory while adding any new, useful information.
+
+<problem>\x20
+{prompt}
+</problem>
+
+<memory>
+{memory}
+</memory>
+
+<section>
+{chunk}
+</section>
+
+Updated memory:
+"""
+
+ANSWER_BOXED = """\
+You are presented with a problem and a previous memory. Please answer the problem based on the previous \
+memory and put the answer in \\boxed{}.
+
+<problem>\x20
+{prompt}
+</problem>
+
+<memory>
+{memory}
+</memory>
+
+Your answer:
+"""
+
+ANSWER_SENTENCE = ANSWER_BOXED.replace(
+    "and put the answer in \\boxed{}.",
+    'and format your response as follows "Therefore, the answer is (insert answer here)".',
+)
+
+UPDATE_SECTION_FIRST = """\
+You are presented with a section of an article that may contain the answer to a problem, the problem, \
+and a previous memory. Please read the provided section carefully and update the memory with the new \
+information that helps to answer the problem. Be sure to retain all relevant details from the previous \
+memory while adding any new, useful information.
+
+<section>
+{chunk}
+</section>
+
+<problem>\x20
+{prompt}
+</problem>
+
+<memory>
+{memory}
+</memory>
+
+Updated memory:
+"""
+
+Layout = Literal["paper", "section-first"]
+AnswerStyle = Literal["boxed", "sentence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The two templates of a reading: `update` has {prompt}, {memory} and {chunk}; `answer` the first two."""
+
+    update: str = UPDATE
+    answer: str = ANSWER_BOXED
+
+
+def prompts_for(layout: Layout = "paper", answer: AnswerStyle = "boxed") -> Prompts:
+    """The templates for a layout and an answer style."""
+    return Prompts(
+        update=UPDATE if layout == "paper" else UPDATE_SECTION_FIRST,
+        answer=ANSWER_BOXED if answer == "boxed" else ANSWER_SENTENCE,
+    )
+
+
+def fill(template: str, **fields: str) -> str:
+    """Put `fields` into `template` in one pass, so that a field that contains "{memory}" stays as it is."""
+    return re.sub(r"\{(prompt|memory|chunk)\}", lambda match: fields[match[1]], template)

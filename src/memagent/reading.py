@@ -1,0 +1,49 @@
+"""THE LOOP. A reading is a generator that yields Requests and is sent Completions; it does no I/O.
+
+Whoever drives it decides where completions come from: a server, an engine on this machine, a journal being
+replayed, a policy under training, or a list in a test. Other ways to read are other generators of this type.
+
+One departure from the paper: when a model says that a prompt is longer than its window, the driver throws
+WindowOverflow in here, and the segment is read as two halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from memagent.budget import Budget
+from memagent.errors import WindowOverflow
+from memagent.prompts import NO_MEMORY, Prompts, fill
+from memagent.records import Completion, Message, Request, Segment
+from memagent.segments import halves
+
+Reading = Generator[Request, Completion, str]
+
+
+def reading(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read `segments` one by one, overwriting one memory, then answer `question` from the memory alone.
+
+    Yields a Request a step and must be sent its Completion. Returns the answer as the model wrote it.
+    """
+    memory = NO_MEMORY
+    for segment in segments:
+        memory = yield from memorize(question, memory, segment, budget, prompts)
+    return (yield answer(question, memory, budget, prompts)).text
+
+
+def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
+    """One step: the next memory. A segment that overflows the window is read as two halves."""
+    text = fill(prompts.update, prompt=question, memory=memory, chunk=segment.text)
+    try:
+        return (yield Request((Message("user", text),), budget.memory, segment)).text
+    except WindowOverflow:
+        if len(segment.text) < 2:
+            raise
+        for half in halves(segment):
+            memory = yield from memorize(question, memory, half, budget, prompts)
+        return memory
+
+
+def answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Request:
+    """The last step: it sees the question and the memory, and nothing of the document."""
+    return Request((Message("user", fill(prompts.answer, prompt=question, memory=memory)),), budget.answer)

@@ -1,0 +1,119 @@
+"""The one currency: what the loop asks, what a model replies, and the record of both.
+
+Everything else in the package trades in these values. They hold no behaviour beyond sums and views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Finish = Literal["stop", "length"]
+"""Why a completion ended: the model stopped by itself, or it was cut by the token limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message. `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of the document: `document[start:end] == text`. Offsets count characters, `tokens` counts tokens."""
+
+    start: int
+    end: int
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the loop wants completed: a conversation of its own, and how long the completion may be (in tokens).
+
+    `segment` is the piece of the document shown in it; None for the answer, which sees only the memory.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    segment: Segment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The sampled token ids of a completion and their log-probabilities, both of length T."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens in, tokens out, and the seconds the model spent. `a + b` is their sum."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.seconds + other.seconds,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model replied. `tokens` is there when the policy was sampled for training."""
+
+    text: str
+    finish: Finish = "stop"
+    usage: Usage = Usage()
+    tokens: Tokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One finished step of a reading; `index` counts from 0."""
+
+    index: int
+    request: Request
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A reading so far: the question and its turns. The last turn of a finished reading is the answer."""
+
+    question: str
+    turns: tuple[Turn, ...]
+
+    @property
+    def memories(self) -> tuple[Turn, ...]:
+        """The turns that read a segment, in order."""
+        return tuple(turn for turn in self.turns if turn.request.segment is not None)
+
+    @property
+    def memory(self) -> str:
+        """The last memory written; empty before the first."""
+        memories = self.memories
+        return memories[-1].completion.text if memories else ""
+
+    @property
+    def answer(self) -> str | None:
+        """The answer as the model wrote it; None while the reading goes on."""
+        if self.turns and self.turns[-1].request.segment is None:
+            return self.turns[-1].completion.text
+        return None
+
+    @property
+    def usage(self) -> Usage:
+        return sum((turn.completion.usage for turn in self.turns), Usage())

@@ -1,0 +1,147 @@
+"""A stream of text in, segments with character offsets out: lossless, and in constant memory.
+
+A segment never has more than `size` tokens. It ends at the last paragraph, else sentence, else word in its last
+tenth; never inside a word, unless the word is longer than the segment. With `cut="tokens"` it ends after exactly
+`size` tokens, as in the paper, but always between two characters (the authors' token slices cut multi-byte ones).
+
+Text is encoded in blocks of several segments, and each block once: cuts are looked up in the encoding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from memagent.records import Segment
+from memagent.tokenizer import Encoding, Tokenizer
+
+Cut = Literal["natural", "tokens"]
+
+_PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*|\f\s*")
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]\s*")
+_WORD_END = re.compile(r"\s+")
+_ENDS = (_PARAGRAPH_END, _SENTENCE_END, _WORD_END)
+
+_BLOCK = 16  # segments encoded at once: the tail encoded twice is then about a sixteenth
+_MARGIN = 32  # tokens at the end of a block that the next characters might still change
+
+
+def segments(chunks: Iterable[str], size: int, tokenizer: Tokenizer, cut: Cut = "natural") -> Iterator[Segment]:
+    """Cut the text that `chunks` add up to into segments of at most `size` tokens.
+
+    `"".join(s.text for s in segments(…)) == "".join(chunks)`, and each segment's text is `document[start:end]`.
+    An estimating tokenizer (`exact = False`) is asked again for every segment, so that its corrections take effect.
+    """
+    stream = _pieces(chunks)
+    block_tokens = size * (_BLOCK if tokenizer.exact else 1) + _MARGIN
+    chars = block_tokens * 5  # of the next block; learnt from the one before
+    text, offset, done = "", 0, False  # the text held, and where it starts in the document
+    position = 0  # in `text`: everything before it has been emitted
+    while True:
+        # Keep the word that holds the position, so that its tokens come out as in the whole text.
+        keep = _word_start(text, position)
+        text, offset, position = text[keep:], offset + keep, position - keep
+        text, done = _refill(text, stream, position + chars, done)
+        if position == len(text):
+            return
+        encoding = tokenizer.encode(text)
+        start = _token_at(encoding, position, len(text)) if position else 0
+        left = len(encoding) - start
+        chars = max(1, (len(text) - position) * block_tokens // max(left, 1))
+        if not done and left < size + _MARGIN:
+            chars = max(chars, 2 * (len(text) - position))
+            continue
+        while position < len(text) and (done or len(encoding) - start >= size + _MARGIN):
+            end = high = max(_end_of(encoding, start + size, len(text)), position + 1)
+            if cut == "natural" and high < len(text):
+                low = _end_of(encoding, start + size - size // 10 - 1, len(text))
+                end = natural_cut(text, position, max(low, position), high)
+            tokens = _token_at(encoding, end - 1, len(text)) + 1 - start
+            yield Segment(offset + position, offset + end, text[position:end], min(tokens, size))
+            position, start = end, _token_at(encoding, end, len(text))
+            if not tokenizer.exact:
+                break
+
+
+def natural_cut(text: str, start: int, low: int, high: int) -> int:
+    """The best place to end a piece of `text` that begins at `start`: after `low`, at most `high`.
+
+    The last paragraph end between `low` and `high`, else the last sentence end, else the last word end; else the
+    last word end after `start`; else, where one word fills it all, `high`.
+    """
+    for pattern in _ENDS:
+        if cut := _last_end(pattern, text, low, high):
+            return cut
+    if high == len(text) or text[high].isspace() or text[high - 1].isspace():
+        return high
+    return _last_end(_WORD_END, text, start, high) or high
+
+
+def halves(segment: Segment) -> tuple[Segment, Segment]:
+    """The segment as two of about equal length, cut at the best place near its middle."""
+    text = segment.text
+    middle = max(1, len(text) // 2)
+    cut = natural_cut(text, 0, middle * 9 // 10, middle)
+    tokens = max(1, segment.tokens * cut // len(text))
+    return (
+        Segment(segment.start, segment.start + cut, text[:cut], tokens),
+        Segment(segment.start + cut, segment.end, text[cut:], max(1, segment.tokens - tokens)),
+    )
+
+
+def _last_end(pattern: re.Pattern[str], text: str, low: int, high: int) -> int:
+    """The end of the last match in text[low:high]; 0 when there is none."""
+    end = 0
+    for match in pattern.finditer(text, low, high):
+        end = match.end()
+    return end
+
+
+def _pieces(chunks: Iterable[str], size: int = 1 << 16) -> Iterator[str]:
+    """The same text in chunks of at most `size` characters."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), size):
+            yield chunk[start : start + size]
+
+
+def _refill(text: str, stream: Iterator[str], want: int, done: bool) -> tuple[str, bool]:
+    """Add chunks until the text has at least `want` characters or the stream has ended."""
+    parts, have = [text], len(text)
+    while have < want and not done:
+        chunk = next(stream, None)
+        if chunk is None:
+            done = True
+        else:
+            parts.append(chunk)
+            have += len(chunk)
+    return "".join(parts), done
+
+
+def _word_start(text: str, position: int) -> int:
+    """The last place up to `position` where a space follows a non-space: tokens never cross it.
+
+    Where there is none nearby (a text without spaces), the position itself.
+    """
+    for place in range(min(position, len(text) - 1), max(0, position - 1000), -1):
+        if text[place].isspace() and not text[place - 1].isspace():
+            return place
+    return position
+
+
+def _end_of(encoding: Encoding, tokens: int, length: int) -> int:
+    """Where the first `tokens` tokens end, in characters."""
+    if tokens >= len(encoding):
+        return length
+    for token in range(tokens - 1, -1, -1):
+        if span := encoding.token_to_chars(token):
+            return span[1]
+    return 0
+
+
+def _token_at(encoding: Encoding, char: int, length: int) -> int:
+    """The token that holds a character, or the next one that holds any."""
+    for place in range(char, length):
+        if (token := encoding.char_to_token(place)) is not None:
+            return token
+    return len(encoding)

@@ -1,0 +1,149 @@
+"""Counting tokens and finding where they lie in the text.
+
+The interface is that of Hugging Face `tokenizers`, so that a real tokenizer needs no adapter: `encode(text)` gives
+an Encoding that knows its length and maps tokens to characters and back.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from memagent.errors import UsageError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class Encoding(Protocol):
+    """A text as tokens 0 … len-1."""
+
+    def __len__(self) -> int: ...
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
+        """Start and end of a token in characters; None for a token that stands for no text."""
+
+    def char_to_token(self, char_pos: int) -> int | None:
+        """The token that holds a character; None for a character that no token holds."""
+
+
+class Tokenizer(Protocol):
+    exact: bool
+    """False when the counts are estimates that may improve while reading."""
+
+    def encode(self, text: str) -> Encoding: ...
+
+
+def count(tokenizer: Tokenizer, text: str) -> int:
+    """Number of tokens of `text`."""
+    return len(tokenizer.encode(text))
+
+
+class ByteTokenizer:
+    """One token a UTF-8 byte: no file, no download, exact. For tests and for byte-level models."""
+
+    exact = True
+
+    def encode(self, text: str) -> Encoding:
+        return _ByteEncoding(text)
+
+
+class _ByteEncoding:
+    def __init__(self, text: str) -> None:
+        self._ends: list[int] | None = None  # bytes up to and including each character; None for ASCII
+        self._length = len(text)
+        if not text.isascii():
+            total, ends = 0, []
+            for char in text:
+                total += len(char.encode("utf-8", "surrogatepass"))
+                ends.append(total)
+            self._ends, self._length = ends, total
+
+    def __len__(self) -> int:
+        return self._length
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int]:
+        char = token_index if self._ends is None else bisect_right(self._ends, token_index)
+        return char, char + 1
+
+    def char_to_token(self, char_pos: int) -> int:
+        if self._ends is None or char_pos == 0:
+            return char_pos
+        return self._ends[char_pos - 1]
+
+
+class EstimatedTokenizer:
+    """For a server whose tokenizer is unknown: so many bytes a token, corrected by what the server reports.
+
+    It starts at 3 bytes a token, fewer than the 4 to 5 of English prose, so that the first segments are
+    rather too short than too long.
+    """
+
+    exact = False
+
+    def __init__(self, bytes_per_token: float = 3.0) -> None:
+        self.bytes_per_token = bytes_per_token
+
+    def encode(self, text: str) -> Encoding:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        return _EstimatedEncoding(len(text), size / self.bytes_per_token)
+
+    def correct(self, text: str, tokens: int) -> None:
+        """Learn from a text and the number of tokens a server counted in it."""
+        if tokens > 0 and text:
+            # A server that counts wrongly must not be able to make segments absurdly long or short.
+            measured = len(text.encode("utf-8", "surrogatepass")) / tokens
+            self.bytes_per_token = min(max(measured, 1.0), 8.0)
+
+
+class _EstimatedEncoding:
+    def __init__(self, chars: int, tokens: float) -> None:
+        self._length = min(max(round(tokens), 1), chars) if chars else 0
+        self._chars = chars
+
+    def __len__(self) -> int:
+        return self._length
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int]:
+        return token_index * self._chars // self._length, (token_index + 1) * self._chars // self._length
+
+    def char_to_token(self, char_pos: int) -> int:
+        return ((char_pos + 1) * self._length - 1) // self._chars
+
+
+class FileTokenizer:
+    """A Hugging Face tokenizer: from a `tokenizer.json`, or from a `tokenizers.Tokenizer` at hand."""
+
+    exact = True
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.tokenizer = tokenizer
+
+    def encode(self, text: str) -> Encoding:
+        encoding: Encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        return encoding
+
+
+def load_tokenizer(path: str | Path) -> FileTokenizer:
+    """The tokenizer in a `tokenizer.json`, or in a folder that has one.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+    file = Path(path)
+    if file.is_dir():
+        file = file / "tokenizer.json"
+    if not file.is_file():
+        raise UsageError(f"There is no tokenizer at {file}: give a tokenizer.json or a folder that holds one.")
+    try:
+        text = file.read_text(encoding="utf-8")
+        return FileTokenizer(HuggingFaceTokenizer.from_str(text))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"{file} is not a tokenizer.json: {error}.") from error
+    except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot parse
+        raise UsageError(f"{file} is not a tokenizer.json: {error}.") from error
