@@ -33,15 +33,20 @@ def reading(question: str, segments: Iterable[Segment], budget: Budget, prompts:
 
 def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
     """One step: the next memory. A segment that overflows the window is read as two halves."""
-    text = fill(prompts.update, prompt=question, memory=memory, chunk=segment.text)
     try:
-        return (yield Request((Message("user", text),), budget.memory, segment)).text
+        return (yield update(question, memory, segment, budget, prompts)).text
     except WindowOverflow:
         if len(segment.text) < 2:
             raise
         for half in halves(segment):
             memory = yield from memorize(question, memory, half, budget, prompts)
         return memory
+
+
+def update(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Request:
+    """A memory step: it sees the question, the memory so far and one segment."""
+    text = fill(prompts.update, prompt=question, memory=memory, chunk=segment.text)
+    return Request((Message("user", text),), budget.memory, segment)
 
 
 def answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Request:

@@ -5,6 +5,7 @@ Everything else in the package trades in these values. They hold no behaviour be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,15 +92,18 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A reading so far: the question and its turns. The last turn of a finished reading is the answer."""
+    """A reading so far: the question and its turns. The last turn of a finished reading is the answer.
+
+    The turns may be a list in memory, or a view of a journal that reads them from disk one at a time.
+    """
 
     question: str
-    turns: tuple[Turn, ...]
+    turns: Sequence[Turn]
 
     @property
-    def memories(self) -> tuple[Turn, ...]:
+    def memories(self) -> Sequence[Turn]:
         """The turns that read a segment, in order."""
-        return tuple(turn for turn in self.turns if turn.request.segment is not None)
+        return self.turns if self.answer is None else self.turns[:-1]
 
     @property
     def memory(self) -> str:
@@ -110,9 +114,8 @@ class Trace:
     @property
     def answer(self) -> str | None:
         """The answer as the model wrote it; None while the reading goes on."""
-        if self.turns and self.turns[-1].request.segment is None:
-            return self.turns[-1].completion.text
-        return None
+        last = self.turns[-1] if self.turns else None
+        return last.completion.text if last and last.request.segment is None else None
 
     @property
     def usage(self) -> Usage:

@@ -27,16 +27,19 @@ _BLOCK = 16  # segments encoded at once: the tail encoded twice is then about a 
 _MARGIN = 32  # tokens at the end of a block that the next characters might still change
 
 
-def segments(chunks: Iterable[str], size: int, tokenizer: Tokenizer, cut: Cut = "natural") -> Iterator[Segment]:
+def segments(
+    chunks: Iterable[str], size: int, tokenizer: Tokenizer, cut: Cut = "natural", start: int = 0
+) -> Iterator[Segment]:
     """Cut the text that `chunks` add up to into segments of at most `size` tokens.
 
-    `"".join(s.text for s in segments(…)) == "".join(chunks)`, and each segment's text is `document[start:end]`.
+    `"".join(s.text for s in segments(…)) == "".join(chunks)`. Offsets count from `start`, the place of the first
+    chunk in the document.
     An estimating tokenizer (`exact = False`) is asked again for every segment, so that its corrections take effect.
     """
     stream = _pieces(chunks)
     block_tokens = size * (_BLOCK if tokenizer.exact else 1) + _MARGIN
     chars = block_tokens * 5  # of the next block; learnt from the one before
-    text, offset, done = "", 0, False  # the text held, and where it starts in the document
+    text, offset, done = "", start, False  # the text held, and where it starts in the document
     position = 0  # in `text`: everything before it has been emitted
     while True:
         # Keep the word that holds the position, so that its tokens come out as in the whole text.
@@ -46,20 +49,20 @@ def segments(chunks: Iterable[str], size: int, tokenizer: Tokenizer, cut: Cut = 
         if position == len(text):
             return
         encoding = tokenizer.encode(text)
-        start = _token_at(encoding, position, len(text)) if position else 0
-        left = len(encoding) - start
+        first = _token_at(encoding, position, len(text)) if position else 0
+        left = len(encoding) - first
         chars = max(1, (len(text) - position) * block_tokens // max(left, 1))
         if not done and left < size + _MARGIN:
             chars = max(chars, 2 * (len(text) - position))
             continue
-        while position < len(text) and (done or len(encoding) - start >= size + _MARGIN):
-            end = high = max(_end_of(encoding, start + size, len(text)), position + 1)
+        while position < len(text) and (done or len(encoding) - first >= size + _MARGIN):
+            end = high = max(_end_of(encoding, first + size, len(text)), position + 1)
             if cut == "natural" and high < len(text):
-                low = _end_of(encoding, start + size - size // 10 - 1, len(text))
+                low = _end_of(encoding, first + size - size // 10 - 1, len(text))
                 end = natural_cut(text, position, max(low, position), high)
-            tokens = _token_at(encoding, end - 1, len(text)) + 1 - start
+            tokens = _token_at(encoding, end - 1, len(text)) + 1 - first
             yield Segment(offset + position, offset + end, text[position:end], min(tokens, size))
-            position, start = end, _token_at(encoding, end, len(text))
+            position, first = end, _token_at(encoding, end, len(text))
             if not tokenizer.exact:
                 break
 

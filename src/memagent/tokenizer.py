@@ -126,6 +126,14 @@ class FileTokenizer:
         encoding: Encoding = self.tokenizer.encode(text, add_special_tokens=False)
         return encoding
 
+    def plain_ids(self, text: str) -> list[int]:
+        """The token ids of `text`, with the names of special tokens in it taken as ordinary text."""
+        self.tokenizer.encode_special_tokens = True
+        try:
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            self.tokenizer.encode_special_tokens = False
+
 
 def load_tokenizer(path: str | Path) -> FileTokenizer:
     """The tokenizer in a `tokenizer.json`, or in a folder that has one.
@@ -143,7 +151,5 @@ def load_tokenizer(path: str | Path) -> FileTokenizer:
     try:
         text = file.read_text(encoding="utf-8")
         return FileTokenizer(HuggingFaceTokenizer.from_str(text))
-    except (UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{file} is not a tokenizer.json: {error}.") from error
     except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot parse
         raise UsageError(f"{file} is not a tokenizer.json: {error}.") from error

@@ -31,6 +31,8 @@ class Chat(Protocol):
     window: int | None
     """Tokens that prompt and completion may have together; None when unknown."""
 
+    sampling: Sampling
+
     tokenizer: Tokenizer
     """Counts the tokens of a text, exactly or as an estimate."""
 

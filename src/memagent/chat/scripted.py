@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from memagent.chat import OnText
+from memagent.chat import OnText, Sampling
 from memagent.errors import ModelError, UsageError, WindowOverflow
 from memagent.records import Completion, Message, Request, Usage
 from memagent.tokenizer import ByteTokenizer, Tokenizer, count
@@ -27,6 +27,7 @@ class ScriptedChat:
     """
 
     model = "scripted"
+    sampling = Sampling()
 
     def __init__(
         self,

@@ -1,0 +1,5 @@
+"""`python -m memagent`"""
+
+from memagent.cli import main
+
+main()

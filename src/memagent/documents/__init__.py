@@ -1,0 +1,99 @@
+"""Paths, folders, URLs and standard input in; one stream of text out, with where it came from.
+
+    sources.py   a name as the user gave it -> files on disk (web.py fetches those behind an address)
+    kinds.py     the bytes of a file -> text, HTML, PDF, DOCX or EPUB, and in which encoding
+    text.py      a text file -> a stream of characters
+    convert.py   HTML, PDF, DOCX, EPUB -> a text file
+    document.py  several texts, read as one
+    problems.py  what can be wrong, a sentence each
+
+What is wrong with a document is found when it is opened, before a model is called: each file is hashed, then decoded
+or converted to its end once. A text file is never held in memory as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from memagent.documents.convert import from_archive, from_markup, from_pdf
+from memagent.documents.document import Document, Located, Part, locate
+from memagent.documents.kinds import NEEDS_FILE, encoding_of, is_known_encoding, kind_of
+from memagent.documents.problems import FORMATS, NotADocument, reading
+from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
+from memagent.documents.text import Text
+from memagent.errors import DocumentError
+
+__all__ = ["Document", "Located", "Part", "Source", "locate", "open_documents", "text_document"]
+
+
+def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: BinaryIO | None = None) -> Document:
+    """Find, check and open the documents that `names` stand for. Close the result to remove its temporary files.
+
+    `encoding` is that of every plain text and HTML file among them; without it, a byte order mark decides, else what
+    the server or the page declares, else it is UTF-8. `stdin` is read for the name "-".
+    """
+    if encoding is not None and not is_known_encoding(encoding):
+        raise DocumentError(f"There is no text encoding called {encoding!r}: give one such as utf-8 or cp1252.")
+    spool = Spool()
+    try:
+        texts = [text for name in names for text in _texts(name, spool, encoding, stdin)]
+        if not texts:
+            raise DocumentError("No document was given: name a file, a folder, a URL, or - for standard input.")
+    except DocumentError:
+        spool.close()
+        raise
+    return Document(texts, spool)
+
+
+def text_document(text: str, name: str = "text") -> Document:
+    """A string as a document, read as it is."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise DocumentError(f"{name} holds half a character at {error.start}: repair the string first.") from error
+    spool = Spool()
+    path = spool.file()
+    path.write_bytes(content)
+    opened = Text(source_of(name, path), path, "utf-8")
+    try:
+        opened.check(zeros=True)
+    except DocumentError:
+        spool.close()
+        raise
+    return Document([opened], spool)
+
+
+def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None) -> list[Text]:
+    """What `name` stands for, opened. In a folder, files that are no documents are passed over."""
+    if not os.path.isdir(name):
+        return [_text(found, spool, encoding) for found in find(name, spool, stdin)]
+    texts = []
+    for found in find(name, spool, stdin):
+        try:
+            texts.append(_text(found, spool, encoding))
+        except NotADocument:
+            continue
+    if not texts:
+        raise DocumentError(f"{name} is a folder without a readable document: put {FORMATS} into it.")
+    return texts
+
+
+def _text(found: Found, spool: Spool, encoding: str | None) -> Text:
+    """One source as text that has been read to its end once."""
+    source, path = found.source, found.source.path
+    with reading(source.label):
+        with open_bytes(path) as file:
+            head = file.read(BLOCK)
+        if head.startswith(NEEDS_FILE) and is_gzip(path):
+            with open_bytes(path) as file:
+                path = spool.store(file)
+        kind = kind_of(source.label, path, head, found.markup, encoding)
+        if kind == "pdf":
+            return from_pdf(source, path, spool)
+        if kind in ("docx", "epub"):
+            return from_archive(source, path, kind, spool)
+        text = Text(source, path, encoding_of(head, kind, encoding, found.charset))
+        text.check(zeros=encoding is not None)
+        return from_markup(source, "".join(text.chunks()), spool) if kind == "html" else text

@@ -1,0 +1,97 @@
+"""Several texts, read as one: joined with a blank line, and back from the joined text to each of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from memagent.documents.sources import Source, Spool
+from memagent.documents.text import Text
+
+_BETWEEN = "\n\n"
+
+
+@dataclass(slots=True)
+class Part:
+    """Where a source lies in the joined text: its text is `joined[start:end]`."""
+
+    name: str
+    start: int
+    end: int
+    pages: tuple[int, ...]
+    """The character offset inside this part where each page starts; () where the source has no pages."""
+
+
+class Document:
+    """Several sources read as one text."""
+
+    def __init__(self, texts: Sequence[Text], spool: Spool) -> None:
+        self.sources: tuple[Source, ...] = tuple(text.source for text in texts)
+        self.parts: list[Part] = []
+        """Grows while `chunks` is consumed, each part's `end` with it; complete at the end."""
+        self._texts = texts
+        self._spool = spool
+
+    def chunks(self) -> Iterator[str]:
+        """The joined text, piece by piece. Every call starts over, with new `parts`."""
+        parts = self.parts = []  # of this call, should another one start before it has ended
+        position = 0
+        for text in self._texts:
+            start = position + len(_BETWEEN) if parts else 0
+            part = Part(text.source.name, start, start, text.pages)
+            parts.append(part)
+            if position:
+                yield _BETWEEN
+            for chunk in text.chunks():
+                part.end += len(chunk)
+                yield chunk
+            position = part.end
+
+    def measure(self) -> int:
+        """Characters of the joined text. Reads it to its end, so that `parts` is complete."""
+        return sum(len(chunk) for chunk in self.chunks())
+
+    def close(self) -> None:
+        """Remove the temporary files. `chunks` may not work afterwards."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a span of the joined text lies for a person: characters of one document, and its page if it has pages."""
+
+    name: str
+    start: int
+    end: int
+    page: int | None = None
+
+
+def locate(parts: Sequence[Part], start: int, end: int) -> Located:
+    """Where a span of the joined text stands, pages counted from 1.
+
+    The span is clipped to the part that holds `start`; the blank line between two parts counts as the next one.
+
+    Raises:
+        ValueError: it lies outside of the parts.
+    """
+    index = bisect_right(parts, start, key=lambda part: part.start) - 1
+    if index < 0 or start > parts[-1].end:
+        raise ValueError(f"There is no character {start} in the document.")
+    part = parts[index]
+    if start >= part.end and index + 1 < len(parts):
+        part = parts[index + 1]
+    first = max(start - part.start, 0)
+    last = max(min(end, part.end) - part.start, first)
+    page = bisect_right(part.pages, first) if part.pages else None
+    return Located(part.name, first, last, page)

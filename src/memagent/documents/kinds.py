@@ -1,0 +1,125 @@
+"""What a file is, told by its content; where that says only "text", by what it came as.
+
+A name is the weakest evidence: a PDF called notes.txt is read as the PDF it is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import mmap
+import re
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from memagent.documents.problems import FORMATS, NotADocument, binary, damaged, protected
+from memagent.errors import DocumentError
+
+Kind = Literal["text", "html", "pdf", "docx", "epub"]
+
+_BINARY = {
+    b"\x7fELF": "a program",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF87a": "a GIF image",
+    b"GIF89a": "a GIF image",
+    b"ID3\x03": "a sound file",
+    b"ID3\x04": "a sound file",
+    b"OggS\0": "a sound file",
+    b"SQLite format 3\0": "a database",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"BZh91AY&SY": "a bzip2 archive",
+    b"\xfd7zXZ\0": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"\x1f\x8b": "a gzip file within a gzip file",
+}
+_BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_PDF = b"%PDF-"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+NEEDS_FILE = (_PDF, *_ZIP, _OLE)
+"""How files begin that cannot be read as a stream."""
+
+_EPUB_LOCKS = {"META-INF/rights.xml", "META-INF/license.lcpl", "META-INF/sinf.xml"}  # Adobe's, Readium's, Apple's
+_MARKUP = re.compile(r"(?>\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_DECLARED = re.compile(rb"""<meta[^>]*?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
+
+
+def kind_of(label: str, path: Path, head: bytes, markup: bool, encoding: str | None) -> Kind:
+    """What the file at `path` is. `head` is its beginning; `markup`: it came as HTML, if it is text at all."""
+    if head.startswith(_PDF) or (_PDF in head[:1024] and label.lower().endswith(".pdf")):  # some have junk before it
+        return "pdf"
+    if head.startswith(_ZIP):
+        return _zip_kind(label, path)
+    if head.startswith(_OLE):
+        raise _ole_error(label, path)
+    for magic, what in _BINARY.items():
+        if head.startswith(magic):
+            raise NotADocument(f"{label} is {what}, not a document: give {FORMATS}.")
+    marked = _marked_encoding(head)
+    if b"\0" in head and not (encoding or marked):
+        raise binary(label)
+    start = head.decode(encoding or marked or "utf-8", errors="ignore")
+    return "html" if markup or _MARKUP.match(start.lstrip("\ufeff")) else "text"
+
+
+def encoding_of(head: bytes, kind: Kind, asked: str | None, served: str | None) -> str:
+    """The encoding of a text or HTML file: as asked for, else marked, else as served, else as declared, else UTF-8."""
+    if asked:
+        return "utf-8-sig" if codecs.lookup(asked).name == "utf-8" else asked
+    if marked := _marked_encoding(head):
+        return marked
+    if served and is_known_encoding(served):
+        return served
+    if kind == "html" and (declared := _DECLARED.search(head)):
+        name = declared[1].decode("ascii", "replace")
+        if is_known_encoding(name) and not name.lower().startswith(("utf-16", "utf-32")):  # it was read as ASCII
+            return name
+    return "utf-8"
+
+
+def is_known_encoding(name: str) -> bool:
+    try:
+        b"a".decode(name, "replace")
+        codecs.getincrementaldecoder(name)
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _marked_encoding(head: bytes) -> str | None:
+    """The encoding that a byte order mark stands for."""
+    return next((encoding for mark, encoding in _BOMS.items() if head.startswith(mark)), None)
+
+
+def _zip_kind(label: str, path: Path) -> Kind:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise damaged(label, "it begins like a DOCX or EPUB file but cannot be unpacked") from error
+    if "word/document.xml" in members:
+        kind: Kind = "docx"
+    elif "META-INF/container.xml" in members:
+        kind = "epub"
+    else:
+        raise NotADocument(f"{label} is a zip archive that is neither DOCX nor EPUB: unpack it and give {FORMATS}.")
+    if members.keys() & _EPUB_LOCKS or any(member.flag_bits & 1 for member in members.values()):
+        raise DocumentError(f"{label} is protected against copying: give an unprotected copy of it.")
+    return kind
+
+
+def _ole_error(label: str, path: Path) -> DocumentError:
+    """Old Office files and encrypted new ones share one container; its directory tells them apart."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        encrypted = content.find("EncryptedPackage".encode("utf-16-le")) >= 0
+    if encrypted:
+        return protected(label)
+    return NotADocument(f"{label} is in an old Office format: save it as DOCX and give that.")

@@ -1,0 +1,156 @@
+"""A name as the user gave it -> files on disk, hashed. Standard input and URLs are spooled to a temporary folder."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from memagent.documents.problems import empty, reading
+from memagent.documents.web import fetch
+from memagent.errors import DocumentError
+
+BLOCK = 1 << 16
+"""Bytes read at once, and those looked at to tell what a file is."""
+
+STDIN = "-"
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_GZIP = b"\x1f\x8b"
+_MARKUP_SUFFIXES = (".html", ".htm", ".xhtml")
+_MARKUP_TYPES = ("text/html", "application/xhtml+xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One document, found but not yet parsed."""
+
+    name: str
+    """As the user gave it: a path, a URL, "-" for standard input; inside a folder, the path of the file."""
+    path: Path
+    """The bytes on disk."""
+    sha256: str
+    size: int
+
+    @property
+    def label(self) -> str:
+        """The name in messages."""
+        return "Standard input" if self.name == STDIN else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A source, and what it came as: whether as HTML (so a server or a suffix says), and in which encoding."""
+
+    source: Source
+    markup: bool = False
+    charset: str | None = None
+
+
+class Spool:
+    """A temporary folder, removed when closed, when forgotten, or at exit."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="memagent-"))
+        self._files = 0
+        self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def file(self) -> Path:
+        """The path of a new file."""
+        self._files += 1
+        return self.folder / str(self._files)
+
+    def store(self, stream: IO[bytes]) -> Path:
+        """A new file with all that is left in `stream`."""
+        path = self.file()
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+        return path
+
+    def close(self) -> None:
+        self._remove()
+
+
+def find(name: str, spool: Spool, stdin: BinaryIO | None) -> Iterator[Found]:
+    """The files that a name stands for: one, or all in a folder. Raises DocumentError."""
+    if name == STDIN:
+        yield _standard_input(spool, stdin)
+    elif _ADDRESS.match(name):
+        yield _download(name, spool)
+    elif name and os.path.isdir(name):
+        for path in _walk(Path(name)):
+            yield _file(str(path), path)
+    else:
+        yield _file(name, Path(name))
+
+
+def source_of(name: str, path: Path) -> Source:
+    """Hash the file at `path`."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Source(name, path, digest, file.tell())
+
+
+def is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The content of a file; of a gzip file, what it holds."""
+    return cast(IO[bytes], gzip.open(path)) if is_gzip(path) else path.open("rb")
+
+
+def _file(name: str, path: Path) -> Found:
+    if not name or "\0" in name:
+        raise DocumentError(f"{name!r} is not a path: name a file, a folder, a URL, or - for standard input.")
+    with reading(name):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DocumentError(f"{name} is a device or a pipe, not a file: pipe it in and give - as the document.")
+        source = source_of(name, path)
+    return Found(source, _is_markup_name(name))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files below a folder in sorted order, without hidden ones; links to folders are not followed."""
+    with reading(str(folder)):
+        for entry in sorted(folder.iterdir()):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_file():
+                yield entry
+            elif entry.is_dir() and not entry.is_symlink():
+                yield from _walk(entry)
+
+
+def _standard_input(spool: Spool, stdin: BinaryIO | None) -> Found:
+    stream = stdin or (sys.stdin.buffer if sys.stdin else None)
+    if stream is None:
+        raise empty("Standard input")
+    if stream.isatty():
+        raise DocumentError("Standard input is a terminal, not a document: pipe one in, or name a file instead of -.")
+    with reading("Standard input"):
+        return Found(source_of(STDIN, spool.store(stream)))
+
+
+def _download(url: str, spool: Spool) -> Found:
+    page = fetch(url, spool.file())
+    with reading(url):
+        source = source_of(url, page.path)
+    markup = page.type in _MARKUP_TYPES if page.type else _is_markup_name(urlsplit(url).path)
+    return Found(source, markup, page.charset)
+
+
+def _is_markup_name(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith(_MARKUP_SUFFIXES)

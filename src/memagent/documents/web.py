@@ -1,0 +1,72 @@
+"""An address on the web -> a file on disk."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from memagent.errors import DocumentError
+
+TIMEOUT = 30.0
+"""Seconds a server may stay silent."""
+
+_HANDLERS = (  # those of urllib but for ftp: and file:, so that no redirect leads there
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.UnknownHandler,
+)
+_SAFE = "%/:=&?~+!$,;'@()*[]#"  # what an address may hold unquoted
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a server sent, in a file, and what it says that is: "" and None where it does not say."""
+
+    path: Path
+    type: str
+    charset: str | None
+
+
+def fetch(url: str, path: Path) -> Page:
+    """Stream what an http or https address answers to `path`. Raises DocumentError."""
+    if not url.lower().startswith(("http://", "https://")):
+        raise DocumentError(f"{url} cannot be fetched: only http and https are spoken; download it and give its path.")
+    opener = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
+    opener.addheaders = [("User-Agent", "memagent")]
+    try:
+        with opener.open(_quoted(url), timeout=TIMEOUT) as response, path.open("wb") as file:
+            shutil.copyfileobj(response, file)
+            size, headers = file.tell(), response.headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DocumentError(
+            f"{url} cannot be fetched (the server answers {error.code} {error.reason}): check the address."
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DocumentError(
+            f"{url} cannot be fetched ({reason}): check the address and the network, "
+            "or download it by other means and give its path."
+        ) from error
+    expected = headers.get("Content-Length", str(size))  # urllib does not mind when fewer bytes come
+    if expected.isdecimal() and int(expected) != size:
+        raise DocumentError(f"{url} broke off after {size} of {expected} bytes: try again.")
+    kind = headers.get_content_type() if "Content-Type" in headers else ""
+    return Page(path, kind, headers.get_content_charset())
+
+
+def _quoted(url: str) -> str:
+    """The address as it goes over the wire, where it was given with spaces or letters beyond ASCII."""
+    parts = urlsplit(url)
+    return parts._replace(path=quote(parts.path, _SAFE), query=quote(parts.query, _SAFE), fragment="").geturl()

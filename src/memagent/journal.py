@@ -1,0 +1,269 @@
+"""A reading on disk: `journal.jsonl`, append-only, one line a turn, each on the disk before the next call.
+
+The first line says what the run is; it must be the same for the run to be resumed. Then comes a line a turn, with the
+section it read and the completion it got. The last line, once all is done, holds the citations. A line torn by a
+crash is dropped. One process at a time holds a run.
+
+However long the reading, its turns stay on disk: in memory are only the places of the lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, overload
+
+from filelock import FileLock, Timeout
+
+from memagent.budget import Budget
+from memagent.errors import RunError, StorageError
+from memagent.prompts import NO_MEMORY, prompts_for
+from memagent.reading import answer, update
+from memagent.records import Completion, Segment, Tokens, Trace, Turn, Usage
+
+FILE = "journal.jsonl"
+Header = dict[str, Any]
+
+
+class Run:
+    """A run as it stands on disk, read without locking it: also while it is being written.
+
+    Raises:
+        RunError: there is no run in `folder`, or it is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / FILE
+        self.header: Header = {}
+        self.usage = Usage()
+        self.end: dict[str, Any] | None = None
+        """What was made of the finished reading (citations …)."""
+        self._places = array("Q")  # where the line of each turn starts in the file
+        self._size = 0  # of the file, without a torn last line
+        try:
+            self._scan()
+        except OSError as error:
+            raise RunError(f"There is no run at {folder}: {error.strerror or error}.") from error
+        if not self.header:
+            raise RunError(f"The run {folder} is empty: nothing was read yet.")
+
+    def _scan(self) -> None:
+        for number, line, last in _numbered(self.path):
+            value: Any = None
+            if line.endswith(b"\n"):
+                with suppress(ValueError):
+                    value = json.loads(line)
+            if value is None and last:
+                return
+            try:
+                if number == 1:
+                    self.header = value if value["memagent"] else {}
+                elif "turn" in value:
+                    self.usage += _usage(value)
+                    self._places.append(self._size)
+                else:
+                    self.end = value["end"]
+            except (KeyError, TypeError):
+                raise RunError(
+                    f"Line {number} of {self.path} is damaged: restore it, or start a new run with another --run."
+                ) from None
+            self._size += len(line)
+
+    @property
+    def trace(self) -> Trace:
+        """The reading so far. Its turns are read from disk when they are looked at."""
+        return Trace(self.header["question"], _Turns(self.path, self.header, self._places))
+
+
+class Journal(Run):
+    """The run in `folder`, made or resumed, locked until `close()`.
+
+    Args:
+        header: what the run is. Resuming with another one is refused.
+        fresh: begin anew whatever is there.
+        fsync: wait for the disk after each turn. Without it a power cut may cost turns; a crash of the process not.
+
+    Raises:
+        RunError: another process holds the run, the header differs, or the file is damaged.
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, header: Header, *, fresh: bool = False, fsync: bool = True) -> None:
+        self._fsync = fsync
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / "lock", blocking=False)
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(f"Another process holds the run {folder}: wait for it, or choose another --run.") from None
+        except OSError as error:
+            raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
+        try:
+            self._open(folder, header, fresh)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, folder: Path, header: Header, fresh: bool) -> None:
+        try:
+            self._file = (folder / FILE).open("ab")
+        except OSError as error:
+            raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
+        try:
+            if fresh or not _first_line(folder / FILE):
+                self._file.truncate(0)
+                self._size = 0
+                self.folder, self.path = folder, folder / FILE
+                self._write(header)
+            super().__init__(folder)
+            _compare(folder, json.loads(json.dumps(header)), self.header)
+            self._file.truncate(self._size)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, turn: Turn) -> None:
+        """Put a finished turn on the disk.
+
+        Raises:
+            StorageError: it could not be written; the turns before it are safe.
+        """
+        place = self._size
+        self._write(_to_line(turn))
+        self._places.append(place)
+        self.usage += turn.completion.usage
+
+    def finish(self, end: dict[str, Any]) -> None:
+        """Write the last line: what was made of the reading."""
+        self._write({"end": end})
+        self.end = end
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def _write(self, value: dict[str, Any]) -> None:
+        data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        try:
+            self._file.write(data)
+            self._file.flush()
+            if self._fsync:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"The journal in {self.folder} cannot be written ({error.strerror or error}): make room, then run "
+                "the same command to go on."
+            ) from error
+        self._size += len(data)
+
+
+class _Turns(Sequence[Turn]):
+    """The turns of a journal, each read and rebuilt when it is asked for."""
+
+    def __init__(self, path: Path, header: Header, places: Sequence[int]) -> None:
+        self._path, self._header, self._places = path, header, places
+        self._budget = Budget(**header["budget"])
+        self._prompts = prompts_for(header["layout"], header["answer"])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Turn: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Turn]: ...
+    def __getitem__(self, index: int | slice) -> Turn | Sequence[Turn]:
+        if isinstance(index, slice):
+            if index.start or index.step:
+                return [self[place] for place in range(*index.indices(len(self)))]
+            return _Turns(self._path, self._header, self._places[index])
+        index = range(len(self))[index]
+        before = self._line(index - 1)["text"] if index else NO_MEMORY
+        line = self._line(index)
+        segment, question = _segment(line), self._header["question"]
+        if segment:
+            request = update(question, before, segment, self._budget, self._prompts)
+        else:
+            request = answer(question, before, self._budget, self._prompts)
+        tokens = Tokens(tuple(line["ids"]), tuple(line["logprobs"])) if "ids" in line else None
+        return Turn(index, request, Completion(line["text"], line["finish"], _usage(line), tokens))
+
+    def _line(self, index: int) -> dict[str, Any]:
+        with self._path.open("rb") as file:
+            file.seek(self._places[index])
+            line: dict[str, Any] = json.loads(file.readline())
+        return line
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """`folder` itself if it is a run, else the runs directly below it, in order.
+
+    Raises:
+        RunError: there is none.
+    """
+    if (folder / FILE).is_file():
+        return [folder]
+    runs = sorted(path.parent for path in folder.glob(f"*/{FILE}"))
+    if not runs:
+        raise RunError(f"There is no run at {folder}: give a folder that holds a {FILE}.")
+    return runs
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """The lines of a file: number from 1, bytes, whether it is the last."""
+    with path.open("rb") as file:
+        number, line = 1, file.readline()
+        while line:
+            following = file.readline()
+            yield number, line, not following
+            number, line = number + 1, following
+
+
+def _first_line(path: Path) -> bool:
+    """Whether the file has a whole first line; without one a crash left it, and nothing was read."""
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+def _compare(folder: Path, now: Header, then: Header) -> None:
+    for key in sorted(now.keys() | then.keys()):
+        if key != "memagent" and now.get(key) != then.get(key):
+            raise RunError(
+                f"The run {folder} belongs to another reading: its {key} was {_short(then.get(key))}, now it is "
+                f"{_short(now.get(key))}; give the same {key}, or another --run."
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
+def _to_line(turn: Turn) -> dict[str, Any]:
+    segment, completion = turn.request.segment, turn.completion
+    line: dict[str, Any] = {"turn": turn.index}
+    if segment is not None:
+        line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens, "section": segment.text}
+    line |= {
+        "text": completion.text,
+        "finish": completion.finish,
+        "prompt_tokens": completion.usage.prompt_tokens,
+        "completion_tokens": completion.usage.completion_tokens,
+        "seconds": round(completion.usage.seconds, 4),
+    }
+    if completion.tokens:
+        line |= {"ids": completion.tokens.ids, "logprobs": completion.tokens.logprobs}
+    return line
+
+
+def _segment(line: dict[str, Any]) -> Segment | None:
+    return Segment(line["start"], line["end"], line["section"], line["tokens"]) if "section" in line else None
+
+
+def _usage(line: dict[str, Any]) -> Usage:
+    return Usage(line["prompt_tokens"], line["completion_tokens"], line["seconds"])
