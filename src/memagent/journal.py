@@ -76,8 +76,8 @@ class Run:
 
     @property
     def trace(self) -> Trace:
-        """The reading so far. Its turns are read from disk when they are looked at."""
-        return Trace(self.header["question"], _Turns(self.path, self.header, self._places))
+        """The reading as it stands now. Its turns are read from disk when they are looked at."""
+        return Trace(self.header["question"], _Turns(self.path, self.header, self._places[:]))
 
 
 class Journal(Run):

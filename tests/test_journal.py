@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from memagent.budget import Budget
+from memagent.errors import RunError, StorageError
+from memagent.journal import FILE, Header, Journal, Run, find_runs
+from memagent.prompts import prompts_for
+from memagent.reading import answer, update
+from memagent.records import Completion, Request, Segment, Tokens, Turn, Usage
+
+BUDGET = Budget(10, 20, 30, 40)
+
+
+def header(**changes: object) -> Header:
+    return {
+        "memagent": "0",
+        "question": "Why?",
+        "model": "m",
+        "budget": asdict(BUDGET),
+        "layout": "paper",
+        "answer": "boxed",
+        **changes,
+    }
+
+
+def memory_turn(index: int, text: str, before: str = "No previous memory") -> Turn:
+    segment = Segment(index * 3, index * 3 + 3, "añ\n", 3)
+    request = update("Why?", before, segment, BUDGET, prompts_for())
+    return Turn(index, request, Completion(text, "length", Usage(5, 7, 0.25)))
+
+
+def answer_turn(index: int, memory: str, text: str) -> Turn:
+    request: Request = answer("Why?", memory, BUDGET, prompts_for())
+    return Turn(index, request, Completion(text, "stop", Usage(2, 1, 0.5), Tokens((1, 2), (-0.5, -0.25))))
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    turns = [memory_turn(0, "m1"), memory_turn(1, "m2 \ud800 “é”", "m1"), answer_turn(2, "m2 \ud800 “é”", "so")]
+    journal = Journal(tmp_path / "run", header())
+    for turn in turns:
+        journal.append(turn)
+    assert list(journal.trace.turns) == turns
+    journal.finish({"citations": []})
+    journal.close()
+
+    run = Run(tmp_path / "run")
+    assert run.header == header()
+    assert list(run.trace.turns) == turns
+    assert run.trace.turns[-1] == turns[-1]
+    assert list(run.trace.turns[:-1]) == turns[:-1]
+    assert list(run.trace.turns[1:]) == turns[1:]
+    assert run.trace.memory == "m2 \ud800 “é”"
+    assert run.trace.answer == "so"
+    assert run.usage == Usage(12, 15, 1.0)
+    assert run.end == {"citations": []}
+
+
+def test_a_torn_last_line_is_dropped_wherever_it_tears(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, header())
+    journal.append(memory_turn(0, "m1"))
+    whole = (tmp_path / FILE).stat().st_size
+    journal.append(memory_turn(1, "m2", "m1"))
+    journal.close()
+    data = (tmp_path / FILE).read_bytes()
+    for size in range(whole, len(data)):
+        (tmp_path / FILE).write_bytes(data[:size])
+        again = Journal(tmp_path, header())
+        assert [turn.completion.text for turn in again.trace.turns] == ["m1"]
+        again.append(memory_turn(1, "m2", "m1"))
+        again.close()
+        assert (tmp_path / FILE).read_bytes() == data
+
+
+def test_a_journal_without_a_whole_first_line_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('{"memagent": "0", "quest')
+    journal = Journal(tmp_path, header())
+    journal.close()
+    assert Run(tmp_path).header == header()
+    assert len(Run(tmp_path).trace.turns) == 0
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, header())
+    journal.append(memory_turn(0, "m1"))
+    journal.append(memory_turn(1, "m2", "m1"))
+    journal.close()
+    lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
+    for damaged in (b"not json\n", b"{}\n", b'{"turn": 0}\n', b"7\n"):
+        (tmp_path / FILE).write_bytes(lines[0] + damaged + lines[2])
+        with pytest.raises(RunError, match=f"Line 2 of .*{FILE} is damaged"):
+            Journal(tmp_path, header())
+        with pytest.raises(RunError, match="Line 2"):
+            Run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("question", "How?"), ("model", "n"), ("budget", asdict(Budget())), ("layout", "section-first")]
+)
+def test_another_reading_is_refused_with_what_changed(tmp_path: Path, key: str, value: object) -> None:
+    Journal(tmp_path, header()).close()
+    with pytest.raises(RunError, match=f"its {key} was .* now it is"):
+        Journal(tmp_path, header(**{key: value}))
+    Journal(tmp_path, header(memagent="another version")).close()
+    fresh = Journal(tmp_path, header(**{key: value}), fresh=True)
+    fresh.close()
+    assert Run(tmp_path).header[key] == value
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, header())
+    program = (
+        "import sys, json, pathlib\nfrom memagent.journal import Journal\nfrom memagent.errors import RunError\n"
+        "try: Journal(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]))\nexcept RunError as error: print(error)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), json.dumps(header())]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Another process holds the run")
+    journal.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_a_full_disk_loses_no_finished_turn(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, header())
+    journal.append(memory_turn(0, "m1"))
+    size = (tmp_path / FILE).stat().st_size
+    program = (
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import pathlib, resource, test_journal as t\nfrom memagent.errors import StorageError\n"
+        "journal = t.Journal(pathlib.Path(sys.argv[2]), t.header())\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
+        "try: journal.append(t.memory_turn(1, 'm2', 'm1'))\nexcept StorageError as error: print(error)"
+    )
+    journal.close()
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", program, here, str(tmp_path), str(size + 50)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "cannot be written (File too large): make room" in said
+    again = Journal(tmp_path, header())
+    assert [turn.completion.text for turn in again.trace.turns] == ["m1"]
+    again.append(memory_turn(1, "m2", "m1"))
+    again.close()
+    assert [turn.completion.text for turn in Run(tmp_path).trace.turns] == ["m1", "m2"]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        Journal(tmp_path / "file" / "run", header())
+
+
+def test_each_turn_is_on_the_disk_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (real(file), synced.append(os.fstat(file).st_size))[1])
+    journal = Journal(tmp_path, header())
+    journal.append(memory_turn(0, "m1"))
+    assert synced[-1] == (tmp_path / FILE).stat().st_size
+    count = len(synced)
+    journal.close()
+    lazy = Journal(tmp_path, header(), fsync=False)
+    lazy.append(memory_turn(1, "m2", "m1"))
+    lazy.close()
+    assert len(synced) == count
+
+
+def test_runs_are_found(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no run at"):
+        find_runs(tmp_path)
+    with pytest.raises(RunError, match="There is no run at"):
+        Run(tmp_path)
+    for name in ("2", "1"):
+        Journal(tmp_path / name, header()).close()
+    assert find_runs(tmp_path) == [tmp_path / "1", tmp_path / "2"]
+    assert find_runs(tmp_path / "1") == [tmp_path / "1"]
