@@ -162,7 +162,12 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_each_turn_is_on_the_disk_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda file: (real(file), synced.append(os.fstat(file).st_size))[1])
+
+    def fsync(file: int) -> None:
+        real(file)
+        synced.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     journal = Journal(tmp_path, header())
     journal.append(memory_turn(0, "m1"))
     assert synced[-1] == (tmp_path / FILE).stat().st_size

@@ -1,10 +1,10 @@
 """Read a text of any length with a model of any window: segment by segment, into one memory.
 
-    from memagent import MemoryAgent
+from memagent import MemoryAgent
 
-    with MemoryAgent() as agent:
-        answer = agent.ask("Who hid the compass?", "book.pdf")
-    print(answer.text, answer.citations)
+with MemoryAgent() as agent:
+    answer = agent.ask("Who hid the compass?", "book.pdf")
+print(answer.text, answer.citations)
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ class Journal(Run):
                 self._write(header)
             super().__init__(folder)
             _compare(folder, json.loads(json.dumps(header)), self.header)
-            self._file.truncate(self._size)
+            if self._file.tell() > self._size:
+                self._file.truncate(self._size)
         except BaseException:
             self._file.close()
             raise

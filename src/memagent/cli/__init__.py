@@ -29,16 +29,18 @@ def main() -> None:
     from memagent.cli import ask, demo, show  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
+    command = typer.main.get_command(app)  # app() would put an excepthook of its own in place of ours
     try:
-        app()
+        command(prog_name="memagent")
     except MemagentError as error:
         if debugging():
             raise
         _say(f"Error: {error}")
         sys.exit(error.status)
-    except KeyboardInterrupt:
-        _say("Interrupted. What was read is kept: the same command goes on.")
-        sys.exit(130)
+    except SystemExit as done:
+        if done.code == 130:  # typer's own for Ctrl-C
+            _say("Interrupted. What was read is kept: the same command goes on.")
+        raise
 
 
 def _say(sentence: str) -> None:

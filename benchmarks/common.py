@@ -1,0 +1,36 @@
+"""What the benchmarks share: texts, clocks, and how a figure is printed."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from memagent.demo import make_demo
+
+BOOKS = Path(__file__).parents[2] / "shared" / "data" / "books"
+
+
+def text(characters: int, book: str = "war-and-peace") -> str:
+    """A real book where it is at hand, else prose of our own."""
+    path = BOOKS / f"{book}.txt.gz"
+    if path.is_file():
+        found = gzip.decompress(path.read_bytes()).decode()
+        if len(found) >= characters:
+            return found[:characters]
+    return make_demo(characters).document[:characters]
+
+
+def figure(name: str, value: str, goal: str = "") -> None:
+    print(f"{name:<58} {value:<30} {goal}", flush=True)
+
+
+@contextmanager
+def clock() -> Iterator[list[float]]:
+    """`with clock() as seconds: …` puts the wall time into seconds[0]."""
+    seconds = [0.0]
+    began = time.perf_counter()
+    yield seconds
+    seconds[0] = time.perf_counter() - began

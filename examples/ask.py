@@ -1,0 +1,20 @@
+"""Ask one question of one document, and watch the memory form: python examples/ask.py QUESTION DOCUMENT"""
+
+from __future__ import annotations
+
+import sys
+
+from memagent import Budget, MemoryAgent, Turn, Watch
+
+
+def show(question: int, turn: Turn) -> None:
+    print(f"--- turn {turn.index + 1}\n{turn.completion.text}\n", file=sys.stderr)
+
+
+question, document = sys.argv[1:3]
+with MemoryAgent("local", budget=Budget(segment=2000, memory=256, answer=128)) as agent:
+    answer = agent.ask(question, document, watch=Watch(on_turn=show))
+
+print(answer.text)
+for place in answer.citations:
+    print(f"{place.document} {place.start}-{place.end}: {place.quote!r}")

@@ -1,0 +1,31 @@
+"""Drive THE LOOP by hand: it does no I/O, so any program can supply its completions.
+
+Here they come from a function; they might come from a queue, a game, or a person at the keyboard.
+"""
+
+from __future__ import annotations
+
+from memagent import Budget, ByteTokenizer, Completion, Request, reading, segments
+from memagent.prompts import prompts_for
+
+TEXT = "The keeper hid the compass in the oven. " * 3 + "Nobody saw it. " * 20
+
+
+def complete(request: Request) -> Completion:
+    """A reader that remembers sentences with a compass in them."""
+    if request.segment is None:
+        return Completion("\\boxed{in the oven}" if "oven" in request.messages[0].content else "\\boxed{unknown}")
+    seen = "oven" in request.messages[0].content
+    return Completion("The compass is in the oven." if seen else "Nothing yet.")
+
+
+steps = reading("Where is the compass?", segments([TEXT], 100, ByteTokenizer()), Budget(), prompts_for())
+request = next(steps)
+while True:
+    completion = complete(request)
+    print(request.segment and (request.segment.start, request.segment.end), completion.text)
+    try:
+        request = steps.send(completion)
+    except StopIteration as done:
+        print(done.value)
+        break
