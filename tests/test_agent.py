@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from memagent import Answer, Budget, Limits, MemoryAgent, Request, ScriptedChat, Turn, Watch, text_document
-from memagent.errors import BudgetError, LimitReached, ModelError, RunError
+from memagent import Answer, Budget, Completion, Limits, MemoryAgent, Request, ScriptedChat, Turn, Watch, text_document
+from memagent.chat import OnText
+from memagent.errors import BudgetError, LimitReached, ModelError, RunError, UsageError
 from memagent.journal import FILE, Run
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(200))
@@ -45,7 +47,7 @@ def dying(after: int, error: type[BaseException] = Dies) -> Callable[[Request], 
     return reply
 
 
-def ask(chat: ScriptedChat, *questions: str, **options: object) -> list[Answer]:
+def ask(chat: ScriptedChat, *questions: str, **options: Any) -> list[Answer]:
     with MemoryAgent(chat, budget=BUDGET, fsync=False) as agent, text_document(TEXT) as document:
         return agent.ask_many(questions or ["What is key199?"], document, **options)
 
@@ -141,24 +143,35 @@ def test_readings_of_one_document_are_kept_in_step() -> None:
     assert all(len(set(starts[place : place + 3])) == 1 for place in range(0, len(starts), 3))
 
 
-def test_an_overflowing_window_halves_the_segment_and_resumes(tmp_path: Path) -> None:
-    class Small(ScriptedChat):
-        """A server whose window is found out only by overflowing it."""
+class Small(ScriptedChat):
+    """A server whose window is found out only by overflowing it."""
 
-        async def complete(self, request: Request, on_text: object = None) -> object:  # type: ignore[override]
-            self.window = 1400
-            try:
-                return await super().complete(request)
-            finally:
-                self.window = None
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+        self.window = 1300
+        try:
+            return await super().complete(request, on_text)
+        finally:
+            self.window = None
 
-    with pytest.raises(Dies):
-        ask(Small(dying(4)), runs=[tmp_path])
-    [answer] = ask(Small(gather), runs=[tmp_path])
-    assert answer.text == "39601"
-    pieces = [turn.request.segment for turn in answer.trace.memories if turn.request.segment]
-    assert "".join(piece.text for piece in pieces) == TEXT
-    assert max(len(piece.text) for piece in pieces) <= 400
+
+@pytest.mark.parametrize("questions", [("What is key199?",), ("Why?", "What is key199?", "Who? " * 40)])
+def test_halved_segments_are_resumed_as_they_were(tmp_path: Path, questions: tuple[str, ...]) -> None:
+    """Killed after any number of calls, with readings that overflow at different places: the same turns."""
+
+    def cuts(answers: list[Answer]) -> list[list[tuple[int, int]]]:
+        segments = [[turn.request.segment for turn in answer.trace.memories] for answer in answers]
+        return [[(piece.start, piece.end) for piece in pieces if piece] for pieces in segments]
+
+    expected = ask(Small(gather), *questions)
+    total = sum(len(answer.trace.turns) for answer in expected)
+    assert max(len(each) for each in cuts(expected)) > 14  # 14 segments, and some were halved
+    for after in range(1, total, 3):
+        runs = [tmp_path / f"{after}-{number}" for number in range(len(questions))]
+        with pytest.raises(Dies):
+            ask(Small(dying(after)), *questions, runs=runs)
+        answers = ask(Small(gather), *questions, runs=runs)
+        assert cuts(answers) == cuts(expected)
+        assert [answer.memory for answer in answers] == [answer.memory for answer in expected]
 
 
 def test_a_failed_model_call_keeps_what_was_paid_for(tmp_path: Path) -> None:
@@ -193,6 +206,37 @@ def test_questions_are_checked_before_the_first_call() -> None:
         with pytest.raises(BudgetError, match=sentence):
             ask(chat, question)
     assert chat.requests == []
+
+
+def test_an_abandoned_stream_lets_go_of_its_run(tmp_path: Path) -> None:
+    async def leave_and_come_back() -> Answer:
+        async with MemoryAgent(ScriptedChat(gather), budget=BUDGET) as agent:
+            with text_document(TEXT) as document:
+                events = agent.stream("What is key199?", document, run=tmp_path)
+                async for event in events:
+                    assert isinstance(event, Turn)
+                    break
+                await events.aclose()
+                return await agent.ask_async("What is key199?", document, run=tmp_path)
+
+    assert asyncio.run(leave_and_come_back()).text == "39601"
+
+
+def test_an_agent_in_an_event_loop_says_what_to_use() -> None:
+    async def wrong() -> None:
+        MemoryAgent(ScriptedChat([])).ask("Why?", "x")
+
+    with pytest.raises(UsageError, match="use ask_async"):
+        asyncio.run(wrong())
+
+
+def test_an_agent_may_be_used_again_after_closing() -> None:
+    agent = MemoryAgent(ScriptedChat(gather), budget=BUDGET)
+    for _ in range(2):
+        with text_document(TEXT) as document:
+            assert agent.ask("What is key199?", document).text == "39601"
+        agent.close()
+        agent.close()
 
 
 def test_citations_belong_to_their_documents(tmp_path: Path) -> None:

@@ -117,6 +117,34 @@ def test_a_short_fact_is_cited_when_it_is_distinct() -> None:
         assert citation.quote == "The code of the vault is 4812, said the clerk."
 
 
+def test_a_name_alone_is_cited_beside_a_word_of_the_question() -> None:
+    steps = ("Ships came from Oman. " + UBAR, "Oman")
+    [citation] = check(trace("Where is Ubar?", "Oman", steps))
+    assert "Ubar" in citation.quote
+    assert not check(trace("Where is Atlantis?", "Oman", steps))
+
+
+def test_of_two_passages_the_one_that_speaks_of_what_was_asked_is_cited() -> None:
+    [citation] = check(trace("What is the code of the vault?", "4812", ("Room 4812 was empty. " + CODE, "4812")))
+    assert citation.quote == "The code of the vault is 4812, said the clerk."
+
+
+def test_a_passage_may_say_she_where_the_name_was_read_before() -> None:
+    memory = "Anna Kern died in Leeds in 1984."
+    death = "She died in Leeds in 1984."
+    for steps in (
+        [("Anna Kern was a clerk. " + TAIL + " So it was. " + death, memory)],
+        [("Anna Kern was a clerk.", "Anna Kern: a clerk."), (TAIL + " " + death, memory)],
+    ):
+        [citation] = check(trace("?", "1984", *steps))
+        assert citation.quote == death
+    assert not check(trace("?", "1984", (TAIL + " " + death, memory)))
+
+
+def test_a_passage_with_another_number_is_not_cited() -> None:
+    assert not check(trace("?", "1985", ("Anna Kern died in Leeds in 1984.", "Anna Kern died in Leeds in 1985.")))
+
+
 def test_a_yes_or_no_question_may_be_answered_in_its_own_words() -> None:
     memory = "The lost city of Ubar lies in Oman."
     assert check(trace("Does the lost city of Ubar lie in Oman?", "Yes", (UBAR, memory)))
@@ -162,6 +190,27 @@ def test_overlapping_spans_are_merged() -> None:
 def test_an_unfinished_reading_is_cited_by_its_question() -> None:
     assert check(trace("What is the code of the vault?", None, (CODE, "The code is 4812.")))
     assert cite(Trace("What?", ())) == []
+
+
+class Counted(tuple[Turn, ...]):
+    """Turns that count how often one is looked at, as each costs a journal two reads from disk."""
+
+    looks = 0
+
+    def __getitem__(self, place: int) -> Turn:  # type: ignore[override]
+        self.looks += 1
+        return super().__getitem__(place)
+
+
+def test_all_facts_are_followed_in_one_walk_and_not_for_ever() -> None:
+    facts = "The lost city of Ubar lies in Oman. The vault code is 4812. The harvest was poor, the winter long."
+    kept = Counted(trace("?", None, (UBAR + CODE + TAIL, facts), *[(TAIL, facts)] * 300).turns)
+    assert len(check(Trace("Ubar, vault, harvest?", kept))) == 3
+    assert kept.looks < 2 * 301 + 20  # half of them by `check`
+    unfounded = [(TAIL, f"Nothing yet, {i}.") for i in range(300)]
+    lost = Counted(trace("?", None, *unfounded, (TAIL, facts)).turns)
+    assert [citation.turn for citation in cite(Trace("Ubar, vault, harvest?", lost))] == [300]
+    assert lost.looks < 80
 
 
 WORDS = st.sampled_from(

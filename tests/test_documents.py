@@ -110,7 +110,7 @@ def test_documents_are_joined_with_a_blank_line_that_is_in_no_part(tmp_path: Pat
     with open_documents([str(first), str(second)]) as document:
         assert [source.size for source in document.sources] == [6, 5]
         assert document.sources[1].sha256 == hashlib.sha256(b"# Two").hexdigest()
-        assert document.parts == []
+        assert document.length == 13
         assert "".join(document.chunks()) == "One.\r\n\n\n# Two"
         assert [(part.start, part.end, part.pages) for part in document.parts] == [(0, 6, ()), (8, 13, ())]
         assert astuple(locate(document.parts, 0, 3)) == (str(first), 0, 3, None)
@@ -120,17 +120,16 @@ def test_documents_are_joined_with_a_blank_line_that_is_in_no_part(tmp_path: Pat
         with pytest.raises(ValueError, match="14"):
             locate(document.parts, 14, 15)
         assert "".join(document.chunks()) == "One.\r\n\n\n# Two"
-        assert len(document.parts) == 2
 
 
-def test_parts_grow_while_the_text_is_read(tmp_path: Path) -> None:
+def test_a_document_may_be_read_twice_at_a_time(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "a" * 100_000)
     with open_documents([str(path), str(path)]) as document:
-        chunks = document.chunks()
-        first = len(next(chunks))
-        assert [part.end for part in document.parts] == [first]
-        with pytest.raises(ValueError, match="no character"):
-            locate(document.parts, 99_999, 100_000)
+        once, again = document.chunks(), document.chunks()
+        first = next(once)
+        assert "".join(again) == "a" * 100_000 + "\n\n" + "a" * 100_000
+        assert first + "".join(once) == "a" * 100_000 + "\n\n" + "a" * 100_000
+        assert [(part.start, part.end) for part in document.parts] == [(0, 100_000), (100_002, 200_002)]
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(

@@ -28,6 +28,7 @@ def header(**changes: object) -> Header:
         "budget": asdict(BUDGET),
         "layout": "paper",
         "answer": "boxed",
+        "documents": [],
         **changes,
     }
 
@@ -90,12 +91,12 @@ def test_a_journal_without_a_whole_first_line_begins_anew(tmp_path: Path) -> Non
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     journal = Journal(tmp_path, header())
-    journal.append(memory_turn(0, "m1"))
-    journal.append(memory_turn(1, "m2", "m1"))
+    for index, text in enumerate(["m1", "m2", "m3"]):
+        journal.append(memory_turn(index, text, f"m{index}"))
     journal.close()
     lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
-    for damaged in (b"not json\n", b"{}\n", b'{"turn": 0}\n', b"7\n"):
-        (tmp_path / FILE).write_bytes(lines[0] + damaged + lines[2])
+    for damaged in (b"not json\n", b"{}\n", b'{"turn": 0}\n', b"7\n", b'{"end": {}}\n', lines[2], b""):
+        (tmp_path / FILE).write_bytes(lines[0] + damaged + lines[2] + lines[3])
         with pytest.raises(RunError, match=f"Line 2 of .*{FILE} is damaged"):
             Journal(tmp_path, header())
         with pytest.raises(RunError, match="Line 2"):
@@ -144,7 +145,7 @@ def test_a_full_disk_loses_no_finished_turn(tmp_path: Path) -> None:
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", program, here, str(tmp_path), str(size + 50)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "cannot be written (File too large): make room" in said
+    assert said.count("cannot be written (File too large): make room") == 1
     again = Journal(tmp_path, header())
     assert [turn.completion.text for turn in again.trace.turns] == ["m1"]
     again.append(memory_turn(1, "m2", "m1"))
@@ -153,10 +154,20 @@ def test_a_full_disk_loses_no_finished_turn(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_a_run_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         Journal(tmp_path / "file" / "run", header())
+    with pytest.raises(RunError, match="is a file, not a run"):
+        Journal(tmp_path / "file", header())
+
+
+def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    for content in ("my own notes", '{"mine": 1}\n'):
+        (tmp_path / FILE).write_text(content)
+        with pytest.raises(RunError):
+            Journal(tmp_path, header())
+        assert (tmp_path / FILE).read_text() == content
 
 
 def test_each_turn_is_on_the_disk_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_a_segment_that_overflows_is_read_as_halves() -> None:
     steps = reading("why", pieces("aaaa bbbb cccc dddd", "end"), BUDGET, PROMPTS)
     next(steps)
     half = steps.throw(WindowOverflow())
-    assert half.segment == Segment(0, 9, "aaaa bbbb", 9)
+    assert half.segment == Segment(0, 9, "aaaa bbbb", 9, rest=(19,))
     quarter = steps.throw(WindowOverflow())  # the half is still too long
     assert content(quarter).endswith(" S=aaaa")
     rest = steps.send(Completion("m1"))
@@ -69,7 +69,7 @@ def test_a_segment_that_overflows_is_read_as_halves() -> None:
 def test_an_overflow_that_no_halving_cures_ends_the_reading() -> None:
     steps = reading("why", pieces("ab"), BUDGET, PROMPTS)
     next(steps)
-    assert steps.throw(WindowOverflow()).segment == Segment(0, 1, "a", 1)
+    assert steps.throw(WindowOverflow()).segment == Segment(0, 1, "a", 1, rest=(2,))
     with pytest.raises(WindowOverflow):
         steps.throw(WindowOverflow())
 

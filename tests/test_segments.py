@@ -38,7 +38,7 @@ def test_segments_joined_are_the_text(text: str, size: int, cuts: list[int], cut
         assert piece.start == place
         assert piece.end == place + len(piece.text) > place
         assert text[piece.start - 7 : piece.end - 7] == piece.text
-        assert 1 <= piece.tokens <= size
+        assert 1 <= piece.tokens <= size or len(piece.text) == 1
         place = piece.end
 
 
@@ -85,7 +85,7 @@ def test_a_stream_is_read_only_as_far_as_needed() -> None:
 
     pieces = list(islice(segments(stream(), 1000, ByteTokenizer()), 20))
     assert pieces[-1].end <= 20_000
-    assert taken <= 100
+    assert taken <= 400
 
 
 def test_corrections_take_effect_at_the_next_segment() -> None:
@@ -109,6 +109,10 @@ def test_halves_are_the_segment(text: str, start: int) -> None:
     assert (one.start, one.end, two.start, two.end) == (start, start + len(one.text), one.end, start + len(text))
     assert one.text
     assert two.text
+    assert one.rest == (two.end,)
+    assert two.rest == ()
+    if len(one.text) > 1:
+        assert halves(one)[0].rest == (one.end, two.end)
 
 
 @pytest.mark.slow

@@ -63,10 +63,11 @@ def test_a_tokenizer_is_loaded_from_its_file_or_folder(tmp_path: Path) -> None:
         assert count(load_tokenizer(path), "a b a") == 3
 
 
-def test_special_tokens_in_plain_text_are_plain(tmp_path: Path) -> None:
+def test_the_names_of_special_tokens_are_ordinary_text() -> None:
+    assert words_tokenizer().encode("a [X] b").ids == [0, 2, 1]
     tokenizer = FileTokenizer(words_tokenizer())
-    assert tokenizer.plain_ids("a [X] b") == [0, 3, 3, 3, 1]
-    assert tokenizer.tokenizer.encode("a [X] b").ids == [0, 2, 1]
+    assert tokenizer.ids("a [X] b") == [0, 3, 3, 3, 1]
+    assert count(tokenizer, "a [X] b") == 5
 
 
 def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:

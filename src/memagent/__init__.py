@@ -11,7 +11,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from memagent.agent import Answer, Cited, MemoryAgent, Watch
+from memagent.agent import Answer, Cited, MemoryAgent
+from memagent.asking import Watch
 from memagent.budget import Budget
 from memagent.chat import Chat, Sampling
 from memagent.chat.connect import connect

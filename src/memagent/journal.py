@@ -26,6 +26,7 @@ from memagent.reading import answer, update
 from memagent.records import Completion, Segment, Tokens, Trace, Turn, Usage
 
 FILE = "journal.jsonl"
+_FIRST = b'{"memagent"'  # how every journal begins
 Header = dict[str, Any]
 
 
@@ -37,6 +38,7 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
+        folder = folder.absolute()
         self.folder = folder
         self.path = folder / FILE
         self.header: Header = {}
@@ -45,6 +47,7 @@ class Run:
         """What was made of the finished reading (citations …)."""
         self._places = array("Q")  # where the line of each turn starts in the file
         self._size = 0  # of the file, without a torn last line
+        self._end = 0  # of what was read, in characters
         try:
             self._scan()
         except OSError as error:
@@ -62,17 +65,32 @@ class Run:
                 return
             try:
                 if number == 1:
-                    self.header = value if value["memagent"] else {}
+                    self._begin(value)
                 elif "turn" in value:
-                    self.usage += _usage(value)
-                    self._places.append(self._size)
+                    self._count(value)
                 else:
-                    self.end = value["end"]
-            except (KeyError, TypeError):
+                    self.end = {**value["end"], "citations": list(value["end"]["citations"])}
+            except (KeyError, TypeError, ValueError):
                 raise RunError(
                     f"Line {number} of {self.path} is damaged: restore it, or start a new run with another --run."
                 ) from None
             self._size += len(line)
+
+    def _begin(self, header: Header) -> None:
+        if not {"memagent", "question", "budget", "layout", "answer", "documents"} <= header.keys():
+            raise ValueError
+        Budget(**header["budget"])
+        self.header = header
+
+    def _count(self, line: dict[str, Any]) -> None:
+        """A turn's line: it must follow on the one before."""
+        _completion(line)
+        segment = _segment(line)
+        if line["turn"] != len(self._places) or (segment and segment.start != self._end):
+            raise ValueError
+        self.usage += _usage(line)
+        self._end = segment.end if segment else self._end
+        self._places.append(self._size)
 
     @property
     def trace(self) -> Trace:
@@ -95,6 +113,9 @@ class Journal(Run):
 
     def __init__(self, folder: Path, header: Header, *, fresh: bool = False, fsync: bool = True) -> None:
         self._fsync = fsync
+        folder = folder.absolute()
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} is a file, not a run: give a folder.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / "lock", blocking=False)
@@ -111,11 +132,12 @@ class Journal(Run):
 
     def _open(self, folder: Path, header: Header, fresh: bool) -> None:
         try:
-            self._file = (folder / FILE).open("ab")
+            # Unbuffered: what could not be written must not come back when the file is closed.
+            self._file = (folder / FILE).open("ab", buffering=0)
         except OSError as error:
             raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
         try:
-            if fresh or not _first_line(folder / FILE):
+            if fresh or _is_new(folder / FILE):
                 self._file.truncate(0)
                 self._size = 0
                 self.folder, self.path = folder, folder / FILE
@@ -145,14 +167,17 @@ class Journal(Run):
         self.end = end
 
     def close(self) -> None:
-        self._file.close()
-        self._lock.release()
+        try:
+            self._file.close()
+        finally:
+            self._lock.release()
 
     def _write(self, value: dict[str, Any]) -> None:
         data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
         try:
-            self._file.write(data)
-            self._file.flush()
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
             if self._fsync:
                 os.fsync(self._file.fileno())
         except OSError as error:
@@ -191,8 +216,7 @@ class _Turns(Sequence[Turn]):
             request = update(question, before, segment, self._budget, self._prompts)
         else:
             request = answer(question, before, self._budget, self._prompts)
-        tokens = Tokens(tuple(line["ids"]), tuple(line["logprobs"])) if "ids" in line else None
-        return Turn(index, request, Completion(line["text"], line["finish"], _usage(line), tokens))
+        return Turn(index, request, _completion(line))
 
     def _line(self, index: int) -> dict[str, Any]:
         with self._path.open("rb") as file:
@@ -225,10 +249,11 @@ def _numbered(path: Path) -> Iterator[tuple[int, bytes, bool]]:
             number, line = number + 1, following
 
 
-def _first_line(path: Path) -> bool:
-    """Whether the file has a whole first line; without one a crash left it, and nothing was read."""
+def _is_new(path: Path) -> bool:
+    """Whether nothing was read yet: the file is empty, or a crash left a part of its first line."""
     with path.open("rb") as file:
-        return file.readline().endswith(b"\n")
+        line = file.readline()
+    return not line.endswith(b"\n") and (line.startswith(_FIRST) or _FIRST.startswith(line))
 
 
 def _compare(folder: Path, now: Header, then: Header) -> None:
@@ -249,7 +274,9 @@ def _to_line(turn: Turn) -> dict[str, Any]:
     segment, completion = turn.request.segment, turn.completion
     line: dict[str, Any] = {"turn": turn.index}
     if segment is not None:
-        line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens, "section": segment.text}
+        line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens}
+        line |= {"rest": segment.rest} if segment.rest else {}
+        line |= {"section": segment.text}
     line |= {
         "text": completion.text,
         "finish": completion.finish,
@@ -263,7 +290,14 @@ def _to_line(turn: Turn) -> dict[str, Any]:
 
 
 def _segment(line: dict[str, Any]) -> Segment | None:
-    return Segment(line["start"], line["end"], line["section"], line["tokens"]) if "section" in line else None
+    if "section" not in line:
+        return None
+    return Segment(line["start"], line["end"], line["section"], line["tokens"], tuple(line.get("rest", ())))
+
+
+def _completion(line: dict[str, Any]) -> Completion:
+    tokens = Tokens(tuple(line["ids"]), tuple(line["logprobs"])) if "ids" in line else None
+    return Completion(line["text"], line["finish"], _usage(line), tokens)
 
 
 def _usage(line: dict[str, Any]) -> Usage:

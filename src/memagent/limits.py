@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from memagent.errors import LimitReached, UsageError
 from memagent.records import Usage
@@ -14,6 +15,10 @@ class Price:
 
     prompt: float
     completion: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.prompt < inf and 0 <= self.completion < inf):
+            raise UsageError("A price is 0 or more.")
 
     def of(self, usage: Usage) -> float:
         return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / 1e6

@@ -29,6 +29,8 @@ class Segment:
     end: int
     text: str
     tokens: int
+    rest: tuple[int, ...] = ()
+    """Of a segment that had to be halved: where the pieces end that are still to be read, the next one first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ import re
 from memagent.prompts import AnswerStyle
 
 _SENTENCE = re.compile(r"the answer is:?\s*", re.IGNORECASE)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_FULL_STOP = re.compile(r"(?<!\.[A-Z])\.$")  # but the one of "U.S."
+_PARENTHESES = re.compile(r"\(([^()]*)\)")
 
 
 def final_answer(text: str, style: AnswerStyle = "boxed") -> str:
@@ -16,16 +19,23 @@ def final_answer(text: str, style: AnswerStyle = "boxed") -> str:
 
 
 def boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{…}, braces balanced; None when there is none."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    start += len("\\boxed{")
+    r"""The content of the last \boxed{…} that is closed, braces balanced; None when there is none."""
+    end = len(text)
+    while (start := text.rfind("\\boxed{", 0, end)) >= 0:
+        content = _balanced(text, start + len("\\boxed{"))
+        if content is not None:
+            return content.strip()
+        end = start
+    return None
+
+
+def _balanced(text: str, start: int) -> str | None:
+    """What stands before the brace that closes the one before `start`; an escaped brace counts for nothing."""
     depth = 1
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
+    for brace in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
-            return text[start:place].strip()
+            return text[start : brace.start()]
     return None
 
 
@@ -34,7 +44,7 @@ def after_sentence(text: str) -> str | None:
     matches = list(_SENTENCE.finditer(text))
     if not matches:
         return None
-    rest = text[matches[-1].end() :].split("\n", 1)[0].strip()
-    if rest.startswith("(") and rest.rstrip(".").endswith(")"):
-        rest = rest.rstrip(".")[1:-1]
-    return rest.removesuffix(".").strip() or None
+    rest = _FULL_STOP.sub("", text[matches[-1].end() :].split("\n", 1)[0].strip())
+    if whole := _PARENTHESES.fullmatch(rest):
+        rest = whole[1]
+    return rest.strip() or None

@@ -1,8 +1,9 @@
 """A stream of text in, segments with character offsets out: lossless, and in constant memory.
 
-A segment never has more than `size` tokens. It ends at the last paragraph, else sentence, else word in its last
-tenth; never inside a word, unless the word is longer than the segment. With `cut="tokens"` it ends after exactly
-`size` tokens, as in the paper, but always between two characters (the authors' token slices cut multi-byte ones).
+A segment has at most `size` tokens, counted in the text around it. It ends at the last paragraph, else sentence, else
+word in its last tenth; never inside a word, unless the word is longer than the segment. With `cut="tokens"` it ends
+after exactly `size` tokens, as in the paper, but always between two characters (the authors' token slices cut
+multi-byte ones).
 
 Text is encoded in blocks of several segments, and each block once: cuts are looked up in the encoding.
 """
@@ -23,7 +24,7 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]\s*")
 _WORD_END = re.compile(r"\s+")
 _ENDS = (_PARAGRAPH_END, _SENTENCE_END, _WORD_END)
 
-_BLOCK = 16  # segments encoded at once: the tail encoded twice is then about a sixteenth
+_BLOCK = 80_000  # tokens encoded at once, at least: the tail encoded twice is then a small part of it
 _MARGIN = 32  # tokens at the end of a block that the next characters might still change
 
 
@@ -37,7 +38,7 @@ def segments(
     An estimating tokenizer (`exact = False`) is asked again for every segment, so that its corrections take effect.
     """
     stream = _pieces(chunks)
-    block_tokens = size * (_BLOCK if tokenizer.exact else 1) + _MARGIN
+    block_tokens = max(2 * size, _BLOCK) if tokenizer.exact else size + _MARGIN
     chars = block_tokens * 5  # of the next block; learnt from the one before
     text, offset, done = "", start, False  # the text held, and where it starts in the document
     position = 0  # in `text`: everything before it has been emitted
@@ -60,9 +61,10 @@ def segments(
             if cut == "natural" and high < len(text):
                 low = _end_of(encoding, first + size - size // 10 - 1, len(text))
                 end = natural_cut(text, position, max(low, position), high)
-            tokens = _token_at(encoding, end - 1, len(text)) + 1 - first
-            yield Segment(offset + position, offset + end, text[position:end], min(tokens, size))
-            position, first = end, _token_at(encoding, end, len(text))
+            following = _token_at(encoding, end, len(text))
+            tokens = max(following - first, 1)
+            yield Segment(offset + position, offset + end, text[position:end], tokens)
+            position, first = end, following
             if not tokenizer.exact:
                 break
 
@@ -83,13 +85,13 @@ def natural_cut(text: str, start: int, low: int, high: int) -> int:
 
 def halves(segment: Segment) -> tuple[Segment, Segment]:
     """The segment as two of about equal length, cut at the best place near its middle."""
-    text = segment.text
+    text, start, end = segment.text, segment.start, segment.end
     middle = max(1, len(text) // 2)
     cut = natural_cut(text, 0, middle * 9 // 10, middle)
-    tokens = max(1, segment.tokens * cut // len(text))
+    tokens = segment.tokens * cut // len(text)
     return (
-        Segment(segment.start, segment.start + cut, text[:cut], tokens),
-        Segment(segment.start + cut, segment.end, text[cut:], max(1, segment.tokens - tokens)),
+        Segment(start, start + cut, text[:cut], max(tokens, 1), (end, *segment.rest)),
+        Segment(start + cut, end, text[cut:], max(segment.tokens - tokens, 1), segment.rest),
     )
 
 

@@ -7,6 +7,8 @@ an Encoding that knows its length and maps tokens to characters and back.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,24 +53,24 @@ class ByteTokenizer:
 
 class _ByteEncoding:
     def __init__(self, text: str) -> None:
-        self._ends: list[int] | None = None  # bytes up to and including each character; None for ASCII
-        self._length = len(text)
-        if not text.isascii():
-            total, ends = 0, []
-            for char in text:
-                total += len(char.encode("utf-8", "surrogatepass"))
-                ends.append(total)
-            self._ends, self._length = ends, total
+        self._text = text
+        self._length = len(text.encode("utf-8", "surrogatepass"))
+        self._ascii = self._length == len(text)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Bytes up to and including each character."""
+        return list(accumulate(len(char.encode("utf-8", "surrogatepass")) for char in self._text))
 
     def __len__(self) -> int:
         return self._length
 
     def token_to_chars(self, token_index: int) -> tuple[int, int]:
-        char = token_index if self._ends is None else bisect_right(self._ends, token_index)
+        char = token_index if self._ascii else bisect_right(self._ends, token_index)
         return char, char + 1
 
     def char_to_token(self, char_pos: int) -> int:
-        if self._ends is None or char_pos == 0:
+        if self._ascii or char_pos == 0:
             return char_pos
         return self._ends[char_pos - 1]
 
@@ -113,26 +115,22 @@ class _EstimatedEncoding:
 
 
 class FileTokenizer:
-    """A Hugging Face tokenizer: from a `tokenizer.json`, or from a `tokenizers.Tokenizer` at hand."""
+    """A Hugging Face tokenizer. The names of special tokens in a text are ordinary text to it."""
 
     exact = True
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
 
     def encode(self, text: str) -> Encoding:
         encoding: Encoding = self.tokenizer.encode(text, add_special_tokens=False)
         return encoding
 
-    def plain_ids(self, text: str) -> list[int]:
-        """The token ids of `text`, with the names of special tokens in it taken as ordinary text."""
-        self.tokenizer.encode_special_tokens = True
-        try:
-            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
-        finally:
-            self.tokenizer.encode_special_tokens = False
+    def ids(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def load_tokenizer(path: str | Path) -> FileTokenizer:

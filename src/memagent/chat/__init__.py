@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
+from memagent.errors import UsageError
 from memagent.records import Completion, Message, Request
 from memagent.tokenizer import Tokenizer
 
@@ -20,6 +22,14 @@ class Sampling:
     temperature: float = 0.0
     top_p: float | None = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < inf:
+            raise UsageError(f"The temperature is {self.temperature:g}: give 0 or more.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p is {self.top_p:g}: give more than 0, at most 1.")
+        if self.seed is not None and self.seed < 0:
+            raise UsageError(f"The seed is {self.seed}: give 0 or more.")
 
 
 class Chat(Protocol):
@@ -37,7 +47,7 @@ class Chat(Protocol):
     """Counts the tokens of a text, exactly or as an estimate."""
 
     async def open(self) -> None:
-        """Load the weights, or ask the server what it serves. Called once, before anything else.
+        """Load the weights, or ask the server what it serves. Called before anything else; again is harmless.
 
         Raises:
             ModelError: the model cannot be loaded or reached.

@@ -69,8 +69,7 @@ class Engine:
         try:
             self._pipeline = ov.ContinuousBatchingPipeline(str(path), scheduler, "CPU", properties)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ModelError(f"The engine cannot load {path}: {reason}") from error
+            raise ModelError(f"The engine cannot load {path}: {_reason(error)}") from error
         self.tokenizer = self._pipeline.get_tokenizer()
         self.defaults = self._pipeline.get_config()
         self.seconds = 0.0
@@ -80,13 +79,25 @@ class Engine:
         self._stepper: asyncio.Task[None] | None = None
         self._requests = 0
 
+    def encode(self, text: str) -> list[int]:
+        """Token ids, the names of special tokens taken as such."""
+        if not text:
+            return []
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        return [int(token) for token in encoded.input_ids.data[0]]
+
     async def generate(
         self, ids: Sequence[int], config: ov.GenerationConfig, on_ids: Callable[[list[int]], None] | None = None
     ) -> Output:
-        """Complete the prompt `ids`; `on_ids` is called with all tokens so far, whenever there are new ones."""
-        job = _Job(ids, config, on_ids, asyncio.get_running_loop().create_future())
+        """Complete the prompt `ids`; `on_ids` is called with all tokens so far, whenever there are new ones.
+
+        Raises:
+            ModelError: the engine failed, or had no room. What `on_ids` raises comes out here, too.
+        """
+        loop = asyncio.get_running_loop()
+        job = _Job(ids, config, on_ids, loop.create_future())
         self._waiting.append(job)
-        if self._stepper is None or self._stepper.done():
+        if self._stepper is None or self._stepper.done() or self._stepper.get_loop() is not loop:
             self._stepper = asyncio.create_task(self._work())
         try:
             return await job.done
@@ -112,10 +123,9 @@ class Engine:
                     self._collect(job)
                 await asyncio.sleep(0)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            failure = ModelError(f"The engine failed: {_reason(error)}")
             for job in self._waiting + self._running:
-                if not job.done.done():
-                    job.done.set_exception(ModelError(f"The engine failed: {reason}"))
+                _fail(job, failure)
 
     def _admit(self) -> None:
         for job in list(self._waiting):
@@ -126,8 +136,12 @@ class Engine:
             self._requests += 1
             tensor = openvino.Tensor(np.array([job.ids], dtype=np.int64))
             job.started = time.perf_counter()
-            job.handle = self._pipeline.add_request(self._requests, tensor, job.config)
-            self._running.append(job)
+            try:
+                job.handle = self._pipeline.add_request(self._requests, tensor, job.config)
+            except RuntimeError as error:
+                _fail(job, ModelError(f"The engine refused the request: {_reason(error)}"))
+            else:
+                self._running.append(job)
 
     def _collect(self, job: _Job) -> None:
         output = job.output
@@ -137,16 +151,27 @@ class Engine:
                 output.ids += result.generated_ids
                 output.cut = result.finish_reason == ov.GenerationFinishReason.LENGTH
                 new = True
-        if new and job.on_ids:
-            job.on_ids(output.ids)
+        if new and job.on_ids and not job.done.done():
+            try:
+                job.on_ids(output.ids)
+            except Exception as error:  # noqa: BLE001  the caller's own code, and handed back to the caller
+                _fail(job, error)
         status = job.handle.get_status()
         if status == ov.GenerationStatus.RUNNING:
             return
         self._running.remove(job)
         output.seconds = time.perf_counter() - job.started
-        if job.done.done():  # given up in the meantime
-            return
-        if status == ov.GenerationStatus.FINISHED:
+        if status != ov.GenerationStatus.FINISHED:
+            _fail(job, ModelError("The engine had no room for the prompt: lower --segment-tokens."))
+        elif not job.done.done():
             job.done.set_result(output)
-        else:
-            job.done.set_exception(ModelError("The engine had no room for the prompt: lower --segment-tokens."))
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    if not job.done.done():
+        job.done.set_exception(error)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what the engine's libraries say: the ones before tell where in their sources."""
+    return (str(error).strip() or repr(error)).splitlines()[-1]

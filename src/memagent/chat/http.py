@@ -96,7 +96,7 @@ class HttpChat:
             timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
         )
         self._url = str(self._client.base_url.copy_with(userinfo=b"")).rstrip("/")  # without a password
-        self._failures = Failures(model, self._url)
+        self._failures = Failures(model, self._url, timeout)
 
     async def open(self) -> None:
         """Ask the server what it serves, and how long the model's window is. Many servers cannot say: then go on.
@@ -120,7 +120,7 @@ class HttpChat:
         for each in served:
             # llama.cpp serves one model, by whatever name it is asked for.
             if each.id == self.model or len(served) == 1:
-                self.window = self.window or each.window
+                self.window = self.window or each.window or None
 
     def prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the messages, and an allowance for the chat template, which only the server knows."""

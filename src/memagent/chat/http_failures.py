@@ -25,8 +25,8 @@ _QUOTED = 300  # characters of what a server says
 class Failures:
     """Tells of one model on one server."""
 
-    def __init__(self, model: str, url: str) -> None:
-        self._model, self._url = model, url
+    def __init__(self, model: str, url: str, timeout: float) -> None:
+        self._model, self._url, self._timeout = model, url, timeout
         self._who = f"{model} at {url}"
         self.served: list[str] = []
         """The models that the server says it has; empty when it does not say."""
@@ -66,7 +66,9 @@ class Failures:
 
     def explained(self, error: openai.APIError) -> ModelError:
         if isinstance(error, openai.APITimeoutError):
-            return self.error(f"sent nothing in time in {_tries(error)}", "see whether the server is overloaded")
+            return self.error(
+                f"sent nothing for {self._timeout:g} seconds in {_tries(error)}", "see whether the server is overloaded"
+            )
         if isinstance(error, openai.APIConnectionError):
             return self.error(
                 f"dropped the connection in {_tries(error)} ({_cause(error)})", "see that the server still runs"
@@ -80,7 +82,7 @@ class Failures:
             return ModelError(f"{self._url} refused the key for {self._model} ({status}): check OPENAI_API_KEY.")
         if status == 404 and self.served and self._model not in self.served:
             likely = difflib.get_close_matches(self._model, self.served, n=8, cutoff=0)
-            more = " …" if len(likely) < len(self.served) else ""
+            more = " and others" if len(likely) < len(self.served) else ""
             return ModelError(f"{self._url} does not serve {self._model}: it serves {', '.join(likely)}{more}.")
         quoted = f": “{said}”" if said else ""
         if status in (404, 405):

@@ -30,26 +30,24 @@ class Listing(BaseModel):
     data: list[Served]
 
 
-class _Words(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
+
+class _Words(_Part):
     content: str | None = None
     reasoning_content: Any = None
     reasoning: Any = None
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class _Choice(_Part):
     message: _Words | None = None
     delta: _Words | None = None
     finish_reason: str | None = None
 
 
-class Reply(BaseModel):
+class Reply(_Part):
     """A completion, or a part of one that is streamed."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     choices: list[_Choice] | None = None
     usage: Any = None

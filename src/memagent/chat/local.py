@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 GUESSES = 5
 NGRAM = 3
 
-# Text that shows whether two tokenizers agree: spaces, digits, case, accents, several scripts, special tokens.
-_PROBE = "It's 12345 o'clock,\n\n  naïve DON'T\twait…\r\n x=3.14; 日本語 😀 <|im_start|>user\n\u00a0end "
+# Text that shows whether two tokenizers agree: spaces, digits, case, accents, several scripts.
+_PROBE = "It's 12345 o'clock,\n\n  naïve DON'T\twait…\r\n x=3.14; 日本語 😀\n\u00a0end "
 
 
 class LocalChat:
@@ -60,10 +60,11 @@ class LocalChat:
         if self._engine is None:
             from memagent.chat.engine import Engine
 
-            self._engine = Engine(self._weights.path, prompt_lookup=self._prompt_lookup)
+            engine = Engine(self._weights.path, prompt_lookup=self._prompt_lookup)
             ours = self._weights.tokenizer
-            if ours and ours.tokenizer.encode(_PROBE, add_special_tokens=False).ids != self._engine_encode(_PROBE):
+            if ours and ours.ids(_PROBE) != engine.encode(_PROBE):
                 raise ModelError(f"The tokenizer of {self.model} is not the one the engine uses: give another model.")
+            self._engine = engine
 
     async def close(self) -> None:
         self._engine = None
@@ -126,19 +127,10 @@ class LocalChat:
             [{"role": message.role, "content": mark} for message, mark in zip(messages, marks, strict=True)],
             add_generation_prompt=True,
         )
+        encode = self._opened.encode
+        plain = self.tokenizer.ids if isinstance(self.tokenizer, FileTokenizer) else encode
         ids: list[int] = []
         for message, mark in zip(messages, marks, strict=True):
             before, _, rendered = rendered.partition(mark)
-            ids += self._engine_encode(before) + self._plain_ids(message.content)
-        return ids + self._engine_encode(rendered)
-
-    def _engine_encode(self, text: str) -> list[int]:
-        if not text:
-            return []
-        encoded = self._opened.tokenizer.encode(text, add_special_tokens=False)
-        return [int(token) for token in encoded.input_ids.data[0]]
-
-    def _plain_ids(self, text: str) -> list[int]:
-        if not isinstance(self.tokenizer, FileTokenizer):
-            return self._engine_encode(text)
-        return self.tokenizer.plain_ids(text)
+            ids += encode(before) + plain(message.content)
+        return ids + encode(rendered)

@@ -76,7 +76,7 @@ class ScriptedChat:
 def load_script(path: str | Path) -> ScriptedChat:
     """A script from a file: one JSON string a line, replied in order, the last one again and again."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The script {path} cannot be read: {error}.") from error
     texts: list[str] = []
@@ -99,4 +99,4 @@ def load_script(path: str | Path) -> ScriptedChat:
         position = min(position + 1, len(texts) - 1)
         return texts[position]
 
-    return ScriptedChat(reply)
+    return ScriptedChat(reply, keep=False)

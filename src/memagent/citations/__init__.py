@@ -17,27 +17,14 @@ Whether a passage denies what the fact asserts is not seen: words are compared, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from memagent.citations.facts import facts
-from memagent.citations.origins import origins
+from memagent.citations.facts import facts_of
+from memagent.citations.origins import Citation, follow
 from memagent.citations.words import Text
 from memagent.records import Trace
 
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A span of the document that a fact of the final memory came from: `document[start:end] == quote`."""
-
-    start: int
-    end: int
-    quote: str
-    turn: int
-    """The index of the turn that read it."""
-    score: float
-    """How much of the fact the quote holds, from 0 to 1."""
-    fact: str
-    """The piece of the final memory that it supports."""
+__all__ = ["Citation", "cite"]
 
 
 def cite(trace: Trace, *, threshold: float = 0.6, most: int = 8) -> list[Citation]:
@@ -46,24 +33,16 @@ def cite(trace: Trace, *, threshold: float = 0.6, most: int = 8) -> list[Citatio
     First come the facts that share words with the answer, then those that share words with the question (a chain
     of facts names only its end in the answer); facts that share none with either are left out.
 
-    `threshold` is the least score. Of 150 sentences of one novel, looked for in another, one reached 0.6; most
-    paraphrases of a passage do.
+    `threshold` is the least score. At 0.6, of 200 sentences of one novel 5 found a passage in another, and of 140 in
+    their own, with a quarter of the words dropped and the rest turned around, 133 found theirs.
     """
     if not trace.memories:
         return []
     answer, question = Text(trace.answer or ""), Text(trace.question)
-    shared = {fact: (fact.shared(answer), fact.shared(question)) for fact in facts(trace.memory)}
-    ranked: list[tuple[tuple[float, float, float, int], Citation]] = []
-    for origin in origins(trace, [fact for fact, shares in shared.items() if any(shares)], threshold):
-        fact, passage, segment = origin.fact, origin.passage, origin.segment
-        quote = segment.text[passage.start : passage.end]
-        start = segment.start + passage.start + len(quote) - len(quote.lstrip())
-        quote = quote.strip()
-        citation = Citation(start, start + len(quote), quote, origin.turn, passage.score, fact.text)
-        of_answer, of_question = shared[fact.whole or fact]
-        ranked.append(((-of_answer, -of_question, -passage.score, start), citation))
-    ranked.sort(key=lambda item: item[0])
-    return _merged(citation for _, citation in ranked)[:most]
+    shared = {fact: (fact.shared(answer), fact.shared(question)) for fact in facts_of(trace.memory)}
+    found = list(follow(trace, [fact for fact, shares in shared.items() if any(shares)], threshold))
+    found.sort(key=lambda each: (*shared[each[0].whole or each[0]], each[1].score, -each[1].start), reverse=True)
+    return _merged(citation for _, citation in found)[:most]
 
 
 def _merged(citations: Iterable[Citation]) -> list[Citation]:

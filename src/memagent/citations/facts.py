@@ -49,7 +49,7 @@ class Fact:
         )
 
 
-def facts(memory: str) -> Iterator[Fact]:
+def facts_of(memory: str) -> Iterator[Fact]:
     """The facts of a memory, each set of words once: a model stuck in a loop writes one for a thousand tokens."""
     seen: set[frozenset[str]] = set()
     for line in memory.splitlines():

@@ -6,6 +6,7 @@ server, 5 stopped early and resumable (a limit, a full disk), 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import sys
 from types import TracebackType
 
@@ -29,6 +30,9 @@ def main() -> None:
     from memagent.cli import ask, demo, show  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter must not cost an answer
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)  # app() would put an excepthook of its own in place of ours
     try:
         command(prog_name="memagent")
@@ -39,7 +43,9 @@ def main() -> None:
         sys.exit(error.status)
     except SystemExit as done:
         if done.code == 130:  # typer's own for Ctrl-C
-            _say("Interrupted. What was read is kept: the same command goes on.")
+            _say(
+                "Interrupted." + (" What was read is kept: the same command goes on." if "ask" in sys.argv[1:2] else "")
+            )
         raise
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ def ask(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUESTION] DOCUMENT…",
+            metavar="[QUESTION] DOCUMENT",
             help="The question (unless -q or --questions gives it), then files, folders, URLs, or - for stdin.",
             show_default=False,
         ),
@@ -55,7 +54,7 @@ def ask(
     price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
     temperature: Annotated[float, typer.Option(min=0)] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
     encoding: Annotated[str | None, typer.Option(help="Of plain text that is not UTF-8, such as cp1252.")] = None,
     prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
@@ -70,6 +69,7 @@ def ask(
     from memagent.budget import Budget
     from memagent.chat import Sampling
     from memagent.chat.connect import connect
+    from memagent.cli.output import as_json, print_answer, watching
     from memagent.documents import open_documents
     from memagent.limits import Limits
 
@@ -94,47 +94,14 @@ def ask(
     )  # fmt: skip
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
-        with _screen(len(asked), quiet or json_output) as screen:
-            answers = agent.ask_many(
-                asked, document, runs=runs, limits=limits, watch=screen and screen.watch, fresh=fresh
-            )
+        with watching(len(asked), quiet or json_output) as watch:
+            answers = agent.ask_many(asked, document, runs=runs, limits=limits, watch=watch, fresh=fresh)
     if json_output:
         objects = [as_json(each, limits) for each in answers]
-        print(json.dumps(objects[0] if len(objects) == 1 else {"answers": objects}, ensure_ascii=False))
+        print(json.dumps(objects[0] if len(objects) == 1 else {"answers": objects}))
     else:
         for each in answers:
-            _print(each, limits, several=len(answers) > 1)
-
-
-def as_json(answer: Any, limits: Any) -> dict[str, Any]:
-    """The object that `--json` prints for an answer."""
-    usage = {
-        "prompt_tokens": answer.usage.prompt_tokens,
-        "completion_tokens": answer.usage.completion_tokens,
-        "model_seconds": round(answer.usage.seconds, 3),
-        "seconds": round(answer.seconds, 3),
-    }
-    if limits.price:
-        usage["cost"] = round(limits.price.of(answer.usage), 6)
-    places = []
-    for cited in answer.citations:
-        place = {
-            "document": cited.document,
-            "start": cited.start,
-            "end": cited.end,
-            "quote": cited.quote,
-            "segment": cited.segment,
-        }
-        places.append(place | ({"page": cited.page} if cited.page is not None else {}))
-    return {
-        "question": answer.question,
-        "answer": answer.text,
-        "memory": answer.memory,
-        "citations": places,
-        "segments": len(answer.trace.memories),
-        "usage": usage,
-        "run": str(answer.run) if answer.run else None,
-    }
+            print_answer(each, limits, several=len(answers) > 1)
 
 
 def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[list[str], list[str]]:
@@ -142,7 +109,7 @@ def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[l
     asked = list(asked)
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"The questions in {file} cannot be read: {error}.") from error
         asked += [line.strip() for line in lines if line.strip()]
@@ -171,10 +138,8 @@ def _price(text: str | None) -> Any:
     prompt, _, completion = text.partition("/")
     try:
         price = Price(float(prompt), float(completion or prompt))
-    except ValueError:
+    except (ValueError, UsageError):
         raise UsageError(f"--price is PROMPT/COMPLETION per million tokens, such as 0.15/0.60, not {text}.") from None
-    if not (price.prompt >= 0 and price.completion >= 0):
-        raise UsageError("--price cannot be negative.")
     return price
 
 
@@ -187,47 +152,14 @@ def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
     elif len(headers) == 1:
         runs = [folder]
     else:
-        digits = len(str(len(headers)))
-        runs = [folder / f"{number:0{digits}}" for number in range(1, len(headers) + 1)]
+        runs = [folder / _name({"question": header["question"]}) for header in headers]
     if len(set(runs)) < len(runs):
-        raise UsageError("A question is asked twice: ask it once, or give --run DIR to keep both.")
+        raise UsageError("A question is asked twice: ask it once.")
     return runs
 
 
 def _name(header: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:10]
+    what = {key: value for key, value in header.items() if key != "memagent"}  # another version goes on
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
     words = re.sub(r"\W+", "-", header["question"].lower()).strip("-")[:40].strip("-")
     return f"{words}-{digest}"
-
-
-def _screen(questions: int, silent: bool) -> Any:
-    if silent:
-        return nullcontext()
-    from memagent.cli.screen import Screen
-
-    return Screen(questions)
-
-
-def _print(answer: Any, limits: Any, several: bool) -> None:
-    """Answer and citations to stdout, the figures to stderr."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from memagent.cli.show import print_citations
-
-    out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
-    if several:
-        out.print(Text(answer.question, style="bold"))
-    out.print(Text(answer.text))
-    print_citations(answer.citations, out)
-    usage = answer.usage
-    facts = (
-        f"{len(answer.trace.memories):,} segments, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} "
-        f"written, {usage.seconds:,.1f} s in the model"
-    )
-    if limits.price:
-        facts += f", cost {limits.price.of(usage):.4f}"
-    timeline = f" Timeline: memagent show {answer.run}" if answer.run else ""
-    err.print(Text(f"{facts}.{timeline}", style="dim"))
-    if several:
-        out.print()

@@ -31,7 +31,7 @@ def demo(
     """Hide facts in a long document, read it, and check the answer. Exit status 1 when it is wrong."""
     from memagent.agent import MemoryAgent
     from memagent.chat.connect import connect
-    from memagent.cli.ask import _print, _screen, as_json
+    from memagent.cli.output import as_json, print_answer, watching
     from memagent.demo import is_right, make_demo
     from memagent.documents import text_document
     from memagent.limits import Limits
@@ -45,15 +45,15 @@ def demo(
     with (
         MemoryAgent(connect(model, base_url=base_url)) as agent,
         text_document(example.document, "demo") as document,
-        _screen(1, quiet or json_output) as screen,
+        watching(1, quiet or json_output) as watch,
     ):
-        answer = agent.ask(example.question, document, watch=screen and screen.watch)
+        answer = agent.ask(example.question, document, watch=watch)
     right = is_right(example, answer.text)
     if json_output:
-        print(json.dumps(as_json(answer, Limits()) | {"expected": example.answer, "right": right}, ensure_ascii=False))
+        print(json.dumps(as_json(answer, Limits()) | {"expected": example.answer, "right": right}))
     else:
         print(f"Question: {example.question}")
-        _print(answer, Limits(), several=False)
+        print_answer(answer, Limits(), several=False)
         print(f"{'Right' if right else 'Wrong'}: the document says {example.answer}.")
     if not right:
         sys.exit(1)

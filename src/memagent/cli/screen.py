@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,13 +14,15 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from memagent.agent import Watch
+from memagent.asking import Watch
 from memagent.records import Turn
 from memagent.timeline import Change, changed, picture
 
+_DRAFT = 400  # characters shown of the completion in progress
+
 
 class Screen:
-    """Shows one command's readings: of `questions` questions on one document. A context manager."""
+    """Shows a command's readings, `questions` of them. A context manager that gives the Watch to read with."""
 
     def __init__(self, questions: int, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -32,28 +33,24 @@ class Screen:
         )  # fmt: skip
         self._task = self._progress.add_task("reading", total=None, facts="loading the model")
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-        self._body: Text = Text("")
-        self._title = "memory"
+        self._change, self._change_title = Text("empty", style="dim"), "memory"
+        self._draft, self._draft_title = Text(""), "writing"
         self._memories = [""] * questions
         self._characters = self._read = self._tokens = self._segments = self._resumed = 0
         self._here = 0  # characters read by this process
         self._began = self._said = time.perf_counter()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Watch:
         if self._console.is_terminal:
             self._live.start()
             self._refresh()
-        return self
+        return Watch(self._on_start, self._on_text if self._console.is_terminal else None, self._on_turn)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-
-    @property
-    def watch(self) -> Watch:
-        return Watch(self._on_start, self._on_text if self._console.is_terminal else None, self._on_turn)
 
     def _on_start(self, characters: int, resumed: int, read: int) -> None:
         self._characters = characters * self._questions
@@ -66,8 +63,8 @@ class Screen:
         self._refresh()
 
     def _on_text(self, question: int, text: str) -> None:
-        self._title = f"writing the memory{self._of(question)}"
-        self._body = Text(text[-2000:], style="dim")
+        self._draft_title = f"writing{self._of(question)}"
+        self._draft = Text(text[-_DRAFT:], style="dim")
         self._refresh()
 
     def _on_turn(self, question: int, turn: Turn) -> None:
@@ -80,8 +77,8 @@ class Screen:
             if self._console.is_terminal:
                 change: Change = changed(self._memories[question], turn)
                 self._memories[question] = turn.completion.text
-                self._title = f"memory{self._of(question)}"
-                self._body = picture(change)
+                self._change_title = f"memory{self._of(question)}"
+                self._change = picture(change)
         self._progress.update(self._task, completed=self._read, facts=self._facts())
         self._refresh()
         if not self._console.is_terminal and (time.perf_counter() - self._said > 1 or segment is None):
@@ -103,7 +100,9 @@ class Screen:
 
     def _refresh(self) -> None:
         if self._console.is_terminal:
-            self._live.update(Group(self._progress, Panel(self._body, title=self._title, title_align="left")))
+            panels = [(self._change, self._change_title), (self._draft, self._draft_title)]
+            boxes = [Panel(body, title=title, title_align="left") for body, title in panels]
+            self._live.update(Group(self._progress, *boxes))
 
 
 def _clock(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,6 @@ from memagent.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memagent.agent import Cited
     from memagent.journal import Run
 
 
@@ -47,6 +45,7 @@ def _print(run: Run, console: Console) -> None:
     from rich.text import Text
 
     from memagent.agent import citations_of, cited, parts_of
+    from memagent.cli.output import print_citations
     from memagent.scoring import final_answer
     from memagent.timeline import render
 
@@ -60,16 +59,6 @@ def _print(run: Run, console: Console) -> None:
         return
     console.print(Text(final_answer(trace.answer, run.header["answer"]), style="bold"))
     print_citations([cited(citation, parts) for citation in citations_of(run) or []], console)
-
-
-def print_citations(citations: Iterable[Cited], console: Console) -> None:
-    """A line a citation: document, page where there is one, characters, segment (from 1), quote."""
-    from rich.text import Text
-
-    for number, place in enumerate(citations, 1):
-        page = f"page {place.page}, " if place.page is not None else ""
-        where = f"  [{number}] {place.document}, {page}{place.start:,}–{place.end:,}, segment {place.segment + 1}"
-        console.print(Text(f"{where}: “{' '.join(place.quote.split())}”", style="dim"))
 
 
 def _page(run: Run) -> str:

@@ -14,7 +14,7 @@ from memagent.documents.text import Text
 _BETWEEN = "\n\n"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """Where a source lies in the joined text: its text is `joined[start:end]`."""
 
@@ -26,33 +26,21 @@ class Part:
 
 
 class Document:
-    """Several sources read as one text."""
+    """Several sources read as one text. `parts` tells where each lies in it, `length` how long it is, in characters."""
 
     def __init__(self, texts: Sequence[Text], spool: Spool) -> None:
         self.sources: tuple[Source, ...] = tuple(text.source for text in texts)
-        self.parts: list[Part] = []
-        """Grows while `chunks` is consumed, each part's `end` with it; complete at the end."""
+        self.parts: tuple[Part, ...] = tuple(_laid_out(texts))
+        self.length = self.parts[-1].end
         self._texts = texts
         self._spool = spool
 
     def chunks(self) -> Iterator[str]:
-        """The joined text, piece by piece. Every call starts over, with new `parts`."""
-        parts = self.parts = []  # of this call, should another one start before it has ended
-        position = 0
-        for text in self._texts:
-            start = position + len(_BETWEEN) if parts else 0
-            part = Part(text.source.name, start, start, text.pages)
-            parts.append(part)
-            if position:
+        """The joined text, piece by piece. Every call starts over."""
+        for number, text in enumerate(self._texts):
+            if number:
                 yield _BETWEEN
-            for chunk in text.chunks():
-                part.end += len(chunk)
-                yield chunk
-            position = part.end
-
-    def measure(self) -> int:
-        """Characters of the joined text. Reads it to its end, so that `parts` is complete."""
-        return sum(len(chunk) for chunk in self.chunks())
+            yield from text.chunks()
 
     def close(self) -> None:
         """Remove the temporary files. `chunks` may not work afterwards."""
@@ -65,6 +53,14 @@ class Document:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _laid_out(texts: Sequence[Text]) -> Iterator[Part]:
+    start = 0
+    for text in texts:
+        end = start + sum(len(chunk) for chunk in text.chunks())
+        yield Part(text.source.name, start, end, text.pages)
+        start = end + len(_BETWEEN)
 
 
 @dataclass(frozen=True, slots=True)

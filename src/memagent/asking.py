@@ -1,0 +1,231 @@
+"""Questions being asked of one document: each a reading under way, advanced in step, begun anew or from a journal.
+
+In step, because an engine with a prefix cache then meets the same segment in all prompts at the same time: in each
+round, those readings that are furthest behind in the document take a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from memagent.budget import Budget
+from memagent.chat import Chat
+from memagent.documents import Document
+from memagent.errors import RunError, WindowOverflow
+from memagent.journal import Journal
+from memagent.limits import Limits
+from memagent.prompts import Prompts
+from memagent.reading import Reading, reading
+from memagent.records import Completion, Request, Segment, Trace, Turn, Usage
+from memagent.segments import Cut, segments
+from memagent.tokenizer import Tokenizer, count
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Callbacks while reading. The number of a question counts from 0."""
+
+    on_start: Callable[[int, int, int], None] = lambda characters, turns, read: None
+    """Characters in the document; turns that journals already hold, and characters read in them."""
+    on_text: Callable[[int, str], None] | None = None
+    """The completion in progress, as far as it has been written."""
+    on_turn: Callable[[int, Turn], None] = lambda question, turn: None
+
+
+class Asking:
+    """One question's reading under way. With a journal its turns are kept there, else here."""
+
+    def __init__(self, question: str, steps: Reading, journal: Journal | None) -> None:
+        self.question = question
+        self.journal = journal
+        self.request: Request | None = None
+        """What the reading wants next; None once it has its answer."""
+        self.answer = ""
+        self.turns = 0
+        self._reading = steps
+        self._kept: list[Turn] = []
+        self._start()
+
+    def _start(self) -> None:
+        """Up to the first request that the journal has no completion for."""
+        self._advance(lambda: next(self._reading))
+        for turn in self.journal.trace.turns if self.journal else ():
+            self._send(turn.completion)
+
+    @property
+    def trace(self) -> Trace:
+        return self.journal.trace if self.journal else Trace(self.question, self._kept)
+
+    @property
+    def usage(self) -> Usage:
+        return self.journal.usage if self.journal else self.trace.usage
+
+    @property
+    def place(self) -> float:
+        """Where in the document it will read next; the answer comes after everything."""
+        segment = self.request.segment if self.request else None
+        return segment.start if segment else float("inf")
+
+    def take(self, completion: Completion) -> Turn:
+        """A turn is finished: keep it, then go on to the next request."""
+        assert self.request is not None
+        turn = Turn(self.turns, self.request, completion)
+        if self.journal:
+            self.journal.append(turn)
+        else:
+            self._kept.append(turn)
+        self._send(completion)
+        return turn
+
+    def overflow(self, error: WindowOverflow) -> None:
+        """The prompt was too long: the reading asks again with less, or raises."""
+        self._advance(lambda: self._reading.throw(error))
+
+    def _send(self, completion: Completion) -> None:
+        self.turns += 1
+        self._advance(lambda: self._reading.send(completion))
+
+    def _advance(self, step: Callable[[], Request]) -> None:
+        try:
+            self.request = step()
+        except StopIteration as stop:
+            self.request, self.answer = None, stop.value
+
+
+def begin(
+    questions: Sequence[str],
+    document: Document,
+    journals: Sequence[Journal | None],
+    tokenizer: Tokenizer,
+    budget: Budget,
+    prompts: Prompts,
+    cut: Cut,
+) -> list[Asking]:
+    """All questions, each at the first turn that its journal does not hold. They share one cutting of the document.
+
+    Where there are journals, the document is cut as in the one that is furthest ahead, and anew from its end.
+    """
+    read = [journal.trace.memories if journal else () for journal in journals]
+    ends = max((_ends(memories) for memories in read), key=lambda each: each[-1] if each else 0)
+    last = ends[-1] if ends else 0
+    fresh = segments(_Cursor(document).after(last), budget.segment, tokenizer, cut, last)
+    asked = []
+    for question, journal, own, shared in zip(
+        questions, journals, read, itertools.tee(fresh, len(questions)), strict=True
+    ):
+        pieces = itertools.chain(_segments(own), _catch_up(document, own, ends, tokenizer), shared)
+        asked.append(Asking(question, reading(question, pieces, budget, prompts), journal))
+    return asked
+
+
+async def drive(asked: Sequence[Asking], chat: Chat, limits: Limits, watch: Watch) -> None:
+    """Turns, until every question has its answer. A failed turn stops all, after the others' were kept."""
+    while waiting := [each for each in asked if each.request is not None]:
+        place = min(each.place for each in waiting)
+        behind = [each for each in waiting if each.place == place]
+        if limits.any:
+            limits.check(sum((each.usage for each in asked), Usage()), _coming(behind, chat))
+        turns = [_turn(asked.index(each), each, chat, watch) for each in behind]
+        for result in await asyncio.gather(*turns, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+
+async def _turn(number: int, asking: Asking, chat: Chat, watch: Watch) -> None:
+    assert asking.request is not None
+    on_text = watch.on_text
+    show = (lambda text: on_text(number, text)) if on_text else None
+    try:
+        completion = await chat.complete(asking.request, show)
+    except WindowOverflow as error:
+        asking.overflow(error)
+    else:
+        watch.on_turn(number, asking.take(completion))
+
+
+def _coming(asked: Iterable[Asking], chat: Chat) -> Usage:
+    """The most that the next turns can take."""
+    requests = [each.request for each in asked if each.request]
+    return Usage(
+        sum(chat.prompt_tokens(request.messages) for request in requests),
+        sum(request.max_tokens for request in requests),
+    )
+
+
+# -- where a resumed reading goes on ------------------------------------------------------------------------------
+
+
+def _segments(memories: Iterable[Turn]) -> Iterator[Segment]:
+    for turn in memories:
+        if turn.request.segment:
+            yield turn.request.segment
+
+
+def _ends(memories: Iterable[Turn]) -> list[int]:
+    """Where the segments of a journal end, those that were halved counted as one."""
+    ends: list[int] = []
+    for segment in _segments(memories):
+        end = segment.rest[-1] if segment.rest else segment.end
+        if not ends or end != ends[-1]:
+            ends.append(end)
+    return ends
+
+
+def _catch_up(
+    document: Document, memories: Sequence[Turn], ends: Sequence[int], tokenizer: Tokenizer
+) -> Iterator[Segment]:
+    """What a journal's reading has still to read up to the last of `ends`: first the rest of a halved segment.
+
+    Raises:
+        RunError: its last segment is not in the document.
+    """
+    last = memories[-1].request.segment if memories else None
+    cursor = _Cursor(document)
+    place = 0
+    rest: tuple[int, ...] = ()
+    if last:
+        cursor.skip(last.start)
+        if cursor.take(last.end) != last.text:
+            raise RunError("The document reads otherwise than when the run began: give the same one, or another --run.")
+        place, rest = last.end, last.rest
+    cut = rest[-1] if rest else place
+    for number, end in enumerate([*rest, *(end for end in ends if end > cut)], 1):
+        text = cursor.take(end)
+        yield Segment(place, end, text, count(tokenizer, text), rest[number:])
+        place = end
+
+
+class _Cursor:
+    """Goes forward through a document's text by character offsets."""
+
+    def __init__(self, document: Document) -> None:
+        self._chunks = document.chunks()
+        self._held = ""
+        self._place = 0  # of what is held
+
+    def skip(self, end: int) -> None:
+        while self._place + len(self._held) < end:
+            self._place, self._held = self._place + len(self._held), next(self._chunks, "")
+            if not self._held:
+                return
+        self.take(end)
+
+    def take(self, end: int) -> str:
+        """The text up to `end`."""
+        parts, length = [self._held], len(self._held)
+        while self._place + length < end and (chunk := next(self._chunks, "")):
+            parts.append(chunk)
+            length += len(chunk)
+        text = "".join(parts)
+        wanted = end - self._place
+        self._held, self._place = text[wanted:], end
+        return text[:wanted]
+
+    def after(self, end: int) -> Iterator[str]:
+        """All that comes after `end`."""
+        self.skip(end)
+        yield self._held
+        yield from self._chunks

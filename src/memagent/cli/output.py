@@ -1,0 +1,79 @@
+"""What the commands print: answers, citations, figures, JSON. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from memagent.agent import Answer, Cited
+from memagent.asking import Watch
+from memagent.cli.screen import Screen
+from memagent.limits import Limits
+
+
+def watching(questions: int, silent: bool) -> AbstractContextManager[Watch]:
+    """A screen that shows the readings; with `silent`, nothing."""
+    return nullcontext(Watch()) if silent else Screen(questions)
+
+
+def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
+    """Answer and citations to stdout, the figures to stderr."""
+    out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    if several:
+        out.print(Text(answer.question, style="bold"))
+    out.print(Text(answer.text))
+    print_citations(answer.citations, out)
+    usage = answer.usage
+    facts = (
+        f"{len(answer.trace.memories):,} segments, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} "
+        f"written, {usage.seconds:,.1f} s in the model"
+    )
+    if limits.price:
+        facts += f", cost {limits.price.of(usage):.4f}"
+    timeline = f" Timeline: memagent show {answer.run}" if answer.run else ""
+    err.print(Text(f"{facts}.{timeline}", style="dim"))
+    if several:
+        out.print()
+
+
+def print_citations(citations: Iterable[Cited], console: Console) -> None:
+    """A line a citation: document, page where there is one, characters, segment (from 1), quote."""
+    for number, place in enumerate(citations, 1):
+        page = f"page {place.page}, " if place.page is not None else ""
+        where = f"  [{number}] {place.document}, {page}{place.start:,}–{place.end:,}, segment {place.segment + 1}"
+        console.print(Text(f"{where}: “{' '.join(place.quote.split())}”", style="dim"))
+
+
+def as_json(answer: Answer, limits: Limits) -> dict[str, Any]:
+    """The object that `--json` prints for an answer."""
+    usage: dict[str, float] = {
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "completion_tokens": answer.usage.completion_tokens,
+        "model_seconds": round(answer.usage.seconds, 3),
+        "seconds": round(answer.seconds, 3),
+    }
+    if limits.price:
+        usage["cost"] = round(limits.price.of(answer.usage), 6)
+    places = []
+    for cited in answer.citations:
+        place = {
+            "document": cited.document,
+            "start": cited.start,
+            "end": cited.end,
+            "quote": cited.quote,
+            "segment": cited.segment,
+        }
+        places.append(place | ({"page": cited.page} if cited.page is not None else {}))
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "memory": answer.memory,
+        "citations": places,
+        "segments": len(answer.trace.memories),
+        "usage": usage,
+        "run": str(answer.run) if answer.run else None,
+    }
