@@ -13,13 +13,15 @@ from memagent.chat.weights import find_weights
 from memagent.segments import segments
 
 READ = """
-import resource, sys
+import sys
 from pathlib import Path
 from memagent import Budget, MemoryAgent, ScriptedChat
 chat = ScriptedChat(lambda request: "The memory so far.", keep=False)
 with MemoryAgent(chat, budget=Budget(segment=50_000), fsync=False) as agent:
     answer = agent.ask("What is in it?", sys.argv[1], run=Path(sys.argv[2]))
-print(len(answer.trace.turns), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not getrusage: that counts the memory of the process that started this one.
+[peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(len(answer.trace.turns), peak)
 """
 
 

@@ -108,6 +108,11 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 )
 def test_another_reading_is_refused_with_what_changed(tmp_path: Path, key: str, value: object) -> None:
     Journal(tmp_path, header()).close()
+    journal = Journal(tmp_path, header(**{key: value}))  # nothing was paid for: another reading may begin
+    journal.close()
+    journal = Journal(tmp_path, header())
+    journal.append(memory_turn(0, "m1"))
+    journal.close()
     with pytest.raises(RunError, match=f"its {key} was .* now it is"):
         Journal(tmp_path, header(**{key: value}))
     Journal(tmp_path, header(memagent="another version")).close()

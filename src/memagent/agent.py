@@ -197,10 +197,11 @@ class MemoryAgent:
             if not isinstance(document, Document):
                 names = [document] if isinstance(document, str) else document
                 document = stack.enter_context(open_documents(names))
-            await self.chat.open()
-            for question in questions:
-                self._check(question)
             journals = self._journals(questions, document, runs, fresh, stack)
+            if not all(journal and journal.end for journal in journals):
+                await self.chat.open()
+                for question in questions:
+                    self._check(question)
             asked = begin(questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut)
             read = sum(min(each.place, document.length) for each in asked)
             watch.on_start(document.length, sum(each.turns for each in asked), int(read))

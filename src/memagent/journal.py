@@ -137,18 +137,25 @@ class Journal(Run):
         except OSError as error:
             raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
         try:
-            if fresh or _is_new(folder / FILE):
+            if fresh or _is_new(folder / FILE) or not self._resume(folder, header):
                 self._file.truncate(0)
                 self._size = 0
                 self.folder, self.path = folder, folder / FILE
                 self._write(header)
-            super().__init__(folder)
-            _compare(folder, json.loads(json.dumps(header)), self.header)
-            if self._file.tell() > self._size:
-                self._file.truncate(self._size)
+                super().__init__(folder)
         except BaseException:
             self._file.close()
             raise
+
+    def _resume(self, folder: Path, header: Header) -> bool:
+        """Take up what is there; False where no turn was paid for yet, so that another reading may begin."""
+        super().__init__(folder)
+        if not self._places:
+            return False
+        _compare(folder, json.loads(json.dumps(header)), self.header)
+        if self._file.tell() > self._size:
+            self._file.truncate(self._size)
+        return True
 
     def append(self, turn: Turn) -> None:
         """Put a finished turn on the disk.

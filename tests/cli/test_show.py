@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from memagent import Budget, MemoryAgent, ScriptedChat, text_document
+from memagent.demo import make_demo
+
+TEXT = "The lamp was lit at six, and the tide was coming in.\n\nThe keeper hid the brass compass in the bread oven.\n\nNobody saw it.\n"
+FACT = "The keeper hid the brass compass in the bread oven."
+MEMORIES = ["Nothing yet.", FACT, FACT, "\\boxed{the bread oven}"]
+
+
+@pytest.fixture(autouse=True)
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with MemoryAgent(ScriptedChat(MEMORIES), budget=Budget(segment=60)) as agent, text_document(TEXT, "a <b>") as text:
+        agent.ask("Where is the compass?", text, run=Path("run"))
+
+
+def memagent(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "memagent", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_the_timeline_shows_what_each_segment_changed() -> None:
+    done = memagent("show", "run")
+    assert done.returncode == 0
+    shown = " ".join(done.stdout.split())
+    assert "Where is the compass?" in shown
+    assert "Nothing yet.The keeper hid the brass compass" in shown.replace("yet. The", "yet.The")  # removed, added
+    assert "[1] a <b>, 54–105, segment 2: “The keeper hid the brass compass in the bread oven.”" in shown
+
+
+def test_an_unfinished_run_can_be_looked_at() -> None:
+    journal = Path("run/journal.jsonl")
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
+    done = memagent("show", "run")
+    assert done.returncode == 0
+    assert "Not finished" in done.stdout
+
+
+def test_the_page_stands_alone() -> None:
+    class Links(HTMLParser):
+        """Everything a page would fetch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.found: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    done = memagent("show", "run", "--html", "page.html")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Wrote page.html.\n")
+    page = Path("page.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert all(link.startswith("#") for link in links.found)
+    assert "a &lt;b&gt;" in page
+    assert "the bread oven" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["show", "none"], 2, "There is no run at none"),
+        (["show", "run", "--html", "none/page.html"], 2, "none/page.html cannot be written"),
+        (["demo", "--length", "long"], 2, "--length is a number of tokens"),
+        (["demo", "--length", "1k", "--model", "scripted:none"], 2, "cannot be read"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], status: int, sentence: str) -> None:
+    done = memagent(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith("Error: ")
+    assert sentence in done.stderr
+
+
+def test_the_demo_checks_the_answer() -> None:
+    answer = make_demo(4400, 3).answer
+    Path("right.jsonl").write_text(json.dumps(f"\\boxed{{{answer}}}") + "\n")
+    Path("wrong.jsonl").write_text(json.dumps("\\boxed{an anchor}") + "\n")
+    for script, status in (("right", 0), ("wrong", 1)):
+        done = memagent("demo", "--length", "1k", "--seed", "3", "--model", f"scripted:{script}.jsonl", "--json")
+        assert done.returncode == status
+        value = json.loads(done.stdout)
+        assert (value["right"], value["expected"]) == (status == 0, answer)
