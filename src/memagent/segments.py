@@ -96,10 +96,11 @@ def halves(segment: Segment) -> tuple[Segment, Segment]:
 
 
 def _last_end(pattern: re.Pattern[str], text: str, low: int, high: int) -> int:
-    """The end of the last match in text[low:high]; 0 when there is none."""
+    """The last end of a match after `low`, at most `high`; 0 when there is none."""
     end = 0
-    for match in pattern.finditer(text, low, high):
-        end = match.end()
+    for match in pattern.finditer(text, max(low - 8, 0), high):  # a match may have begun before
+        if match.end() > low:
+            end = match.end()
     return end
 
 
