@@ -16,7 +16,7 @@ FLOORS: dict[str, float] = {
     "prompts": 1, "tokenizer": 1, "budget": 1, "segments": 1.5, "reading": 1.6, "scoring": 1.5, "limits": 1,
     "demo": 1, "documents": 1,
     "chat": 2, "journal": 2, "citations": 2, "timeline": 2,
-    "page": 3, "asking": 3,
+    "page": 3, "answers": 3, "asking": 3,
     "agent": 4,
     "cli": 5,
 }  # fmt: skip

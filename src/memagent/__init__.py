@@ -11,7 +11,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from memagent.agent import Answer, Cited, MemoryAgent
+from memagent.agent import MemoryAgent
+from memagent.answers import Answer, Cited
 from memagent.asking import Watch
 from memagent.budget import Budget
 from memagent.chat import Chat, Sampling

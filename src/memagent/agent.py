@@ -10,60 +10,31 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import memagent
+from memagent.answers import Answer, citations_of, cited
 from memagent.asking import Asking, Watch, begin, drive
 from memagent.budget import Budget
 from memagent.chat import Chat
 from memagent.chat.connect import connect
-from memagent.citations import Citation, cite
-from memagent.documents import Document, Part, locate, open_documents
+from memagent.citations import cite
+from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
-from memagent.journal import Header, Journal, Run
+from memagent.journal import Header, Journal
 from memagent.limits import Limits
 from memagent.prompts import AnswerStyle, Layout, fill, prompts_for
 from memagent.reading import answer
-from memagent.records import Message, Trace, Turn, Usage
+from memagent.records import Message, Turn
 from memagent.scoring import final_answer
 from memagent.segments import Cut
 from memagent.tokenizer import count
 
 Source = Document | str | Sequence[str]
 """A Document, or what `open_documents` opens: paths, folders, URLs, "-" for standard input."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cited:
-    """A place the answer rests on: `quote` is `[start:end]` of the named document, in characters."""
-
-    document: str
-    start: int
-    end: int
-    quote: str
-    segment: int
-    """The turn that read it, from 0."""
-    page: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a reading gave. `seconds` is wall time of this call; `usage` counts every turn, resumed ones too.
-
-    With a run, `trace` is a view of its journal: it lasts as long as the journal does.
-    """
-
-    question: str
-    text: str
-    memory: str
-    citations: tuple[Cited, ...]
-    trace: Trace
-    usage: Usage
-    seconds: float
-    run: Path | None
 
 
 class MemoryAgent:
@@ -300,23 +271,6 @@ class MemoryAgent:
             seconds=seconds,
             run=journal.folder if journal else None,
         )
-
-
-def cited(citation: Citation, parts: Sequence[Part]) -> Cited:
-    """A citation of the joined text, as a place in one of its documents."""
-    place = locate(parts, citation.start, citation.end)
-    quote = citation.quote[: place.end - place.start]
-    return Cited(place.name, place.start, place.end, quote, citation.turn, place.page)
-
-
-def citations_of(run: Run) -> list[Citation] | None:
-    """The citations that a finished run holds; None while it is unfinished."""
-    return None if run.end is None else [Citation(**citation) for citation in run.end["citations"]]
-
-
-def parts_of(run: Run) -> list[Part]:
-    """Where each document of a run lies in the joined text."""
-    return [Part(each["name"], each["start"], each["end"], tuple(each["pages"])) for each in run.header["documents"]]
 
 
 def _runs(run: Path | None) -> list[Path] | None:

@@ -13,7 +13,7 @@ import json
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, overload
 
@@ -124,28 +124,24 @@ class Journal(Run):
             raise RunError(f"Another process holds the run {folder}: wait for it, or choose another --run.") from None
         except OSError as error:
             raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
-        try:
-            self._open(folder, header, fresh)
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _open(self, folder: Path, header: Header, fresh: bool) -> None:
-        try:
-            # Unbuffered: what could not be written must not come back when the file is closed.
-            self._file = (folder / FILE).open("ab", buffering=0)
-        except OSError as error:
-            raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
+            try:
+                # Unbuffered: what could not be written must not come back when the file is closed.
+                self._file = (folder / FILE).open("ab", buffering=0)
+            except OSError as error:
+                raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
+            undo.callback(self._file.close)
             if fresh or _is_new(folder / FILE) or not self._resume(folder, header):
-                self._file.truncate(0)
-                self._size = 0
-                self.folder, self.path = folder, folder / FILE
-                self._write(header)
-                super().__init__(folder)
-        except BaseException:
-            self._file.close()
-            raise
+                self._begin_anew(folder, header)
+            undo.pop_all()
+
+    def _begin_anew(self, folder: Path, header: Header) -> None:
+        self._file.truncate(0)
+        self._size = 0
+        self.folder, self.path = folder, folder / FILE
+        self._write(header)
+        super().__init__(folder)
 
     def _resume(self, folder: Path, header: Header) -> bool:
         """Take up what is there; False where no turn was paid for yet, so that another reading may begin."""

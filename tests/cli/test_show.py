@@ -11,7 +11,10 @@ import pytest
 from memagent import Budget, MemoryAgent, ScriptedChat, text_document
 from memagent.demo import make_demo
 
-TEXT = "The lamp was lit at six, and the tide was coming in.\n\nThe keeper hid the brass compass in the bread oven.\n\nNobody saw it.\n"
+TEXT = (
+    "The lamp was lit at six, and the tide was coming in.\n\n"
+    "The keeper hid the brass compass in the bread oven.\n\nNobody saw it.\n"
+)
 FACT = "The keeper hid the brass compass in the bread oven."
 MEMORIES = ["Nothing yet.", FACT, FACT, "\\boxed{the bread oven}"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from memagent.agent import Answer, Cited
+from memagent.answers import Answer, Cited
 from memagent.asking import Watch
 from memagent.cli.screen import Screen
 from memagent.limits import Limits

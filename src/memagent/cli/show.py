@@ -44,7 +44,7 @@ def show(
 def _print(run: Run, console: Console) -> None:
     from rich.text import Text
 
-    from memagent.agent import citations_of, cited, parts_of
+    from memagent.answers import citations_of, cited, parts_of
     from memagent.cli.output import print_citations
     from memagent.scoring import final_answer
     from memagent.timeline import render
@@ -62,7 +62,7 @@ def _print(run: Run, console: Console) -> None:
 
 
 def _page(run: Run) -> str:
-    from memagent.agent import citations_of, parts_of
+    from memagent.answers import citations_of, parts_of
     from memagent.documents import locate
     from memagent.page import page
     from memagent.scoring import final_answer

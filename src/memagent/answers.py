@@ -1,0 +1,59 @@
+"""The answer to a question, with the places in the documents it rests on; of a reading, or of a run on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memagent.citations import Citation
+from memagent.documents import Part, locate
+from memagent.journal import Run
+from memagent.records import Trace, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A place the answer rests on: `quote` is `[start:end]` of the named document, in characters."""
+
+    document: str
+    start: int
+    end: int
+    quote: str
+    segment: int
+    """The turn that read it, from 0."""
+    page: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reading gave. `seconds` is wall time of this call; `usage` counts every turn, resumed ones too.
+
+    With a run, `trace` is a view of its journal: it lasts as long as the journal does.
+    """
+
+    question: str
+    text: str
+    memory: str
+    citations: tuple[Cited, ...]
+    trace: Trace
+    usage: Usage
+    seconds: float
+    run: Path | None
+
+
+def cited(citation: Citation, parts: Sequence[Part]) -> Cited:
+    """A citation of the joined text, as a place in one of its documents."""
+    place = locate(parts, citation.start, citation.end)
+    quote = citation.quote[: place.end - place.start]
+    return Cited(place.name, place.start, place.end, quote, citation.turn, place.page)
+
+
+def citations_of(run: Run) -> list[Citation] | None:
+    """The citations that a finished run holds; None while it is unfinished."""
+    return None if run.end is None else [Citation(**citation) for citation in run.end["citations"]]
+
+
+def parts_of(run: Run) -> list[Part]:
+    """Where each document of a run lies in the joined text."""
+    return [Part(each["name"], each["start"], each["end"], tuple(each["pages"])) for each in run.header["documents"]]
