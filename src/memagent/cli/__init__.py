@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Read a text of any length with a model of any window: segment by segment, into one memory.",
     epilog="Exit status: 0 done, 1 wrong answer (demo), 2 usage, 3 document, 4 model or server, "
     "5 stopped early and resumable, 130 interrupted.",

@@ -14,6 +14,8 @@ import typer
 from memagent.cli import app
 from memagent.cli.options import Debug, Json, Model, Quiet
 from memagent.errors import UsageError
+from memagent.prompts import AnswerStyle, Layout
+from memagent.segments import Cut
 
 
 @app.command()
@@ -34,25 +36,23 @@ def ask(
         Path | None, typer.Option(help="tokenizer.json, or a folder with one, of the server's model.")
     ] = None,
     window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
-    question_tokens: Annotated[int, typer.Option(min=1)] = 1024,
-    segment_tokens: Annotated[int, typer.Option(min=1)] = 5000,
-    memory_tokens: Annotated[int, typer.Option(min=1)] = 1024,
-    answer_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    question_tokens: Annotated[int, typer.Option(min=1, help="The most that a question may have.")] = 1024,
+    segment_tokens: Annotated[int, typer.Option(min=1, help="The most read at once.")] = 5000,
+    memory_tokens: Annotated[int, typer.Option(min=1, help="The most that the memory may have.")] = 1024,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="The most that the answer may have.")] = 1024,
     cut: Annotated[
-        str, typer.Option(help="natural: at paragraphs, sentences, words. tokens: as in the paper.")
+        Cut, typer.Option(help="After paragraphs, sentences, words; or tokens, as in the paper.")
     ] = "natural",
-    answer: Annotated[str, typer.Option(help="boxed or sentence: the format asked of the model.")] = "boxed",
+    answer: Annotated[AnswerStyle, typer.Option(help="The format asked of the model for its answer.")] = "boxed",
     layout: Annotated[
-        str, typer.Option(help="paper, or section-first: many questions on one document share its computation.")
+        Layout, typer.Option(help="section-first: many questions on one document share its computation.")
     ] = "paper",
     run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
-    fresh: Annotated[
-        bool, typer.Option(help="Read anew instead of resuming the run this command made before.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop, resumable, before more are spent.")] = None,
     max_cost: Annotated[float | None, typer.Option(min=0, help="The same for money; needs --price.")] = None,
     price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
-    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     encoding: Annotated[str | None, typer.Option(help="Of plain text that is not UTF-8, such as cp1252.")] = None,
@@ -87,11 +87,7 @@ def ask(
         retries=retries,
         concurrency=concurrency,
     )
-    agent = MemoryAgent(
-        chat, budget=budget, cut=_one_of(cut, "natural", "tokens", flag="--cut"),
-        layout=_one_of(layout, "paper", "section-first", flag="--layout"),
-        answer=_one_of(answer, "boxed", "sentence", flag="--answer"),
-    )  # fmt: skip
+    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer)
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
         with watching(len(asked), quiet or json_output) as watch:
@@ -122,12 +118,6 @@ def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[l
     if not arguments:
         raise UsageError("There is no document: name a file, a folder, a URL, or - for standard input.")
     return asked, arguments
-
-
-def _one_of(value: str, *choices: str, flag: str) -> Any:
-    if value not in choices:
-        raise UsageError(f"{flag} is {' or '.join(choices)}, not {value}.")
-    return value
 
 
 def _price(text: str | None) -> Any:
