@@ -152,7 +152,14 @@ def lines(run: str) -> int:
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on() -> None:
     slow = [sys.executable, "-c", SLOW, "ask", "Why?", "book.txt", *SCRIPTED, "--run", "out"]
-    process = subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        slow,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while lines("out") < 5:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
