@@ -11,7 +11,9 @@ def show(question: int, turn: Turn) -> None:
     print(f"--- turn {turn.index + 1}\n{turn.completion.text}\n", file=sys.stderr)
 
 
-question, document = sys.argv[1:3]
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+question, document = sys.argv[1:]
 with MemoryAgent("local", budget=Budget(segment=2000, memory=256, answer=128)) as agent:
     answer = agent.ask(question, document, watch=Watch(on_turn=show))
 

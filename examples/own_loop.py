@@ -8,11 +8,11 @@ from __future__ import annotations
 from memagent import Budget, ByteTokenizer, Completion, Request, reading, segments
 from memagent.prompts import prompts_for
 
-TEXT = "The keeper hid the compass in the oven. " * 3 + "Nobody saw it. " * 20
+TEXT = "Nobody was about. " * 10 + "The keeper hid the compass in the oven. " + "Nobody saw it. " * 10
 
 
 def complete(request: Request) -> Completion:
-    """A reader that remembers sentences with a compass in them."""
+    """A reader that remembers whether it saw an oven."""
     if request.segment is None:
         return Completion("\\boxed{in the oven}" if "oven" in request.messages[0].content else "\\boxed{unknown}")
     seen = "oven" in request.messages[0].content

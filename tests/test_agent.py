@@ -230,6 +230,17 @@ def test_an_agent_in_an_event_loop_says_what_to_use() -> None:
         asyncio.run(wrong())
 
 
+@pytest.mark.parametrize("wrong", [{"cut": "x"}, {"layout": "x"}, {"answer": "x"}])
+def test_settings_that_do_not_exist_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="x"):
+        MemoryAgent(ScriptedChat([]), **wrong)
+
+
+def test_a_question_is_not_a_list_of_letters() -> None:
+    with MemoryAgent(ScriptedChat([])) as agent, pytest.raises(UsageError, match="a list of questions"):
+        agent.ask_many("Why?", "book.txt")
+
+
 def test_an_agent_may_be_used_again_after_closing() -> None:
     agent = MemoryAgent(ScriptedChat(gather), budget=BUDGET)
     for _ in range(2):
@@ -243,7 +254,7 @@ def test_citations_belong_to_their_documents(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("Nothing here.\n" * 20)
     (tmp_path / "two.txt").write_text("Sentence one.\r\nHere key77 is 5929.\r\n")
     with MemoryAgent(ScriptedChat(gather), budget=BUDGET) as agent:
-        answer = agent.ask("What is key77?", [str(tmp_path / "one.txt"), str(tmp_path / "two.txt")])
+        answer = agent.ask("What is key77?", [tmp_path / "one.txt", tmp_path / "two.txt"])
     assert answer.text == "5929"
     [place] = answer.citations
     assert place.document == str(tmp_path / "two.txt")

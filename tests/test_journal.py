@@ -84,9 +84,18 @@ def test_a_torn_last_line_is_dropped_wherever_it_tears(tmp_path: Path) -> None:
 def test_a_journal_without_a_whole_first_line_begins_anew(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"memagent": "0", "quest')
     journal = Journal(tmp_path, header())
-    journal.close()
     assert Run(tmp_path).header == header()
     assert len(Run(tmp_path).trace.turns) == 0
+    journal.close()
+
+
+def test_a_run_in_which_nothing_happened_leaves_nothing_behind(tmp_path: Path) -> None:
+    Journal(tmp_path / "run", header()).close()
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("")
+    Journal(tmp_path / "run", header()).close()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
@@ -117,8 +126,8 @@ def test_another_reading_is_refused_with_what_changed(tmp_path: Path, key: str, 
         Journal(tmp_path, header(**{key: value}))
     Journal(tmp_path, header(memagent="another version")).close()
     fresh = Journal(tmp_path, header(**{key: value}), fresh=True)
-    fresh.close()
     assert Run(tmp_path).header[key] == value
+    fresh.close()
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
@@ -201,6 +210,8 @@ def test_runs_are_found(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no run at"):
         Run(tmp_path)
     for name in ("2", "1"):
-        Journal(tmp_path / name, header()).close()
+        journal = Journal(tmp_path / name, header())
+        journal.append(memory_turn(0, "m1"))
+        journal.close()
     assert find_runs(tmp_path) == [tmp_path / "1", tmp_path / "2"]
     assert find_runs(tmp_path / "1") == [tmp_path / "1"]

@@ -103,7 +103,7 @@ def text_of(*memories: str, finish: Finish = "stop", color: bool = False) -> str
 def test_the_terminal_shows_every_turn() -> None:
     text = text_of("Ann [b]lives[/b] in York.", "Ann [b]lives[/b] in Leeds.", "Ann [b]lives[/b] in Leeds.")
     assert "   2  characters 10–20  +1 −1 =3 words  1,200 → 34 tokens  2.5 s" in text
-    assert "Ann [b]lives[/b] in York. Leeds." in text
+    assert "Ann [b]lives[/b] in[- York.-]{+ Leeds.+}" in text
     assert "unchanged" in text
     assert "cut by the limit" not in text
     assert "still empty" in text_of("")

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 import memagent
 from memagent.answers import Answer, citations_of, cited
@@ -33,7 +33,7 @@ from memagent.scoring import final_answer
 from memagent.segments import Cut
 from memagent.tokenizer import count
 
-Source = Document | str | Sequence[str]
+Source = Document | str | Path | Sequence[str | Path]
 """A Document, or what `open_documents` opens: paths, folders, URLs, "-" for standard input."""
 
 
@@ -61,6 +61,8 @@ class MemoryAgent:
         answer: AnswerStyle = "boxed",
         fsync: bool = True,
     ) -> None:
+        if cut not in get_args(Cut):
+            raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
         self.chat = connect(chat) if isinstance(chat, str) else chat
         self.budget = budget or Budget()
         self.prompts = prompts_for(layout, answer)
@@ -79,7 +81,12 @@ class MemoryAgent:
         watch: Watch | None = None,
         fresh: bool = False,
     ) -> Answer:
-        """Read `document` and answer. See `ask_all`."""
+        """Read `document` (a path, a folder, a URL, several of them, or a Document) and answer `question`.
+
+        Args:
+            run: a folder where the journal is kept, and resumed from. None keeps nothing.
+            limits, watch, fresh: see `ask_all`.
+        """
         return self.ask_many([question], document, runs=_runs(run), limits=limits, watch=watch, fresh=fresh)[0]
 
     def ask_many(
@@ -162,12 +169,17 @@ class MemoryAgent:
         """
         started = time.perf_counter()
         watch = watch or Watch()
+        if isinstance(questions, str):
+            raise UsageError("ask_many and ask_all take a list of questions; for one, there is ask.")
+        for question in questions:
+            if not question.strip():
+                raise BudgetError("The question is empty: ask something.")
         if not questions or (runs is not None and len(runs) != len(questions)):
             raise UsageError(f"{len(questions)} questions and {len(runs or ())} runs: give at least one, and as many.")
         with ExitStack() as stack:
             if not isinstance(document, Document):
-                names = [document] if isinstance(document, str) else document
-                document = stack.enter_context(open_documents(names))
+                names = [document] if isinstance(document, str | Path) else document
+                document = stack.enter_context(open_documents([str(name) for name in names]))
             journals = self._journals(questions, document, runs, fresh, stack)
             if not all(journal and journal.end for journal in journals):
                 await self.chat.open()
@@ -226,8 +238,6 @@ class MemoryAgent:
 
     def _check(self, question: str) -> None:
         """The budget against the window, chat template included, before the first call."""
-        if not question.strip():
-            raise BudgetError("The question is empty: ask something.")
         empty = fill(self.prompts.update, prompt=question, memory="", chunk="")
         last = answer(question, "", self.budget, self.prompts)
         self.budget.check(
@@ -264,6 +274,7 @@ class MemoryAgent:
         return Answer(
             question=asked.question,
             text=final_answer(asked.answer, self._answer),
+            finish=trace.turns[-1].completion.finish,
             memory=trace.memory,
             citations=tuple(cited(citation, document.parts) for citation in found),
             trace=trace,

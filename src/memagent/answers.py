@@ -9,7 +9,7 @@ from pathlib import Path
 from memagent.citations import Citation
 from memagent.documents import Part, locate
 from memagent.journal import Run
-from memagent.records import Trace, Usage
+from memagent.records import Finish, Trace, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Answer:
 
     question: str
     text: str
+    finish: Finish
+    """"length" when the answer was cut by its token limit."""
     memory: str
     citations: tuple[Cited, ...]
     trace: Trace

@@ -26,6 +26,7 @@ from memagent.reading import answer, update
 from memagent.records import Completion, Segment, Tokens, Trace, Turn, Usage
 
 FILE = "journal.jsonl"
+_LOCK = "lock"
 _FIRST = b'{"memagent"'  # how every journal begins
 Header = dict[str, Any]
 
@@ -118,7 +119,7 @@ class Journal(Run):
             raise RunError(f"{folder} is a file, not a run: give a folder.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / "lock", blocking=False)
+            self._lock = FileLock(folder / _LOCK, blocking=False)
             self._lock.acquire()
         except Timeout:
             raise RunError(f"Another process holds the run {folder}: wait for it, or choose another --run.") from None
@@ -170,10 +171,15 @@ class Journal(Run):
         self.end = end
 
     def close(self) -> None:
-        try:
-            self._file.close()
-        finally:
-            self._lock.release()
+        """Let go of the run. One in which nothing was paid for leaves nothing behind."""
+        self._file.close()
+        if not self._places:
+            self.path.unlink(missing_ok=True)
+        self._lock.release()
+        if not self._places:
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something else
+                self.folder.rmdir()
 
     def _write(self, value: dict[str, Any]) -> None:
         data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"

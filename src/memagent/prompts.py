@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from memagent.errors import UsageError
 
 NO_MEMORY = "No previous memory"
 """The memory before the first segment (the paper's m_0)."""
@@ -91,7 +93,14 @@ class Prompts:
 
 
 def prompts_for(layout: Layout = "paper", answer: AnswerStyle = "boxed") -> Prompts:
-    """The templates for a layout and an answer style."""
+    """The templates for a layout and an answer style.
+
+    Raises:
+        UsageError: there is no such layout or style.
+    """
+    for value, choices in ((layout, get_args(Layout)), (answer, get_args(AnswerStyle))):
+        if value not in choices:
+            raise UsageError(f"{value} is none of {', '.join(choices)}.")
     return Prompts(
         update=UPDATE if layout == "paper" else UPDATE_SECTION_FIRST,
         answer=ANSWER_BOXED if answer == "boxed" else ANSWER_SENTENCE,

@@ -20,6 +20,7 @@ _WORD = re.compile(r"\s*\S+|\s+")
 """A word with the white space before it; what is left at the end is white space alone."""
 
 _STYLES: dict[Op, str] = {"same": "", "added": "green", "removed": "red strike"}
+_MARKS: dict[Op, str] = {"same": "{}", "added": "{{+{}+}}", "removed": "[-{}-]"}
 _STEADY = 2  # words in a row that must stay to be called the same: a lone "the" is a coincidence
 _AROUND = 60  # characters of unchanged text shown beside a change
 
@@ -142,8 +143,11 @@ def elided(parts: Iterable[tuple[Op, str]], around: int = _AROUND) -> Iterator[t
         yield "same", (start + " … " + end).lstrip() if end else start + " …"
 
 
-def picture(change: Change) -> Text:
-    """One Change for the terminal: added green, removed red and struck through, long unchanged stretches elided."""
+def picture(change: Change, colour: bool = True) -> Text:
+    """One Change for the terminal: added green, removed red and struck through, long unchanged stretches elided.
+
+    Without colour, as in a file: {+added+} and [-removed-].
+    """
     text = Text()
     text.append(f"{change.turn + 1:>4}", style="bold")
     text.append(f"  characters {change.start:,}–{change.end:,}", style="dim")
@@ -159,7 +163,7 @@ def picture(change: Change) -> Text:
     text.append("\n")
     if change.added or change.removed:
         for op, part in elided(change.parts):
-            text.append(part, style=_STYLES[op])
+            text.append(part if colour else _MARKS[op].format(part), style=_STYLES[op])
     else:
         text.append("unchanged" if change.kept else "still empty", style="dim")
     text.append("\n")
@@ -169,4 +173,4 @@ def picture(change: Change) -> Text:
 def render(trace: Trace, console: Console) -> None:
     """Print the whole timeline."""
     for change in changes(trace):
-        console.print(picture(change), soft_wrap=False)
+        console.print(picture(change, colour=console.color_system is not None), soft_wrap=not console.is_terminal)

@@ -26,7 +26,8 @@ def test_a_name_is_a_servers() -> None:
     assert (chat.model, chat.window, chat.sampling) == ("qwen", 77, Sampling(0.5))
     # A name that contains a colon, as Ollama's do, is a name.
     assert connect("qwen2.5:7b", base_url="http://127.0.0.1:9/v1").model == "qwen2.5:7b"
-    assert connect("local", base_url="http://127.0.0.1:9/v1").model == "local"
+    with pytest.raises(UsageError, match="a name that the server knows"):
+        connect(base_url="http://127.0.0.1:9/v1")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def test_json_is_exactly_one_object_with_all_that_is_promised() -> None:
     done = memagent("ask", "What is key299?", "book.txt", *SCRIPTED, "--json", "--price", "1/2")
     assert (done.returncode, done.stderr) == (0, "")
     value = json.loads(done.stdout)
-    assert set(value) == {"question", "answer", "memory", "citations", "segments", "usage", "run"}
+    assert value["finish"] == "stop"
+    assert set(value) == {"question", "answer", "finish", "memory", "citations", "segments", "usage", "run"}
     assert value["answer"] == "89401"
     assert value["segments"] == SEGMENTS
     assert set(value["usage"]) == {"prompt_tokens", "completion_tokens", "model_seconds", "seconds", "cost"}
@@ -248,6 +249,17 @@ def test_a_wrong_flag_is_a_usage_error(arguments: list[str], sentence: str) -> N
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Error: ")
     assert sentence in last
+
+
+def test_several_questions_do_not_mix_with_the_run_of_one() -> None:
+    assert memagent("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out").returncode == 0
+    done = memagent("ask", "-q", "Why?", "-q", "Who?", "book.txt", *SCRIPTED, "--run", "out")
+    assert done.returncode == 2
+    assert "give several questions another --run" in failed(done)
+
+
+def test_the_version_is_printed() -> None:
+    assert memagent("--version").stdout == "0.1.0\n"
 
 
 def test_debug_shows_the_traceback() -> None:

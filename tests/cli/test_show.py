@@ -35,7 +35,7 @@ def test_the_timeline_shows_what_each_segment_changed() -> None:
     assert done.returncode == 0
     shown = " ".join(done.stdout.split())
     assert "Where is the compass?" in shown
-    assert "Nothing yet.The keeper hid the brass compass" in shown.replace("yet. The", "yet.The")  # removed, added
+    assert f"[-Nothing yet.-]{{+{FACT}+}}" in shown
     assert "[1] a <b>, 54–105, segment 2: “The keeper hid the brass compass in the bread oven.”" in shown
 
 

@@ -38,6 +38,8 @@ def connect(
         ModelError: the default model is not installed.
     """
     kind, _, rest = model.partition(":")
+    if model == "local" and base_url is not None:
+        raise UsageError("There is a server and no model: give --model a name that the server knows.")
     if model.startswith("scripted:"):
         from memagent.chat.scripted import load_script
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import fsum
 
 from memagent.citations.words import Text, Word, sentences, words
 
@@ -34,18 +35,19 @@ class Fact:
 
     def shared(self, text: Text) -> float:
         """What those of its words give away that a text has, too."""
-        return sum(word.bits for word in self.words if text.where(word))
+        return fsum(word.bits for word in self.words if text.where(word))
 
     def stands_in(self, memory: Text) -> bool:
         """In these words or, for the most part, in others."""
         if len(self.text) > 20 and self.text in memory.text:  # a shorter one might be a piece of a word
             return True
-        least = _PRESENT * sum(word.bits for word in self.words)
+        least = _PRESENT * fsum(word.bits for word in self.words)
         if self.shared(memory) < least:
             return False
         numbers = {word for word in self.words if word.number}
         return any(
-            numbers <= found and sum(word.bits for word in found) >= least for _, _, found in memory.windows(self.words)
+            numbers <= found and fsum(word.bits for word in found) >= least
+            for _, _, found in memory.windows(self.words)
         )
 
 

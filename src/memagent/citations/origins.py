@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import fsum
 
 from memagent.citations.facts import Fact
 from memagent.citations.words import Text, words
@@ -117,10 +118,10 @@ def _passage(fact: Fact, segment: Text, before: Text, question: Text) -> _Passag
         if not fresh <= found:
             continue
         near = sum(not places.isdisjoint(range(first, last + 1)) for places in context)
-        if sum(word.bits for word in found & own) + _CONTEXT_BITS * near < _ENOUGH_BITS:
+        if fsum(word.bits for word in found & own) + _CONTEXT_BITS * near < _ENOUGH_BITS:
             continue
-        gained, lacking = sum(word.bits for word in found), [word for word in fact.words if word not in found]
-        score = gained / (gained + sum(missed[word] for word in lacking)) * _SENTENCE_SHARE ** (last - first)
+        gained, lacking = fsum(word.bits for word in found), [word for word in fact.words if word not in found]
+        score = gained / (gained + fsum(missed[word] for word in lacking)) * _SENTENCE_SHARE ** (last - first)
         rank = score + near / 100  # of passages about as good, the one that speaks of what was asked
         if rank > best_rank:
             left_open = any(word.number or (word.name and word in own) for word in lacking)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib.metadata import version
 from types import TracebackType
+from typing import Annotated
 
 import typer
 
@@ -24,6 +26,19 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 wrong answer (demo), 2 usage, 3 document, 4 model or server, "
     "5 stopped early and resumable, 130 interrupted.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(version("memagent"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of the program itself; its help is the app's."""
 
 
 def main() -> None:

@@ -137,10 +137,14 @@ def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
     """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
     from platformdirs import user_state_path
 
+    from memagent.journal import FILE
+
     if folder is None:
         runs = [user_state_path("memagent") / "runs" / _name(header) for header in headers]
     elif len(headers) == 1:
         runs = [folder]
+    elif (folder / FILE).exists():
+        raise UsageError(f"{folder} holds the run of one question: give several questions another --run.")
     else:
         runs = [folder / _name({"question": header["question"]}) for header in headers]
     if len(set(runs)) < len(runs):

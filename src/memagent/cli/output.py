@@ -34,6 +34,8 @@ def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     )
     if limits.price:
         facts += f", cost {limits.price.of(usage):.4f}"
+    if answer.finish == "length":
+        facts += "; the answer was cut by --answer-tokens"
     timeline = f" Timeline: memagent show {answer.run}" if answer.run else ""
     err.print(Text(f"{facts}.{timeline}", style="dim"))
     if several:
@@ -71,6 +73,7 @@ def as_json(answer: Answer, limits: Limits) -> dict[str, Any]:
     return {
         "question": answer.question,
         "answer": answer.text,
+        "finish": answer.finish,
         "memory": answer.memory,
         "citations": places,
         "segments": len(answer.trace.memories),

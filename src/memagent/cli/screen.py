@@ -36,7 +36,7 @@ class Screen:
         self._change, self._change_title = Text("empty", style="dim"), "memory"
         self._draft, self._draft_title = Text(""), "writing"
         self._memories = [""] * questions
-        self._characters = self._read = self._tokens = self._segments = self._resumed = 0
+        self._characters = self._read = self._tokens = self._segments = 0
         self._here = 0  # characters read by this process
         self._began = self._said = time.perf_counter()
 
@@ -54,7 +54,7 @@ class Screen:
 
     def _on_start(self, characters: int, resumed: int, read: int) -> None:
         self._characters = characters * self._questions
-        self._segments = self._resumed = resumed
+        self._segments = resumed
         self._read = read
         self._began = time.perf_counter()
         self._progress.update(self._task, total=max(self._characters, 1), completed=read, facts="")
