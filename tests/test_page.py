@@ -137,4 +137,4 @@ def test_seven_hundred_turns_stay_one_page() -> None:
 @given(st.text(), st.text(), st.text(min_size=1), st.text())
 def test_any_text_gives_a_well_formed_page(question: str, answer: str, segment: str, memory: str) -> None:
     reading = trace((segment, memory), (segment, segment), question=question, answer=answer)
-    parse(page(reading, cite(reading), title=memory))
+    assert parse(page(reading, cite(reading), title=memory)).tags.count("details") == 2
