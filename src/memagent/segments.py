@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from memagent.records import Segment
-from memagent.tokenizer import Encoding, Tokenizer
+from memagent.tokenizer import Encoding, Tokenizer, word_start
 
 Cut = Literal["natural", "tokens"]
 
@@ -44,7 +44,7 @@ def segments(
     position = 0  # in `text`: everything before it has been emitted
     while True:
         # Keep the word that holds the position, so that its tokens come out as in the whole text.
-        keep = _word_start(text, position)
+        keep = word_start(text, position)
         text, offset, position = text[keep:], offset + keep, position - keep
         text, done = _refill(text, stream, position + chars, done)
         if position == len(text):
@@ -122,17 +122,6 @@ def _refill(text: str, stream: Iterator[str], want: int, done: bool) -> tuple[st
             parts.append(chunk)
             have += len(chunk)
     return "".join(parts), done
-
-
-def _word_start(text: str, position: int) -> int:
-    """The last place up to `position` where a space follows a non-space: tokens never cross it.
-
-    Where there is none nearby (a text without spaces), the position itself.
-    """
-    for place in range(min(position, len(text) - 1), max(0, position - 1000), -1):
-        if text[place].isspace() and not text[place - 1].isspace():
-            return place
-    return position
 
 
 def _end_of(encoding: Encoding, tokens: int, length: int) -> int:

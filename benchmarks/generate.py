@@ -1,0 +1,56 @@
+"""Making samples: against the time that tokenising each once takes, at 1M and 4M tokens.
+
+Tokenising is done both ways: as one `encode`, and by `count`, which uses all cores and keeps no places.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from common import BOOKS, clock, figure
+
+from memagent.chat.weights import find_weights
+from memagent.errors import UsageError
+from memagent.tasks.catalog import RULER, Data
+from memagent.tasks.example import parse_length
+from memagent.tokenizer import count
+
+DATA = BOOKS.parent
+
+
+def main(lengths: str = "1m,4m") -> None:
+    if not DATA.is_dir():
+        figure("generate: no data", f"there is no {DATA.name} folder beside the project")
+        return
+    tokenizer = find_weights().tokenizer
+    assert tokenizer is not None
+    data = Data(
+        prose=str(BOOKS),
+        squad=str(DATA / "squad" / "dev-v1.1.jsonl.gz"),
+        hotpotqa=str(DATA / "hotpotqa" / "dev.jsonl.gz"),
+        paragraphs=str(DATA / "wiki" / "paragraphs.jsonl.gz"),
+        words=str(DATA / "words" / "en.txt.gz"),
+    )
+    tasks = data.tasks([*RULER, "hqa"])
+    for length in map(parse_length, lengths.split(",")):
+        for task in tasks:
+            with clock() as making:
+                try:
+                    example = task.example(length, 0, 42, tokenizer)
+                except UsageError as error:
+                    figure(f"generate: {task.name} {length}", "beyond the data", str(error)[:60])
+                    continue
+            prompt = example.prompt()
+            with clock() as counting:
+                count(tokenizer, prompt)
+            with clock() as encoding:
+                tokenizer.encode(prompt)
+            figure(
+                f"generate: {task.name} {length}, {example.tokens:,} tokens",
+                f"{making[0]:.1f} s = {making[0] / encoding[0]:.2f} x encode = {making[0] / counting[0]:.2f} x count",
+                "goal: at most 3 x",
+            )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

@@ -1,0 +1,1 @@
+"""Tasks: examples of any length with a question, the right answers, and where they come from."""

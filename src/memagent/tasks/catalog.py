@@ -1,0 +1,115 @@
+"""From a task's name to the Task: RULER's thirteen, RULER-HQA, and the questions in a file of your own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from memagent.errors import DocumentError, UsageError
+from memagent.tasks.data import load_prose, load_words
+from memagent.tasks.example import Task
+from memagent.tasks.needles import NeedleTask
+from memagent.tasks.own import load_own
+from memagent.tasks.questions import hqa, qa_1, qa_2
+from memagent.tasks.tracing import TracingTask
+from memagent.tasks.words import CodedWords, CommonWords
+
+_NEEDS = {
+    "prose": "--prose PATH, a text file or a folder of them (public-domain books; Paul Graham's essays as in RULER)",
+    "squad": "--squad PATH, SQuAD as published, or --squad hub:rajpurkar/squad_v2",
+    "hotpotqa": "--hotpotqa PATH, HotpotQA as published, or --hotpotqa hub:hotpotqa/hotpot_qa@distractor",
+    "paragraphs": "--paragraphs PATH, a JSONL of Wikipedia paragraphs, {title, text} a line",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where the tasks' texts are: paths, or `hub:NAME` for SQuAD and HotpotQA. None where no task needs it."""
+
+    prose: str | None = None
+    squad: str | None = None
+    hotpotqa: str | None = None
+    paragraphs: str | None = None
+    words: str | None = None
+
+    def tasks(self, names: Sequence[str]) -> list[Task]:
+        """The tasks of those names, in RULER's order; "ruler" stands for all its thirteen. What is needed is loaded.
+
+        Raises:
+            UsageError: there is no such task, or its data was not given.
+            DocumentError: its data cannot be read.
+        """
+        wanted = list(dict.fromkeys(each for name in names for each in (RULER if name == "ruler" else [name])))
+        prose = load_prose(self._path("prose", wanted)) if set(wanted) & _PROSE else ""
+        found: list[Task] = []
+        for name in wanted:
+            if name in _MAKE:
+                found.append(_MAKE[name](self, name, prose))
+            elif name.endswith((".jsonl", ".jsonl.gz")) or Path(name).is_file():
+                found.append(load_own(Path(name)))
+            else:
+                raise UsageError(f"There is no task {name}: give {', '.join(_MAKE)}, or a JSONL file of your own.")
+        if len({task.name for task in found}) < len(found):
+            raise UsageError("Two of the files have one name: the name is the task's, so give them different ones.")
+        return found
+
+    def fingerprints(self) -> dict[str, str]:
+        """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
+        return {name: fingerprint(path) for name, path in asdict(self).items() if path is not None}
+
+    def _path(self, source: str, tasks: Sequence[str]) -> str:
+        path: str | None = getattr(self, source)
+        if path is None:
+            raise UsageError(f"{', '.join(tasks)}: data is missing: give {_NEEDS[source]}.")
+        return path
+
+
+def fingerprint(path: str) -> str:
+    """Of a file's bytes, or of all the files' in a folder; of the hub the name."""
+    if path.startswith("hub:"):
+        return path
+    root = Path(path)
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if file.is_file():
+                digest.update(file.read_bytes())
+    except OSError as error:
+        raise DocumentError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return digest.hexdigest()[:16]
+
+
+def _needles(data: Data, name: str, prose: str) -> Task:
+    return {
+        "niah_single_1": NeedleTask(name, "noise"),
+        "niah_single_2": NeedleTask(name, "prose", prose=prose),
+        "niah_single_3": NeedleTask(name, "prose", value_kind="uuids", prose=prose),
+        "niah_multikey_1": NeedleTask(name, "prose", keys=4, prose=prose),
+        "niah_multikey_2": NeedleTask(name, "needles"),
+        "niah_multikey_3": NeedleTask(name, "needles", key_kind="uuids", value_kind="uuids"),
+        "niah_multivalue": NeedleTask(name, "prose", values=4, prose=prose),
+        "niah_multiquery": NeedleTask(name, "prose", keys=4, queries=4, prose=prose),
+    }[name]
+
+
+_PROSE = {"niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multivalue", "niah_multiquery"}
+_MAKE: dict[str, Callable[[Data, str, str], Task]] = {
+    **dict.fromkeys(
+        [
+            *("niah_single_1", "niah_single_2", "niah_single_3"),
+            *("niah_multikey_1", "niah_multikey_2", "niah_multikey_3"),
+            *("niah_multivalue", "niah_multiquery"),
+        ],
+        _needles,
+    ),
+    "vt": lambda data, name, prose: TracingTask(),
+    "cwe": lambda data, name, prose: CommonWords(words=load_words(data.words) if data.words else ()),
+    "fwe": lambda data, name, prose: CodedWords(),
+    "qa_1": lambda data, name, prose: qa_1(data._path("squad", [name])),
+    "qa_2": lambda data, name, prose: qa_2(data._path("hotpotqa", [name])),
+    "hqa": lambda data, name, prose: hqa(data._path("hotpotqa", [name]), data._path("paragraphs", [name])),
+}
+RULER = [name for name in _MAKE if name != "hqa"]
+"""RULER's thirteen tasks."""

@@ -1,0 +1,65 @@
+"""How much haystack an example of a given length takes.
+
+Two small builds give the tokens of a piece; from there each guess is built and counted in full, and corrects the
+next. A million tokens take one or two large builds, whatever the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from memagent.errors import UsageError
+from memagent.tasks.example import Example, Length
+from memagent.tokenizer import Tokenizer, count
+
+TOLERANCE = 0.01
+"""An example is at most this share shorter than the length asked for."""
+
+_AIM = 0.997  # of the length: what a guess aims at
+_GROWTH = 64  # how much larger than the last a guess may be: the rate of a small build is a rough one
+
+
+def fit(
+    build: Callable[[int], Example],
+    length: Length,
+    tokens: Callable[[Example], int],
+    start: int,
+) -> Example:
+    """The example of the right length among those that `build(pieces)` makes.
+
+    Args:
+        build: an example with so many pieces of haystack; more pieces, more tokens.
+        tokens: of a whole sample.
+        start: as few pieces as an example can have.
+
+    Raises:
+        UsageError: the length is too short, or no number of pieces comes near enough to it.
+    """
+    if length.unit != "tokens":
+        raise UsageError(f"A length of {length} makes no sense for this task: give tokens, such as 8k.")
+    least, most = length.value * (1 - TOLERANCE), length.value
+    low, high = 0, None  # pieces that are too few, and pieces that are too many
+    pieces, before, rate = start, (0, 0), 0.0
+    while pieces > low and (high is None or pieces < high):
+        example = build(pieces)
+        found = tokens(example)
+        if least <= found <= most:
+            return replace(example, tokens=found)
+        if pieces != before[0]:
+            rate = max((found - before[1]) / (pieces - before[0]), 0.01)
+        if found < least:
+            low = pieces
+        elif pieces == start:
+            break
+        else:
+            high = pieces
+        before = (pieces, found)
+        guess = min(pieces + round((most * _AIM - found) / rate), pieces * _GROWTH) if pieces > start else 2 * start
+        pieces = max(guess, low + 1) if high is None else min(max(guess, low + 1), high - 1)
+    raise UsageError(f"No example of this task has {length} tokens ({most:,}): give a greater length.")
+
+
+def sample_tokens(tokenizer: Tokenizer, prefix: str, answer_tokens: int) -> Callable[[Example], int]:
+    """Counts a sample as RULER does: the whole prompt, the answer's prefix, and the tokens to generate."""
+    return lambda example: count(tokenizer, example.prompt() + prefix) + answer_tokens

@@ -1,0 +1,117 @@
+"""What needles are hidden in: noise, distractor needles, or prose.
+
+A haystack is a function of how many pieces it is to have, how many needles go into it, and what is random about it.
+It gives the stretches of text before, between and after the needles, separators included: joined with the needles
+between them they are the document.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from memagent.errors import UsageError
+from memagent.tasks.templates import NOISE
+
+Haystack = Callable[[int, int, random.Random], list[str]]
+
+# RULER's depths in percent: 40 values of linspace(0, 100), rounded.
+DEPTHS = [round(100 * step / 39) for step in range(40)]
+
+_SENTENCES = [sentence + "." for sentence in NOISE.rstrip(".").split(". ")]
+_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]* ")
+
+
+def noise(pieces: int, needles: int, draw: random.Random) -> list[str]:
+    """RULER's five sentences, a line each time; a piece is a sentence, so that the last line may be a part."""
+    whole, part = divmod(pieces, len(_SENTENCES))
+    lines = [NOISE] * whole
+    if part:
+        lines.append(" ".join(_SENTENCES[:part]))
+    return _split(lines, needles, draw)
+
+
+def lines_of(line: Callable[[random.Random], str]) -> Haystack:
+    """A haystack of needles, each drawn as `line`; a piece is a character. The last may break off at a space or hyphen.
+
+    (RULER counts whole lines, and may miss the length by one: a line of uuids has 80 tokens.)
+    """
+
+    def haystack(pieces: int, needles: int, draw: random.Random) -> list[str]:
+        places = random.Random(draw.random())
+        lines, left = [], pieces
+        while left > 0:
+            text = line(draw)
+            if len(text) > left:
+                text = text[: max(text.rfind(" ", 0, left), text.rfind("-", 0, left) + 1, 0)]
+                left = 0
+            if text:
+                lines.append(text)
+            left -= len(text) + 1
+        return _split(lines, needles, places)
+
+    return haystack
+
+
+def prose_from(text: str, begin: int) -> Haystack:
+    """Running prose from the sentence after `begin` on, repeated where too short; a piece is a character.
+
+    It ends at a word. Needles stand between sentences, at depths drawn without replacement from RULER's 40.
+    Departing from RULER, whose essays always begin at the same place, each example has prose of its own.
+    """
+    found = _SENTENCE_END.search(text, begin % len(text))
+    first = found.end() if found else 0
+
+    def haystack(pieces: int, needles: int, draw: random.Random) -> list[str]:
+        prose = _cycle(text, first, pieces)
+        places = [_sentence_end(prose, depth * len(prose) // 100) for depth in sorted(draw.sample(DEPTHS, needles))]
+        stretches = [prose[start:end].strip() for start, end in pairwise([0, *places, len(prose)])]
+        last = len(stretches) - 1
+        return [
+            (" " if number and stretch else "") + stretch + (" " if number < last and (stretch or number) else "")
+            for number, stretch in enumerate(stretches)
+        ]
+
+    return haystack
+
+
+def hide(needles: Sequence[str], stretches: Sequence[str]) -> tuple[str, list[int]]:
+    """The document, and where in it each needle begins."""
+    parts, places, length = [stretches[0]], [], len(stretches[0])
+    for needle, stretch in zip(needles, stretches[1:], strict=True):
+        places.append(length)
+        parts += [needle, stretch]
+        length += len(needle) + len(stretch)
+    return "".join(parts), places
+
+
+def _split(lines: list[str], needles: int, draw: random.Random) -> list[str]:
+    """The lines in stretches: a needle goes before each of as many lines, drawn without replacement."""
+    if len(lines) < needles:
+        raise UsageError(f"{len(lines)} lines are too few for {needles} needles: give a greater length.")
+    places = sorted(draw.sample(range(len(lines)), needles))
+    stretches = ["".join(line + "\n" for line in lines[start:end]) for start, end in pairwise([0, *places, len(lines)])]
+    for number in range(1, len(stretches)):
+        stretches[number] = "\n" + stretches[number]
+    stretches[-1] = stretches[-1][:-1]
+    return stretches
+
+
+def _cycle(text: str, start: int, characters: int) -> str:
+    """So many characters of the text that begins anew where it ends, cut back to a word's end."""
+    parts, left = [text[start : start + characters]], characters - (len(text) - start)
+    while left > 0:
+        parts.append(text[:left])
+        left -= len(text)
+    prose = " ".join(parts)[:characters]
+    return prose[: prose.rfind(" ")] if " " in prose else prose
+
+
+def _sentence_end(prose: str, place: int) -> int:
+    """The end of the first sentence that ends after `place`; the beginning for 0."""
+    if place == 0:
+        return 0
+    found = _SENTENCE_END.search(prose, place)
+    return found.end() if found else len(prose)

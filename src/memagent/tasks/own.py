@@ -1,0 +1,139 @@
+"""Questions of your own, from a JSONL file: a question a line, with its document or the path of one.
+
+{"question": "Who signed the lease?", "path": "leases/2019.pdf", "answers": ["Ada Lovelace", "A. Lovelace"]}
+{"question": "What is the deposit?", "document": "The deposit is 1,200 euros. …", "answer": "1,200 euros"}
+
+A path is relative to the file and may name whatever memagent reads, a folder too. `"scorer"` is one of
+`memagent.scoring.METRICS`, the same for all lines; without one it is sub_em.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from memagent.documents import open_documents
+from memagent.errors import DocumentError, UsageError
+from memagent.records import Segment
+from memagent.scoring import METRICS
+from memagent.tasks.example import Example, Fact, Length, Unit, facts_read
+from memagent.tasks.rows import Written, checked, read_rows
+from memagent.tokenizer import Tokenizer, count
+
+
+@dataclass(frozen=True, slots=True)
+class OwnQuestion:
+    question: str
+    answers: tuple[str, ...]
+    document: str | Path
+    """The text, or where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTask:
+    """The questions of one file, in its order. They have the length of their documents, and no seed changes them."""
+
+    name: str
+    metrics: tuple[str, ...]
+    questions: tuple[OwnQuestion, ...]
+    answer_tokens: int = 128
+    units: tuple[Unit, ...] = ("own",)
+    placed: bool = True
+
+    @property
+    def size(self) -> int:
+        return len(self.questions)
+
+    def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """Its facts are the places where answers stand word for word: of the first that does, or of all of them where
+        the scorer wants all. An answer that stands nowhere gives none.
+        """
+        if length.unit not in self.units:
+            raise UsageError(
+                f"The documents of {self.name} have their own length, which cannot be {length}: give none."
+            )
+        if number >= self.size:
+            raise UsageError(f"{self.name} has {self.size:,} questions, too few for example {number} (counted from 0).")
+        asked = self.questions[number]
+        document = asked.document if isinstance(asked.document, str) else _read(asked.document)
+        facts = tuple(_facts(document, asked.answers))
+        if not self.metrics[0].endswith("_all"):
+            facts = facts[:1]
+        template = f"{{context}}\n\nQuestion: {asked.question}\nAnswer:"
+        example = Example(document, asked.question, asked.answers, facts, template, 0)
+        return replace(example, tokens=count(tokenizer, example.prompt()) + self.answer_tokens)
+
+    def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
+        return facts_read(example, segments)
+
+
+def load_own(path: str | Path) -> OwnTask:
+    """The task in a JSONL file, named as the file. All lines are checked, and all documents opened once.
+
+    Raises:
+        DocumentError: a line is not a question of that form, or its document cannot be read.
+    """
+    questions, scorers = [], set()
+    opened: set[Path] = set()
+    for place, row in read_rows(path):
+        line = checked(_LINE, place, row, "a question", "question, document or path, and answers or answer")
+        answers = line.answers or ([] if line.answer is None else [line.answer])
+        if not answers or (line.answers and line.answer):
+            raise DocumentError(f"{place} needs answers, a list, or one answer: give one of the two.")
+        if line.scorer not in METRICS:
+            raise DocumentError(f"{place} has the unknown scorer {line.scorer!r}: give one of {', '.join(METRICS)}.")
+        scorers.add(line.scorer)
+        if len(scorers) > 1:
+            raise DocumentError(
+                f"{place} has the scorer {line.scorer}, the lines before it another (sub_em, where none is named): "
+                "put the questions for each into a file of their own."
+            )
+        document = line.document if line.path is None else Path(path).parent / line.path
+        if document is None or (line.document is not None and line.path is not None):
+            raise DocumentError(f"{place} needs a document or the path of one: give one of the two.")
+        if isinstance(document, Path) and document not in opened:
+            opened.add(document)
+            _check(place, document)
+        questions.append(OwnQuestion(line.question, tuple(answers), document))
+    name = Path(Path(path).name.removesuffix(".gz")).stem
+    return OwnTask(name, tuple(scorers), tuple(questions))
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    question: Written
+    document: Written | None = None
+    path: Written | None = None
+    answers: list[Written] | None = None
+    answer: Written | None = None
+    scorer: str = "sub_em"
+
+
+_LINE = TypeAdapter(_Line)
+
+
+def _check(place: str, path: Path) -> None:
+    try:
+        open_documents([str(path)]).close()
+    except DocumentError as error:
+        raise DocumentError(f"{place}: {error}") from error
+
+
+@lru_cache(maxsize=1)  # questions about one document often follow one another
+def _read(path: Path) -> str:
+    with open_documents([str(path)]) as document:
+        return "".join(document.chunks())
+
+
+def _facts(document: str, answers: Iterable[str]) -> Iterator[Fact]:
+    for answer in answers:
+        # Whole words, where words are written with spaces between them: "19" does not stand in "1984".
+        found = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", document, re.ASCII)
+        if found:
+            yield Fact(answer, answer, found.start(), found.end())

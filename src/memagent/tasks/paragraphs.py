@@ -1,0 +1,187 @@
+"""A question over many numbered paragraphs, of which a few hold the answer: RULER's form, for any data.
+
+The paragraphs that the answer rests on, and distractors up to the length, are shuffled for each example. Departing
+from RULER, which steps through numbers of paragraphs and stops below the length, the last distractors are chosen so
+that a length in tokens is met to within 1 %.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+
+from memagent.errors import UsageError
+from memagent.records import Segment
+from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
+from memagent.tasks.packing import Counts, document, pack
+from memagent.tokenizer import Tokenizer, count
+
+# Source of both: NVIDIA/RULER (Apache-2.0), byte for byte.
+INSTRUCTION = (
+    "Answer the question based on the given documents. Only give me the answer and do not output any other words."
+)
+QA = f"{INSTRUCTION}\n\nThe following are given documents.\n\n{{context}}\n\n{INSTRUCTION}\n\nQuestion: {{query}}"
+QA_PREFIX = " Answer:"
+
+_TRIES = 4  # counts of a whole sample; one is enough where the tokens of its parts add up
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and what belongs to it among the paragraphs of its task, by their numbers."""
+
+    question: str
+    answers: tuple[str, ...]
+    facts: tuple[tuple[int, Fact], ...]
+    """Each with the paragraph that it stands in, and its place in that paragraph."""
+    gold: tuple[int, ...]
+    """The paragraphs that the answer rests on."""
+    near: Sequence[int] = ()
+    """Distractors to be taken before any other."""
+    barred: frozenset[int] = frozenset()
+    """Paragraphs that may not be distractors."""
+
+
+class ParagraphTask:
+    """Questions whose answers lie in one or more of many paragraphs.
+
+    Args:
+        texts: the paragraphs, of which the first `pool` may be distractors.
+        instructed: whether a memory agent's question begins with RULER's instruction.
+        source: the file that the paragraphs are from, and `option`, the flag that gives it; for messages.
+    """
+
+    answer_tokens = 32
+    units: tuple[Unit, ...] = ("tokens", "paragraphs")
+    placed = True
+
+    def __init__(
+        self,
+        name: str,
+        metrics: tuple[str, ...],
+        asked: Sequence[Asked],
+        texts: Sequence[str],
+        *,
+        pool: int,
+        instructed: bool,
+        source: str | Path,
+        option: str,
+    ) -> None:
+        self.name = name
+        self.metrics = metrics
+        self.size = len(asked)
+        self._asked = asked
+        self._texts = texts
+        self._pool = range(pool)
+        self._instructed = instructed
+        self._source = source
+        self._option = option
+        self._counts: Counts | None = None
+
+    def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """A length in paragraphs counts those that hold the answer, too.
+
+        The question is the one with that number in an order that the seed alone decides: the same at every length.
+        """
+        if length.unit not in self.units:
+            raise UsageError(f"A length of {self.name} is given in {' or '.join(self.units)}, and {length} is not.")
+        if number >= self.size:
+            raise UsageError(f"{self.name} has {self.size:,} questions, too few for example {number} (counted from 0).")
+        asked = self._asked[_permutation(self.name, self.size, seed)[number]]
+        if length.unit == "tokens":
+            return self._fit(asked, length, number, seed, tokenizer)
+        draw = generator(self.name, length, number, seed)
+        example = self._write(asked, self._take(asked, length, draw), draw)
+        return replace(example, tokens=self._tokens(example, tokenizer))
+
+    def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
+        return facts_read(example, segments)
+
+    def _take(self, asked: Asked, length: Length, draw: random.Random) -> list[int]:
+        """So many paragraphs."""
+        chosen = [*asked.gold, *islice(self._distractors(asked, draw), max(length.value - len(asked.gold), 0))]
+        if len(chosen) > length.value:
+            raise UsageError(
+                f"{self.name} cannot be {length} long: the answer rests on {len(chosen)} paragraphs; give a greater "
+                "length."
+            )
+        if len(chosen) < length.value:
+            raise self._too_long(length, f"{len(chosen):,} paragraphs")
+        return chosen
+
+    def _fit(self, asked: Asked, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """Paragraphs that add up to so many tokens. Only what was chosen is counted as a whole."""
+        counts = self._counts
+        if counts is None or counts.tokenizer is not tokenizer or not tokenizer.exact:
+            counts = self._counts = Counts(tokenizer, self._texts)
+        before, _, after = _template(asked).partition("{context}")
+        room = length.value - self.answer_tokens - count(tokenizer, before + after.lstrip("\n") + QA_PREFIX)
+        slack = length.value // 100
+        for _ in range(_TRIES):
+            draw = generator(self.name, length, number, seed)
+            packed = pack(asked.gold, self._distractors(asked, draw), room, slack, counts)
+            if packed.left > slack and packed.all:
+                raise self._too_long(length, f"{length.value - packed.left:,} tokens")
+            if not 0 <= packed.left <= slack:
+                raise UsageError(
+                    f"{self.name} cannot be {length} long: no choice of paragraphs makes example {number} that long to "
+                    "within 1 %; give a greater length."
+                )
+            example = self._write(asked, packed.chosen, draw)
+            tokens = self._tokens(example, tokenizer)
+            if length.value - slack <= tokens <= length.value:
+                return replace(example, tokens=tokens)
+            room -= tokens - (length.value - packed.left)
+        raise UsageError(f"The tokens of {self.name} at {length} do not add up: give another tokenizer.")
+
+    def _distractors(self, asked: Asked, draw: random.Random) -> Iterator[int]:
+        """All that there are, in the order to take them."""
+        passed = {*asked.gold, *asked.barred}
+        for paragraph in chain(_shuffled(asked.near, draw), _shuffled(self._pool, draw)):
+            if paragraph not in passed:
+                passed.add(paragraph)
+                yield paragraph
+
+    def _write(self, asked: Asked, chosen: list[int], draw: random.Random) -> Example:
+        draw.shuffle(chosen)
+        text, starts = document([self._texts[paragraph] for paragraph in chosen])
+        start_of = dict(zip(chosen, starts, strict=True))
+        facts = [
+            replace(fact, start=start_of[paragraph] + fact.start, end=start_of[paragraph] + fact.end)
+            for paragraph, fact in asked.facts
+        ]
+        question = f"{INSTRUCTION}\n\nQuestion: {asked.question}" if self._instructed else asked.question
+        return Example(text, question, asked.answers, tuple(facts), _template(asked), 0)
+
+    def _tokens(self, example: Example, tokenizer: Tokenizer) -> int:
+        return count(tokenizer, example.prompt() + QA_PREFIX) + self.answer_tokens
+
+    def _too_long(self, length: Length, most: str) -> UsageError:
+        return UsageError(
+            f"{self.name} cannot be {length} long: the paragraphs in {self._source} give at most {most}; "
+            f"give more with {self._option}, or a smaller length."
+        )
+
+
+def _template(asked: Asked) -> str:
+    return QA.replace("{query}", asked.question)
+
+
+@lru_cache(maxsize=8)
+def _permutation(task: str, size: int, seed: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"{task}/questions/{seed}").shuffle(order)
+    return order
+
+
+def _shuffled(items: Sequence[int], draw: random.Random) -> Iterator[int]:
+    """The items in random order, one drawn when it is asked for: most examples need few of many (Fisher and Yates)."""
+    moved: dict[int, int] = {}
+    for left in range(len(items), 0, -1):
+        place = draw.randrange(left)
+        yield items[moved.get(place, place)]
+        moved[place] = moved.get(left - 1, left - 1)

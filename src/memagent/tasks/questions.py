@@ -1,0 +1,178 @@
+"""Questions over many paragraphs: RULER's qa_1 (SQuAD) and qa_2 (HotpotQA), and hqa, the paper's RULER-HQA.
+
+Document 1:
+Meet Corliss Archer
+Meet Corliss Archer, a program from radio's Golden Age, ran from January 7, 1943 to September 30, 1956. …
+
+Document 2:
+Shirley Temple
+Shirley Temple Black … As an adult, she was named United States ambassador to Ghana and to Czechoslovakia and also
+served as Chief of Protocol of the United States.
+
+Question: What government position was held by the woman who portrayed Corliss Archer in the film Kiss and Tell?
+->  Chief of Protocol
+
+As in RULER, a distractor may happen to hold the answer too.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from memagent.tasks.data import HotpotQuestion, SquadQuestion, load_hotpotqa, load_paragraphs, load_squad
+from memagent.tasks.example import Fact
+from memagent.tasks.paragraphs import Asked, ParagraphTask
+
+_RULER_METRICS = ("string_match_part", "exact_match", "f1", "sub_em", "sub_em_legacy", "boxed")
+_PAPER_METRICS = ("sub_em", "sub_em_legacy", "string_match_part", "exact_match", "f1", "boxed")
+
+# Where a sentence ends; a short capitalised word before a full stop is taken for an abbreviation.
+_SENTENCE_END = re.compile(
+    r"(?:[!?]|(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\b[A-Z][a-z][a-z])\.)[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])"
+)
+_DISAMBIGUATION = re.compile(r" \([^()]*\)$")
+
+
+def qa_1(squad: str | Path) -> ParagraphTask:
+    """RULER's qa_1: a question of SQuAD, the paragraph it is about, others of the same article, then any others."""
+    passages = load_squad(squad)
+    texts = list(dict.fromkeys(passage.context for passage in passages))
+    number_of = {text: number for number, text in enumerate(texts)}
+    articles: dict[str, list[int]] = {}
+    for passage in passages:
+        articles.setdefault(passage.title, []).append(number_of[passage.context])
+    asked = [
+        Asked(
+            found.question,
+            found.answers,
+            facts=((number_of[passage.context], _squad_fact(passage.context, found)),),
+            gold=(number_of[passage.context],),
+            near=articles[passage.title],
+        )
+        for passage in passages
+        for found in passage.questions
+    ]
+    return ParagraphTask(
+        "qa_1",
+        _RULER_METRICS,
+        asked,
+        texts,
+        pool=len(texts),
+        instructed=True,
+        source=squad,
+        option="--squad",
+    )
+
+
+def qa_2(hotpotqa: str | Path) -> ParagraphTask:
+    """RULER's qa_2: a question of HotpotQA, its own ten paragraphs, then those of other questions.
+
+    Departing from RULER, an example too short for all ten holds at least those that the answer rests on.
+    """
+    questions = load_hotpotqa(hotpotqa)
+    texts = list(dict.fromkeys(_written(*paragraph) for found in questions for paragraph in found.context))
+    number_of = {text: number for number, text in enumerate(texts)}
+    asked = [
+        Asked(
+            found.question,
+            (found.answer,),
+            facts=tuple(_hotpot_facts(found, number_of)),
+            gold=tuple(number_of[text] for text in _gold(found)),
+            near=[number_of[_written(*paragraph)] for paragraph in found.context],
+        )
+        for found in questions
+    ]
+    return ParagraphTask(
+        "qa_2",
+        _RULER_METRICS,
+        asked,
+        texts,
+        pool=len(texts),
+        instructed=True,
+        source=hotpotqa,
+        option="--hotpotqa",
+    )
+
+
+def hqa(hotpotqa: str | Path, paragraphs: str | Path) -> ParagraphTask:
+    """RULER-HQA: a question of HotpotQA, the paragraphs that its answer rests on, and others.
+
+    None of the others has the title of one of the question's own ten paragraphs. As in the authors' evaluation, a
+    memory agent is asked the question alone.
+    """
+    questions = load_hotpotqa(hotpotqa)
+    others = load_paragraphs(paragraphs)
+    titled: dict[str, list[int]] = {}
+    for number, paragraph in enumerate(others):
+        titled.setdefault(_plain(paragraph.title), []).append(number)
+    gold_texts = list(dict.fromkeys(text for found in questions for text in _gold(found)))
+    number_of = {text: number for number, text in enumerate(gold_texts, len(others))}
+    asked = [
+        Asked(
+            found.question,
+            (found.answer,),
+            facts=tuple(_hotpot_facts(found, number_of)),
+            gold=tuple(number_of[text] for text in _gold(found)),
+            barred=frozenset(number for title, _ in found.context for number in titled.get(_plain(title), ())),
+        )
+        for found in questions
+    ]
+    texts = [_written(paragraph.title, (paragraph.text,)) for paragraph in others] + gold_texts
+    return ParagraphTask(
+        "hqa",
+        _PAPER_METRICS,
+        asked,
+        texts,
+        pool=len(others),
+        instructed=False,
+        source=paragraphs,
+        option="--paragraphs",
+    )
+
+
+def _written(title: str, sentences: tuple[str, ...]) -> str:
+    """A paragraph with its title, as RULER writes it."""
+    return f"{title}\n{''.join(sentences)}"
+
+
+def _plain(title: str) -> str:
+    """Titles that differ in case, or in how HTML writes a character, are the same."""
+    return html.unescape(title).casefold()
+
+
+def _gold(found: HotpotQuestion) -> list[str]:
+    """The paragraphs that the answer rests on."""
+    titles = {title for title, _ in found.supports}
+    return [_written(title, sentences) for title, sentences in found.context if title in titles]
+
+
+def _hotpot_facts(found: HotpotQuestion, number_of: dict[str, int]) -> Iterator[tuple[int, Fact]]:
+    """The supporting sentences. A few of the published ones have numbers past the end of their paragraph."""
+    for title, sentences in found.context:
+        for number, sentence in enumerate(sentences):
+            if (title, number) in found.supports and (text := sentence.strip()):
+                start = len(_written(title, sentences[:number])) + sentence.index(text)
+                fact = Fact(f"{title}: {text}", _key(found.answer, title, text), start, start + len(text))
+                yield number_of[_written(title, sentences)], fact
+
+
+def _key(answer: str, title: str, sentence: str) -> str:
+    """The answer where the sentence holds it, else the title, without what tells it from others of that name."""
+    if answer.lower() not in ("yes", "no") and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", sentence):
+        return answer
+    return _DISAMBIGUATION.sub("", title)
+
+
+def _squad_fact(context: str, found: SquadQuestion) -> Fact:
+    """The sentence that holds the first answer; its key is the shortest of the answers in it."""
+    end = found.start + len(found.answers[0])
+    ends = [match.end() for match in _SENTENCE_END.finditer(context)]
+    first = max((place for place in ends if place <= found.start), default=0)
+    last = min((place for place in ends if place >= end), default=len(context))
+    sentence = context[first:last].strip()
+    first = context.index(sentence, first)
+    key = min((answer for answer in map(str.strip, found.answers) if answer in sentence), key=len)
+    return Fact(sentence, key, first, first + len(sentence))
