@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import memagent
 from memagent.answers import Answer, citations_of, cited
@@ -47,6 +47,7 @@ class MemoryAgent:
         layout: "paper", or "section-first" for many questions on one document.
         answer: the format asked of the model for its answer.
         fsync: wait for the disk after each turn of a journalled reading.
+        citations: follow the facts of the last memory back to the document.
 
     A context manager, `with` or `async with`: closing lets go of the model.
     """
@@ -60,6 +61,7 @@ class MemoryAgent:
         layout: Layout = "paper",
         answer: AnswerStyle = "boxed",
         fsync: bool = True,
+        citations: bool = True,
     ) -> None:
         if cut not in get_args(Cut):
             raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
@@ -67,6 +69,7 @@ class MemoryAgent:
         self.budget = budget or Budget()
         self.prompts = prompts_for(layout, answer)
         self._cut, self._layout, self._answer, self._fsync = cut, layout, answer, fsync
+        self._citations = citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it
 
     # -- what people call -------------------------------------------------------------------------------------------
@@ -184,12 +187,32 @@ class MemoryAgent:
             if not all(journal and journal.end for journal in journals):
                 await self.chat.open()
                 for question in questions:
-                    self._check(question)
+                    self.check_budget(question)
             asked = begin(questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut)
             read = sum(min(each.place, document.length) for each in asked)
             watch.on_start(document.length, sum(each.turns for each in asked), int(read))
             await drive(asked, self.chat, limits or Limits(), watch)
             return [self._finish(each, document, time.perf_counter() - started) for each in asked]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it reads, whatever it is asked."""
+        return {"budget": asdict(self.budget), "cut": self._cut, "layout": self._layout, "answer": self._answer}
+
+    def check_budget(self, question: str) -> None:
+        """Hold the budget against the window, chat template included. The chat must be open.
+
+        Raises:
+            BudgetError: says by how many tokens it is too large.
+        """
+        empty = fill(self.prompts.update, prompt=question, memory="", chunk="")
+        last = answer(question, "", self.budget, self.prompts)
+        self.budget.check(
+            question=count(self.chat.tokenizer, question),
+            update=self.chat.prompt_tokens([Message("user", empty)]),
+            answer=self.chat.prompt_tokens(last.messages),
+            window=self.chat.window,
+        )
 
     def header(self, question: str, document: Document) -> Header:
         """What a run is: two readings with the same header may share a journal."""
@@ -198,10 +221,7 @@ class MemoryAgent:
             "question": question,
             "model": self.chat.model,
             "sampling": asdict(self.chat.sampling),
-            "budget": asdict(self.budget),
-            "cut": self._cut,
-            "layout": self._layout,
-            "answer": self._answer,
+            **self.settings,
             "documents": [
                 {"sha256": source.sha256, **asdict(part)}
                 for source, part in zip(document.sources, document.parts, strict=True)
@@ -236,17 +256,6 @@ class MemoryAgent:
 
     # -- how it is done ---------------------------------------------------------------------------------------------
 
-    def _check(self, question: str) -> None:
-        """The budget against the window, chat template included, before the first call."""
-        empty = fill(self.prompts.update, prompt=question, memory="", chunk="")
-        last = answer(question, "", self.budget, self.prompts)
-        self.budget.check(
-            question=count(self.chat.tokenizer, question),
-            update=self.chat.prompt_tokens([Message("user", empty)]),
-            answer=self.chat.prompt_tokens(last.messages),
-            window=self.chat.window,
-        )
-
     def _journals(
         self,
         questions: Sequence[str],
@@ -268,7 +277,7 @@ class MemoryAgent:
         journal, trace = asked.journal, asked.trace
         found = citations_of(journal) if journal else None
         if found is None:
-            found = cite(trace)
+            found = cite(trace) if self._citations else []
             if journal:
                 journal.finish({"citations": [asdict(citation) for citation in found]})
         return Answer(

@@ -73,7 +73,7 @@ def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
         (f"{last:,}", "characters"),
         (f"{usage.prompt_tokens:,}", "tokens read"),
         (f"{usage.completion_tokens:,}", "tokens written"),
-        (_seconds(usage.seconds), "of the model"),
+        (duration(usage.seconds), "of the model"),
     ]
     return f'<dl class="figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for value, name in pairs)}</dl>'
 
@@ -162,7 +162,7 @@ def _row(change: Change, numbers: Iterable[int], locate: Locate | None) -> str:
     if numbers := list(numbers):
         words += f' <span class="badge cite">cited {", ".join(map(str, numbers))}</span>'
     usage = change.usage
-    cost = f"{usage.prompt_tokens:,} → {usage.completion_tokens:,} tokens · {_seconds(usage.seconds)}"
+    cost = f"{usage.prompt_tokens:,} → {usage.completion_tokens:,} tokens · {duration(usage.seconds)}"
     if usage == Usage():  # the model did not say
         cost = ""
     return f"""<details id="turn-{change.turn + 1}"><summary><span class="n">{change.turn + 1}</span>\
@@ -171,7 +171,7 @@ def _row(change: Change, numbers: Iterable[int], locate: Locate | None) -> str:
 {"".join(f' <a href="#citation-{number}">passage {number}</a>' for number in numbers)}</p></div></details>"""
 
 
-def _seconds(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -180,4 +180,4 @@ def _seconds(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

@@ -73,7 +73,8 @@ def test_the_page_stands_alone() -> None:
     [
         (["show", "none"], 2, "There is no run at none"),
         (["show", "run", "--html", "none/page.html"], 2, "none/page.html cannot be written"),
-        (["demo", "--length", "long"], 2, "--length is a number of tokens"),
+        (["demo", "--length", "long"], 2, "A length is tokens, such as 4096, 8k or 1m"),
+        (["demo", "--length", "50p"], 2, "--length is a number of tokens from 200"),
         (["demo", "--length", "1k", "--model", "scripted:none"], 2, "cannot be read"),
     ],
 )
@@ -85,7 +86,7 @@ def test_bad_arguments(arguments: list[str], status: int, sentence: str) -> None
 
 
 def test_the_demo_checks_the_answer() -> None:
-    answer = make_demo(4400, 3).answer
+    answer = make_demo(round(1024 * 4.4), 3).answer
     Path("right.jsonl").write_text(json.dumps(f"\\boxed{{{answer}}}") + "\n")
     Path("wrong.jsonl").write_text(json.dumps("\\boxed{an anchor}") + "\n")
     for script, status in (("right", 0), ("wrong", 1)):

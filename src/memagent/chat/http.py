@@ -88,6 +88,7 @@ class HttpChat:
         self._slots = asyncio.Semaphore(concurrency)
         self._limit = "max_tokens"  # newer models of OpenAI take it by another name
         self._streams = True  # False once the server has ignored `stream`
+        self._listed = False  # True once the server has said what it serves
         self._stream_usage = True  # False once the server has refused stream_options
         self._client = openai.AsyncOpenAI(
             api_key=api_key,
@@ -104,6 +105,8 @@ class HttpChat:
         Raises:
             ModelError: nothing answers at the base URL, or it wants another key.
         """
+        if self._listed:
+            return
         # Someone waits for the first sign of life.
         client = self._client.with_options(timeout=_LISTING_SECONDS, max_retries=min(self._client.max_retries, 1))
         try:
@@ -116,6 +119,7 @@ class HttpChat:
             return
         except ValueError:  # no JSON, or no listing
             return
+        self._listed = True
         self._failures.served = [each.id for each in served]
         for each in served:
             # llama.cpp serves one model, by whatever name it is asked for.

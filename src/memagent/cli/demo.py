@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ _CHARACTERS_A_TOKEN = 4.4  # of the demo's prose, with the default model's token
 
 @app.command()
 def demo(
-    length: Annotated[str, typer.Option(help="Tokens of the document, such as 16k or 1m.")] = "16k",
+    length: Annotated[str, typer.Option(help="Tokens of the document, such as 16k or 1m (1k is 1,024).")] = "16k",
     seed: Annotated[int, typer.Option(help="Another seed, another document.")] = 0,
     model: Model = "local",
     base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server.")] = None,
@@ -60,8 +59,9 @@ def demo(
 
 
 def _tokens(length: str) -> int:
-    match = re.fullmatch(r"(\d+)([km]?)", length.strip().lower())
-    tokens = int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2]] if match else 0
-    if tokens < 200:
+    from memagent.tasks.example import parse_length
+
+    found = parse_length(length)
+    if found.unit != "tokens" or found.value < 200:
         raise UsageError(f"--length is a number of tokens from 200, such as 16k or 1m, not {length}.")
-    return tokens
+    return found.value

@@ -1,0 +1,1 @@
+"""The benchmark: tasks x lengths x readers, run, scored and reported."""

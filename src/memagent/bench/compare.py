@@ -1,0 +1,132 @@
+"""Two runs on the same examples: by how much the second is better, cell by cell and over everything.
+
+Each example is compared with itself, and a reader with itself. A run of one reader or model can also be compared
+with a run of another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from statistics import fmean
+
+from memagent.bench.intervals import paired
+from memagent.bench.results import Result
+from memagent.tasks.example import Unit
+
+ALL = "all"
+"""The task of the last line, which is over everything. Its length is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the second run scores more than the first, on the examples that both have."""
+
+    task: str
+    length: int
+    unit: Unit
+    metric: str
+    """The first of each result; empty where several are taken together."""
+    compared: str
+    """The reader, or the two readers or models, such as "memory" or "truncate → memory"."""
+    a: float
+    b: float
+    """Mean scores of the two runs, from 0 to 100."""
+    difference: float
+    """b - a, with its 95 % interval: from -100 to 100."""
+    low: float
+    high: float
+    pairs: int
+    unpaired: int
+    """Examples that only one of the runs has. Over everything: all results that were compared with no other."""
+
+
+Place = tuple[str, Unit, int, str]
+"""Task, unit, length and metric."""
+Reader = tuple[str, str]
+"""A reader and the model it reads with."""
+Pair = tuple[float, float]
+"""The scores of one example in the two runs."""
+Run = dict[Place, dict[Reader, dict[int, float]]]
+"""The scores of a run, from 0 to 1, by the number of the example."""
+
+
+def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
+    """A line for each task, length, metric and reader of which both runs have examples, and one over everything.
+
+    Empty when there are none. Of several results of one example by one reader the last counts.
+    """
+    run_a, run_b = _by_place(a), _by_place(b)
+    models = {model for run in (run_a, run_b) for readers in run.values() for _, model in readers}
+    lines = []
+    examples: dict[tuple[Place, int], list[Pair]] = defaultdict(list)
+    for place in sorted(run_a.keys() & run_b.keys()):
+        for reader_a, reader_b in _counterparts(run_a[place].keys(), run_b[place].keys()):
+            scores_a, scores_b = run_a[place][reader_a], run_b[place][reader_b]
+            pairs = {number: (scores_a[number], scores_b[number]) for number in sorted(scores_a.keys() & scores_b)}
+            for number, pair in pairs.items():
+                examples[place, number].append(pair)
+            if pairs:
+                label = _label(reader_a, reader_b, len(models) > 1)
+                alone = len(scores_a.keys() ^ scores_b)
+                lines.append(_difference(place, label, list(pairs.values()), len(pairs), alone))
+    if not lines:
+        return []
+    labels = {line.compared for line in lines}
+    label = labels.pop() if len(labels) == 1 else "all readers"
+    # Several readings of one example are not independent of each other: they count together, as their mean.
+    means = [(fmean(a for a, _ in pairs), fmean(b for _, b in pairs)) for pairs in examples.values()]
+    number = sum(line.pairs for line in lines)
+    alone = _size(run_a) + _size(run_b) - 2 * number
+    return [*lines, _difference((ALL, "own", 0, ""), label, means, number, alone)]
+
+
+def _by_place(results: Iterable[Result]) -> Run:
+    run: Run = defaultdict(lambda: defaultdict(dict))
+    for result in results:
+        metric, score = next(iter(result.scores.items()))
+        run[result.task, result.unit, result.length, metric][result.reader, result.model][result.number] = score
+    return run
+
+
+def _size(run: Run) -> int:
+    return sum(len(scores) for readers in run.values() for scores in readers.values())
+
+
+def _counterparts(a: Set[Reader], b: Set[Reader]) -> list[tuple[Reader, Reader]]:
+    """The readers to compare: the same on the same model; the same on two models, where each run has it on one; and
+    where no reader is the same and each run has one, these two."""
+    found = [(reader, reader) for reader in a & b]
+    for name in {name for name, _ in a}:
+        ours = [reader for reader in a if reader[0] == name]
+        theirs = [reader for reader in b if reader[0] == name]
+        if len(ours) == len(theirs) == 1 and ours != theirs:
+            found.append((ours[0], theirs[0]))
+    if not found and len(a) == len(b) == 1:
+        found = list(zip(a, b, strict=True))
+    return sorted(found)
+
+
+def _label(a: Reader, b: Reader, with_model: bool) -> str:
+    names = dict.fromkeys(" · ".join(reader) if with_model else reader[0] for reader in (a, b))
+    return " → ".join(names)
+
+
+def _difference(place: Place, label: str, scores: list[Pair], pairs: int, unpaired: int) -> Difference:
+    task, unit, length, metric = place
+    mean, low, high = paired([b - a for a, b in scores])
+    return Difference(
+        task=task,
+        length=length,
+        unit=unit,
+        metric=metric,
+        compared=label,
+        a=round(100 * fmean(a for a, _ in scores), 4),
+        b=round(100 * fmean(b for _, b in scores), 4),
+        difference=round(100 * mean, 4),
+        low=round(100 * low, 4),
+        high=round(100 * high, 4),
+        pairs=pairs,
+        unpaired=unpaired,
+    )

@@ -1,0 +1,199 @@
+"""The results of a benchmark on disk: `results.jsonl`, append-only while it runs, a line an example.
+
+`run.json` says under which settings; other settings need another folder. One process at a time writes. At the end the
+lines are put in order, one an example (a retry replaces the failure), and `results.json` is computed from them: it
+holds nothing that depends on when, in which order or in how many runs the examples were read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from memagent.bench.results import Result, Tracked
+from memagent.errors import RunError, StorageError
+
+RESULTS, SETTINGS, CELLS = "results.jsonl", "run.json", "results.json"
+Key = tuple[str, str, int, int, str, str]  # task, unit, length, number, reader, model
+
+
+def key_of(result: Result) -> Key:
+    return result.task, result.unit, result.length, result.number, result.reader, result.model
+
+
+class Ledger:
+    """The results in `folder`, made or gone on with, locked until `close()`.
+
+    Args:
+        settings: what must be the same for results to stand side by side.
+
+    Raises:
+        RunError: another process holds it, its settings differ, or a line is damaged.
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self._path = folder / RESULTS
+        self._lines: dict[Key, tuple[int, int, bool]] = {}  # where each line is; attempts; whether it is to be retried
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} is a file: give --out a folder.")
+        with ExitStack() as undo:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(folder / "lock", blocking=False)
+                self._lock.acquire()
+                undo.callback(self._lock.release)
+                self._check_settings(settings)
+                self._file = self._path.open("ab", buffering=0)
+                undo.callback(self._file.close)
+                self._file.truncate(self._scan())
+            except Timeout:
+                raise RunError(f"Another process writes to {folder}: wait for it, or give another --out.") from None
+            except OSError as error:
+                raise _storage(folder, error) from error
+            undo.pop_all()
+
+    def done(self, key: Key) -> bool:
+        """Whether the example was read, or did not fit the window; not so if it failed."""
+        return key in self._lines and not self._lines[key][2]
+
+    def attempts(self, key: Key) -> int:
+        return self._lines[key][1] if key in self._lines else 0
+
+    def append(self, result: Result) -> None:
+        """Put a result on the disk.
+
+        Raises:
+            StorageError: it could not be written; the ones before it are safe.
+        """
+        line = json.dumps(asdict(result), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        place = self._file.tell()
+        try:
+            written = 0
+            while written < len(line):
+                written += self._file.write(line[written:])
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _storage(self.folder, error) from error
+        self._lines[key_of(result)] = place, result.attempts, result.status == "failed"
+
+    def tidy(self) -> None:
+        """Put the lines in order, one an example."""
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            with self._path.open("rb") as old, temporary.open("wb") as new:
+                for key in sorted(self._lines):
+                    old.seek(self._lines[key][0])
+                    new.write(old.readline())
+            temporary.replace(self._path)
+            self._file.close()
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise _storage(self.folder, error) from error
+        self._scan()
+
+    def write(self, name: str, text: str) -> None:
+        """Write another file of the folder, whole or not at all."""
+        temporary = self.folder / f"{name}.tmp"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.folder / name)
+        except OSError as error:
+            raise _storage(self.folder, error) from error
+
+    def results(self) -> Iterator[Result]:
+        return read_results(self.folder)
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        now = json.loads(json.dumps(settings))
+        if not (self.folder / SETTINGS).exists():
+            if self._path.exists() and self._path.stat().st_size:
+                raise RunError(f"{self._path} has no {SETTINGS} beside it: give another --out.")
+            self.write(SETTINGS, json.dumps(now, indent=1) + "\n")
+            return
+        then = read_settings(self.folder)
+        data = {**then.get("data", {}), **now.get("data", {})}  # another task may bring other data
+        if all(data[name] == known for name, known in then.get("data", {}).items()):
+            then["data"] = now["data"] = data
+        for name in sorted(now.keys() | then.keys()):
+            if name != "memagent" and now.get(name) != then.get(name):
+                raise RunError(
+                    f"{self.folder} holds results under other settings: its {name} was {json.dumps(then.get(name))}, "
+                    f"now it is {json.dumps(now.get(name))}; give the same, or another --out."
+                )
+        self.write(SETTINGS, json.dumps(now, indent=1) + "\n")
+
+    def _scan(self) -> int:
+        """Note where each line is. Returns the size without a torn last line."""
+        self._lines, place = {}, 0
+        for line, result in _lines(self._path):
+            self._lines[key_of(result)] = place, result.attempts, result.status == "failed"
+            place += len(line)
+        return place
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Raises RunError: there are no results in the folder."""
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"There are no results of a benchmark in {folder}: {error}.") from error
+    if not isinstance(settings, dict):
+        raise RunError(f"{folder / SETTINGS} is damaged: give another folder.")
+    return settings
+
+
+def read_results(folder: Path) -> Iterator[Result]:
+    """The results in a folder, one at a time, in the order of the file. Of several tries of an example the last.
+
+    Raises:
+        RunError: there are none, or a line is damaged.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        raise RunError(f"There are no results of a benchmark in {folder}: give the --out of a run.")
+    last = {key_of(result): number for number, (_, result) in enumerate(_lines(path))}
+    for number, (_, result) in enumerate(_lines(path)):
+        if last.get(key_of(result)) == number:
+            yield result
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, Result]]:
+    """The lines of the file; a last one without an end is passed over."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield line, _result(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                raise RunError(
+                    f"Line {number} of {path} is damaged: take it out and run the same command again."
+                ) from None
+
+
+def _result(value: dict[str, Any]) -> Result:
+    facts = tuple(Tracked(**fact) for fact in value.pop("facts"))
+    answers, depths = tuple(value.pop("answers")), tuple(value.pop("depths"))
+    return Result(**value, facts=facts, answers=answers, depths=depths)
+
+
+def _storage(folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"The results in {folder} cannot be written ({error.strerror or error}): make room, then run the same "
+        "command to go on."
+    )

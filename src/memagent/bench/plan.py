@@ -1,0 +1,93 @@
+"""What a benchmark run is to do: which examples, read by whom, under which settings; and the presets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memagent.bench.readers import READERS
+from memagent.errors import UsageError
+from memagent.tasks.example import Length, Task
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Without any data, on a CPU, in minutes.
+    "quick": {
+        "tasks": ["niah_single_1", "niah_multikey_2", "vt", "fwe"],
+        "lengths": "2k,4k",
+        "samples": 3,
+        "segment_tokens": 1000,
+        "memory_tokens": 128,
+        "answer_tokens": 128,
+    },
+    # The paper's general run (arXiv 2507.02259): RULER without cwe, and without qa_2, which RULER-HQA replaces.
+    "ruler-paper": {
+        "tasks": [
+            *(f"niah_single_{number}" for number in (1, 2, 3)),
+            *(f"niah_multikey_{number}" for number in (1, 2, 3)),
+            *("niah_multivalue", "niah_multiquery", "vt", "fwe", "qa_1"),
+        ],
+        "lengths": "8k,16k,32k,64k,128k,256k,512k",
+        "samples": 128,
+        "cut": "tokens",
+    },
+    # The paper's main table: 128 HotpotQA questions among 50 to 25,600 paragraphs.
+    "hqa-paper": {
+        "tasks": ["hqa"],
+        "lengths": ",".join(f"{50 * 2**step}p" for step in range(10)),
+        "samples": 128,
+        "cut": "tokens",
+    },
+}
+"""Settings by the names of `memagent bench`'s options. What is given on the command line comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An example to be made, for all the readers."""
+
+    task: Task
+    length: Length
+    number: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks x lengths x samples x readers.
+
+    A task gets the lengths that it understands: those in paragraphs are for RULER-HQA. Tasks of your own have the
+    length of their documents, and as many samples as lines.
+    """
+
+    tasks: Sequence[Task]
+    lengths: Sequence[Length]
+    samples: int
+    readers: Sequence[str]
+    seed: int = 42
+    retrieve_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        for reader in self.readers:
+            if reader not in READERS:
+                raise UsageError(f"There is no reader {reader}: give {', '.join(READERS)}.")
+        if not self.tasks or not self.readers or self.samples < 1:
+            raise UsageError("A benchmark needs a task, a reader and at least one sample.")
+        for task in self.tasks:
+            if not self._lengths(task):
+                example = "50p" if task.units == ("paragraphs",) else "8k"
+                raise UsageError(f"{task.name} needs another length: give --lengths, such as {example}.")
+            if task.size is not None and task.size < self.samples and "own" not in task.units:
+                raise UsageError(f"{task.name} has {task.size:,} examples, fewer than --samples {self.samples:,}.")
+
+    def samples_in_order(self) -> Iterator[Sample]:
+        """Short before long, so that a table fills from the left."""
+        lengths = sorted({length for task in self.tasks for length in self._lengths(task)})
+        for length in lengths:
+            for task in self.tasks:
+                if length.unit in task.units:
+                    for number in range(min(self.samples, task.size or self.samples)):
+                        yield Sample(task, length, number)
+
+    def _lengths(self, task: Task) -> list[Length]:
+        own = [Length(0, "own")]
+        return [length for length in [*self.lengths, *own] if length.unit in task.units]

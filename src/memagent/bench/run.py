@@ -1,0 +1,250 @@
+"""Running a benchmark: make an example, have each reader read it, score, put it on the disk; many at once.
+
+The story is `run`. An example that the model fails on scores 0 and is tried again by the next run; one that does not
+fit the window scores 0 for good. Whatever else goes wrong (a full disk, a wrong setting) stops the run, and the same
+command goes on: results are in the ledger, and a memory reader's turns in its journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import memagent
+from memagent.agent import MemoryAgent
+from memagent.asking import Watch
+from memagent.bench.cells import cells
+from memagent.bench.ledger import CELLS, Key, Ledger
+from memagent.bench.plan import Plan, Sample
+from memagent.bench.readers import READERS, Job
+from memagent.bench.results import Cell, Result, Status
+from memagent.bench.tracking import depths, track
+from memagent.errors import BudgetError, DocumentError, ModelError, WindowOverflow
+from memagent.records import Trace, Turn, Usage
+from memagent.scoring import METRICS, final_answer
+from memagent.tasks.example import Example
+from memagent.tokenizer import Tokenizer
+
+_FAILURES = 8
+"""After so many failures in a row, or twice as many as run at once, the model is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Callbacks while a benchmark runs. Work is counted in tokens of samples, once for each reader."""
+
+    on_start: Callable[[int, int, int], None] = lambda examples, done, work: None
+    """Examples x readers in all, those that earlier runs have done, and the work that is left."""
+    on_turn: Callable[[int], None] = lambda tokens: None
+    """Tokens that a memory reader has just read."""
+    on_result: Callable[[Result, int], None] = lambda result, tokens: None
+    """A result, and the tokens of its sample that were not yet told by turns."""
+
+
+def settings(plan: Plan, agent: MemoryAgent, extra: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same for results to stand side by side in one folder."""
+    return {
+        "memagent": memagent.__version__,
+        "model": agent.chat.model,
+        "sampling": asdict(agent.chat.sampling),
+        "window": agent.chat.window,
+        "seed": plan.seed,
+        "retrieve_tokens": plan.retrieve_tokens,
+        **agent.settings,
+        **extra,
+    }
+
+
+async def run(
+    plan: Plan,
+    agent: MemoryAgent,
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    extra: dict[str, Any] | None = None,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> list[Cell]:
+    """Read what is not yet read, and give the cells of all results in `folder`.
+
+    Args:
+        tokenizer: counts the lengths of examples.
+        extra: further settings that must not change between the runs of a folder.
+        concurrency: examples at once.
+
+    Raises:
+        ModelError: the model cannot be reached, or fails on one example after the other.
+        RunError, StorageError: see `Ledger`.
+    """
+    progress = progress or Progress()
+    await agent.chat.open()
+    if "memory" in plan.readers:
+        agent.check_budget("?")
+    with closing(Ledger(folder, settings(plan, agent, extra or {}))) as ledger:
+        bench = _Bench(plan, agent, tokenizer, ledger, concurrency, progress)
+        missing = bench.missing()
+        await asyncio.to_thread(_try_longest, missing, plan.seed, tokenizer)
+        waiting = iter(missing)
+        workers = [asyncio.create_task(bench.work(waiting)) for _ in range(concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        ledger.tidy()
+        found = cells(ledger.results())
+        ledger.write(CELLS, json.dumps({"cells": [asdict(cell) for cell in found]}, indent=1) + "\n")
+        return found
+
+
+def _try_longest(missing: list[tuple[Sample, list[str]]], seed: int, tokenizer: Tokenizer) -> None:
+    """Make the longest example of each task once, so that too great a length is told before anything is paid for."""
+    longest = {sample.task.name: sample for sample, _ in missing}
+    for sample in longest.values():
+        sample.task.example(sample.length, sample.number, seed, tokenizer)
+
+
+class _Bench:
+    """A run under way: what its workers share."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        agent: MemoryAgent,
+        tokenizer: Tokenizer,
+        ledger: Ledger,
+        concurrency: int,
+        progress: Progress,
+    ) -> None:
+        self._plan, self._agent, self._tokenizer, self._ledger = plan, agent, tokenizer, ledger
+        self._progress = progress
+        self._failed = 0  # in a row
+        self._enough = max(_FAILURES, 2 * concurrency)
+
+    def missing(self) -> list[tuple[Sample, list[str]]]:
+        """The samples that some reader has still to read."""
+        left, total, done, work = [], 0, 0, 0
+        for sample in self._plan.samples_in_order():
+            readers = [reader for reader in self._plan.readers if not self._ledger.done(self._key(sample, reader))]
+            total += len(self._plan.readers)
+            done += len(self._plan.readers) - len(readers)
+            work += len(readers) * expected_tokens(sample)
+            if readers:
+                left.append((sample, readers))
+        self._progress.on_start(total, done, work)
+        return left
+
+    async def work(self, waiting: Iterator[tuple[Sample, list[str]]]) -> None:
+        for sample, readers in waiting:
+            example = await asyncio.to_thread(
+                sample.task.example, sample.length, sample.number, self._plan.seed, self._tokenizer
+            )
+            for reader in readers:
+                result, told = await self._read(sample, example, reader)
+                self._ledger.append(result)
+                self._progress.on_result(result, max(expected_tokens(sample) - told, 0))
+                self._failed = self._failed + 1 if result.status == "failed" else 0
+                if self._failed >= self._enough:
+                    raise ModelError(
+                        f"{self._failed} examples in a row failed, the last one so: {result.cause} The same command "
+                        "tries them again."
+                    )
+
+    async def _read(self, sample: Sample, example: Example, reader: str) -> tuple[Result, int]:
+        """The result, and how many tokens were told of as they were read."""
+        told = 0
+
+        def on_turn(_: int, turn: Turn) -> None:
+            nonlocal told
+            if turn.request.segment:
+                told += turn.request.segment.tokens
+                self._progress.on_turn(turn.request.segment.tokens)
+
+        key = self._key(sample, reader)
+        job = Job(
+            example,
+            self._agent,
+            sample.task.answer_tokens,
+            self._plan.retrieve_tokens,
+            self._ledger.folder / "runs" / run_name(key),
+            Watch(on_turn=on_turn),
+        )
+        began = time.perf_counter()
+        trace: Trace | None = None
+        status: Status = "done"
+        cause = ""
+        try:
+            trace = await READERS[reader](job)
+        except WindowOverflow as error:
+            status, cause = "overflow", str(error)
+        except (ModelError, BudgetError, DocumentError) as error:
+            status, cause = "failed", str(error)
+        seconds = time.perf_counter() - began
+        return self._result(sample, example, reader, trace, status, cause, seconds), told
+
+    def _result(
+        self,
+        sample: Sample,
+        example: Example,
+        reader: str,
+        trace: Trace | None,
+        status: Status,
+        cause: str,
+        seconds: float,
+    ) -> Result:
+        task, style = sample.task, self._agent.settings["answer"]
+        in_box = reader == "memory" and style == "boxed"  # nobody else is asked for a box
+        metrics = [metric for metric in task.metrics if in_box or not metric.startswith("boxed")]
+        prediction = (trace.answer or "") if trace else ""
+        said = final_answer(prediction, style) if reader == "memory" and style == "sentence" else prediction
+        scores = {metric: METRICS[metric](said, example.answers) if trace else 0.0 for metric in metrics}
+        solved = scores[metrics[0]] == 1
+        usage = trace.usage if trace else Usage()
+        return Result(
+            task=task.name,
+            length=sample.length.value,
+            unit=sample.length.unit,
+            number=sample.number,
+            reader=reader,
+            model=self._agent.chat.model,
+            status=status,
+            cause=cause,
+            attempts=self._ledger.attempts(self._key(sample, reader)) + 1,
+            scores=scores,
+            question=example.question,
+            answers=example.answers,
+            prediction=prediction,
+            memory=trace.memory if trace else "",
+            depths=depths(example) if task.placed else (),
+            facts=track(example, trace, solved) if trace and reader == "memory" else (),
+            tokens=example.tokens,
+            turns=len(trace.turns) if trace else 0,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            model_seconds=round(usage.seconds, 4),
+            seconds=round(seconds, 4),
+        )
+
+    def _key(self, sample: Sample, reader: str) -> Key:
+        length = sample.length
+        return sample.task.name, length.unit, length.value, sample.number, reader, self._agent.chat.model
+
+
+def expected_tokens(sample: Sample) -> int:
+    """About how long a sample is, before it is made."""
+    length = sample.length
+    return {"tokens": length.value, "paragraphs": 140 * length.value, "own": 1000}[length.unit]
+
+
+def run_name(key: Key) -> str:
+    """The folder of a memory reader's journal: `niah_single_1-4096-7`."""
+    task, _, length, number, _, _ = key
+    return f"{re.sub(r'[^0-9A-Za-z_.]+', '_', task)}-{length}-{number}"

@@ -1,0 +1,241 @@
+"""`memagent bench TASK…`, `memagent bench compare A B`, `memagent bench report DIR`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from memagent.cli import app
+from memagent.cli.options import Debug, Json, Model, Quiet
+from memagent.errors import ModelError, UsageError
+from memagent.prompts import AnswerStyle, Layout
+from memagent.segments import Cut
+
+if TYPE_CHECKING:
+    from memagent.bench.results import Cell
+
+
+class _RunByDefault(TyperGroup):
+    """`bench vt …` is `bench run vt …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+bench = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Measure: RULER, RULER-HotpotQA, your own questions, at any length, with intervals. "
+    "`bench run --help` lists the options; `bench TASK…` is short for `bench run TASK…`.",
+)
+app.add_typer(bench, name="bench")
+
+
+@bench.command()
+def run(
+    context: typer.Context,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TASK...",
+            help="niah_single_1 to 3, niah_multikey_1 to 3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, "
+            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); or a JSONL file of your own.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="quick, ruler-paper or hqa-paper: fills in what is not given.")
+    ] = None,
+    lengths: Annotated[
+        str, typer.Option(help="Tokens, such as 8k,16k,1m (1k is 1,024), or paragraphs, such as 50p.")
+    ] = "",
+    samples: Annotated[int, typer.Option(min=1, help="Examples of each task and length.")] = 10,
+    reader: Annotated[
+        str,
+        typer.Option(
+            help="memory, direct (all in the window), truncate (middle cut), retrieve (BM25); or several, with commas."
+        ),
+    ] = "memory",
+    seed: Annotated[int, typer.Option(min=0, help="Of the examples.")] = 42,
+    out: Annotated[Path, typer.Option(help="Where the results go; run again to go on there.")] = Path("bench"),
+    prose: Annotated[
+        str | None, typer.Option(help="Haystack of the essay tasks: a text file, or a folder of them.")
+    ] = None,
+    squad: Annotated[str | None, typer.Option(help="For qa_1: SQuAD as published, or hub:rajpurkar/squad_v2.")] = None,
+    hotpotqa: Annotated[
+        str | None, typer.Option(help="For qa_2 and hqa: HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor.")
+    ] = None,
+    paragraphs: Annotated[str | None, typer.Option(help="Distractors of hqa: a JSONL of {title, text}.")] = None,
+    words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a word a line.")] = None,
+    model: Model = "local",
+    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server; key from OPENAI_API_KEY.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="tokenizer.json, or a folder with one: counts the lengths, too.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
+    question_tokens: Annotated[int, typer.Option(min=1, help="The most that a question may have.")] = 1024,
+    segment_tokens: Annotated[int, typer.Option(min=1, help="The most read at once.")] = 5000,
+    memory_tokens: Annotated[int, typer.Option(min=1, help="The most that the memory may have.")] = 1024,
+    answer_tokens: Annotated[
+        int, typer.Option(min=1, help="The most that the memory reader's answer may have.")
+    ] = 1024,
+    retrieve_tokens: Annotated[int, typer.Option(min=1, help="Of passages that the reader retrieve takes.")] = 2048,
+    cut: Annotated[Cut, typer.Option(help="Where segments end; tokens is the paper's way.")] = "natural",
+    layout: Annotated[Layout, typer.Option(help="Of the memory reader's prompt.")] = "paper",
+    answer: Annotated[AnswerStyle, typer.Option(help="The format asked of the memory reader's answer.")] = "boxed",
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
+    retries: Annotated[int, typer.Option(min=0, help="Times to try a server again.")] = 5,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Examples at once; 16 for a server, 4 here.")] = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a benchmark, or go on with one. Exit status 4 when examples failed: run again to retry only those."""
+    from memagent.agent import MemoryAgent
+    from memagent.bench.ledger import read_results, read_settings
+    from memagent.bench.plan import Plan
+    from memagent.bench.report import write_report
+    from memagent.bench.run import run as run_bench
+    from memagent.budget import Budget
+    from memagent.chat import Sampling
+    from memagent.chat.connect import connect
+    from memagent.cli.bench_screen import watching
+    from memagent.tasks.catalog import Data, fingerprint
+    from memagent.tasks.example import parse_length
+    from memagent.tokenizer import EstimatedTokenizer, load_tokenizer
+
+    given = _filled(context, preset)
+    data = Data(prose=prose, squad=squad, hotpotqa=hotpotqa, paragraphs=paragraphs, words=words)
+    plan = Plan(
+        tasks=data.tasks(given["tasks"] or []),
+        lengths=[parse_length(length) for length in given["lengths"].split(",") if length.strip()],
+        samples=given["samples"],
+        readers=[each.strip() for each in given["reader"].split(",") if each.strip()],
+        seed=seed,
+        retrieve_tokens=retrieve_tokens,
+    )
+    budget = Budget(question_tokens, given["segment_tokens"], given["memory_tokens"], given["answer_tokens"])
+    local = model.split(":")[0] == "local" and base_url is None
+    at_once = concurrency or (4 if local else 16)
+    chat = connect(
+        model,
+        base_url=base_url,
+        sampling=Sampling(temperature, top_p, seed if temperature else None),
+        tokenizer=tokenizer,
+        window=window,
+        prompt_lookup=prompt_lookup,
+        timeout=timeout,
+        retries=retries,
+        concurrency=at_once,
+    )
+    counter = load_tokenizer(tokenizer) if tokenizer else chat.tokenizer
+    if not counter.exact:
+        counter = EstimatedTokenizer()  # one that does not learn: the same lengths in every run
+    agent = MemoryAgent(chat, budget=budget, cut=given["cut"], layout=layout, answer=answer, citations=False)
+    extra = {
+        "tokenizer": fingerprint(str(tokenizer)) if tokenizer else "of the model" if counter.exact else "estimate",
+        "data": data.fingerprints(),
+    }
+
+    async def measure() -> list[Cell]:
+        async with agent:
+            return await run_bench(plan, agent, counter, out, extra=extra, concurrency=at_once, progress=progress)
+
+    with watching(quiet or json_output) as progress:
+        cells = asyncio.run(measure())
+    write_report(out, cells, lambda: read_results(out), read_settings(out))
+    _print(out, cells, json_output)
+    failed = sum({(cell.task, cell.unit, cell.length, cell.reader): cell.failed for cell in cells}.values())
+    if failed:
+        raise ModelError(
+            f"Failed examples, counted as 0: {failed} (the causes are in {out / 'report.html'}); the same command "
+            "tries them again."
+        )
+
+
+@bench.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The --out of a benchmark.")],
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make the table and the report again from the results, also of a benchmark that is still running."""
+    from memagent.bench.cells import cells
+    from memagent.bench.ledger import read_results, read_settings
+    from memagent.bench.report import write_report
+
+    settings = read_settings(folder)
+    found = cells(read_results(folder))
+    write_report(folder, found, lambda: read_results(folder), settings)
+    _print(folder, found, json_output)
+
+
+@bench.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="The --out of a benchmark.")],
+    b: Annotated[Path, typer.Argument(help="The --out of another one.")],
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What B scores more than A, example by example on the same examples, task by task."""
+    from rich.console import Console
+
+    from memagent.bench.compare import compare as compare_results
+    from memagent.bench.ledger import read_results, read_settings
+    from memagent.cli.bench_output import render_differences
+
+    one, other = read_settings(a), read_settings(b)
+    for name in ("seed", "tokenizer", "data"):
+        if one.get(name) != other.get(name):
+            raise UsageError(
+                f"{a} and {b} hold other examples: their {name} differs ({json.dumps(one.get(name))} and "
+                f"{json.dumps(other.get(name))})."
+            )
+    differences = compare_results(read_results(a), read_results(b))
+    if not differences:
+        raise UsageError(f"{a} and {b} have no example in common: give runs of the same tasks and lengths.")
+    if json_output:
+        print(json.dumps({"differences": [asdict(each) for each in differences]}))
+    else:
+        render_differences(differences, Console(highlight=False))
+
+
+def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:
+    """The options, those that were not given filled in from the preset."""
+    from memagent.bench.plan import PRESETS
+
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"There is no preset {preset}: give {', '.join(PRESETS)}.")
+    given = dict(context.params)
+    for name, value in PRESETS.get(preset or "", {}).items():
+        source = context.get_parameter_source(name)
+        if source is None or source.name.startswith("DEFAULT"):
+            given[name] = value
+    return given
+
+
+def _print(folder: Path, cells: Sequence[Cell], as_json: bool) -> None:
+    from rich.console import Console
+
+    from memagent.bench.ledger import read_results
+    from memagent.bench.table import render, totals
+
+    if as_json:
+        print(json.dumps({"cells": [asdict(cell) for cell in cells]}))
+        return
+    render(cells, Console(highlight=False), totals(read_results(folder)))
+    print(f"Results: {folder / 'results.json'}. Report: {folder / 'report.html'}.", file=sys.stderr)

@@ -1,0 +1,34 @@
+"""What `bench compare` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memagent.bench.compare import ALL, Difference
+from memagent.tasks.example import Length
+
+
+def render_differences(differences: Sequence[Difference], console: Console) -> None:
+    """A line a task, length and reader: both scores and their difference; bold where its interval leaves out 0."""
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("task", "length", "reader"):
+        table.add_column(name, no_wrap=True)
+    for name in ("A", "B", "B - A [95 % interval]", "pairs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in differences:
+        table.add_row(
+            each.task,
+            "" if each.task == ALL else str(Length(each.length, each.unit)),
+            each.compared,
+            f"{each.a:.1f}",
+            f"{each.b:.1f}",
+            Text(f"{each.difference:+.1f} [{each.low:+.1f}, {each.high:+.1f}]"),
+            f"{each.pairs:,}" + (f" ({each.unpaired:,} unpaired)" if each.unpaired else ""),
+            style="bold" if each.low > 0 or each.high < 0 else "",
+        )
+    console.print(table)

@@ -1,0 +1,38 @@
+"""A benchmark of 200 examples with a chat whose replies are a function of the prompt. Run and killed by test_killed.
+
+Usage: killed.py OUT SECONDS_A_REPLY
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from memagent import Budget, MemoryAgent, Request, ScriptedChat
+from memagent.bench.plan import Plan
+from memagent.bench.run import run
+from memagent.tasks.example import Length
+from memagent.tasks.needles import NeedleTask
+from memagent.tasks.tracing import TracingTask
+from memagent.tokenizer import ByteTokenizer
+
+
+def main(out: str, delay: str) -> None:
+    def reply(request: Request) -> str:
+        """Now and then what stands in the prompt, as sha256 has it; else nothing."""
+        time.sleep(float(delay))
+        prompt = request.messages[0].content
+        digest = sha256(prompt.encode()).digest()
+        found = [word for word in prompt.split() if word.strip(".").isdigit() or word.isupper()]
+        return f"\\boxed{{{' '.join(found[: digest[0] % 8])}}}"
+
+    agent = MemoryAgent(ScriptedChat(reply, keep=False), budget=Budget(segment=1000), citations=False)
+    plan = Plan([NeedleTask("niah_single_1", "noise"), TracingTask()], [Length(5000)], 50, ["memory", "direct"])
+    asyncio.run(run(plan, agent, ByteTokenizer(), Path(out), concurrency=4))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

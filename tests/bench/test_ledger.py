@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from make_results import make_results, tokens
+
+from memagent.bench.ledger import Ledger, key_of, read_results, read_settings
+from memagent.errors import RunError, StorageError
+
+SETTINGS = {"memagent": "1", "model": "m", "seed": 42, "data": {"prose": "abc"}}
+RESULTS = make_results(["vt", "fwe"], tokens(4096), samples=4)
+
+
+def filled(folder: Path) -> Ledger:
+    ledger = Ledger(folder, SETTINGS)
+    for result in RESULTS:
+        ledger.append(result)
+    return ledger
+
+
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    assert list(read_results(tmp_path)) == RESULTS
+    again = Ledger(tmp_path, SETTINGS)
+    assert [again.attempts(key_of(result)) for result in RESULTS] == [result.attempts for result in RESULTS]
+    again.close()
+
+
+def test_a_failure_is_not_done_and_a_retry_replaces_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, SETTINGS)
+    failed = replace(RESULTS[0], status="failed", attempts=1)
+    ledger.append(failed)
+    assert not ledger.done(key_of(failed))
+    retried = replace(failed, status="done", attempts=2)
+    ledger.append(RESULTS[1])
+    ledger.append(retried)
+    assert ledger.done(key_of(failed))
+    assert list(read_results(tmp_path)) == [RESULTS[1], retried]
+    ledger.tidy()
+    assert sorted(read_results(tmp_path), key=key_of) == list(read_results(tmp_path))
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+    ledger.close()
+
+
+def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    path = tmp_path / "results.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert list(read_results(tmp_path)) == RESULTS[:-1]
+    ledger = Ledger(tmp_path, SETTINGS)
+    ledger.append(RESULTS[-1])
+    ledger.close()
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_line_is_told_with_its_number(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    path = tmp_path / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:2], '{"task": "vt"}\n', *lines[3:]]))
+    with pytest.raises(RunError, match=r"Line 3 of .*results\.jsonl is damaged"):
+        Ledger(tmp_path, SETTINGS)
+
+
+def test_other_settings_are_refused_but_another_version_and_more_data_are_not(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    Ledger(tmp_path, SETTINGS | {"memagent": "2", "data": {"squad": "xyz"}}).close()
+    assert read_settings(tmp_path)["data"] == {"prose": "abc", "squad": "xyz"}
+    with pytest.raises(RunError, match=r"its data was .*abc.*, now it is .*def"):
+        Ledger(tmp_path, SETTINGS | {"data": {"prose": "def"}})
+    with pytest.raises(RunError, match='its model was "m", now it is "n"; give the same, or another --out'):
+        Ledger(tmp_path, SETTINGS | {"model": "n"})
+
+
+def test_two_processes_do_not_write_at_once(tmp_path: Path) -> None:
+    ledger = filled(tmp_path)
+    with pytest.raises(RunError, match="Another process writes to"):
+        Ledger(tmp_path, SETTINGS)
+    ledger.close()
+
+
+def test_places_that_cannot_be_written_or_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(RunError, match="is a file: give --out a folder"):
+        Ledger(file, SETTINGS)
+    with pytest.raises(RunError, match="There are no results of a benchmark in"):
+        list(read_results(tmp_path))
+    with pytest.raises(RunError, match="There are no results of a benchmark in"):
+        read_settings(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(RunError, match=r"run\.json is damaged"):
+        read_settings(tmp_path)
+
+
+def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path) -> None:
+    ledger = filled(tmp_path / "run")
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "run" / "results.tmp").unlink(missing_ok=True)
+    (tmp_path / "run" / "results.tmp").symlink_to(full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        ledger.tidy()
+    ledger.close()
+    assert list(read_results(tmp_path / "run")) == RESULTS
+
+
+def test_a_line_is_plain_json(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    line = json.loads((tmp_path / "results.jsonl").read_text().splitlines()[0])
+    assert line["task"] == "vt"
+    assert set(line["scores"]) == {"string_match_all"}

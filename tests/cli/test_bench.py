@@ -1,0 +1,217 @@
+"""`memagent bench` as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from data import DATA, needs_data
+from fault_server import FaultServer, ok, status
+
+SCRIPTED = ("--model", "scripted:script.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.jsonl").write_text('"\\\\boxed{nothing}"\n')
+
+
+def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memagent", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+
+
+def failed(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
+    """Exit status and the one sentence of a run that failed as it should."""
+    assert done.stdout == ""
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    return done.returncode, line.removeprefix("Error: ")
+
+
+def test_a_run_leaves_results_and_a_report_and_prints_a_table() -> None:
+    done = bench(
+        "vt",
+        "niah_single_1",
+        "--lengths",
+        "4k,6000",
+        "--samples",
+        "2",
+        "--reader",
+        "memory,direct",
+        "--out",
+        "o",
+        *SCRIPTED,
+    )
+    assert done.returncode == 0
+    assert "niah_single_1" in done.stdout
+    assert "0.0 [0.0–65.8]" in done.stdout
+    assert done.stderr.splitlines()[-1] == "Results: o/results.json. Report: o/report.html."
+    lines = [json.loads(line) for line in Path("o/results.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 * 2 * 2 * 2
+    cells = json.loads(Path("o/results.json").read_text())["cells"]
+    assert {(cell["task"], cell["length"], cell["reader"]) for cell in cells} == {
+        (task, length, reader)
+        for task in ("vt", "niah_single_1")
+        for length in (4096, 6000)
+        for reader in ("memory", "direct")
+    }
+    assert {"task", "length", "reader", "model", "metric", "score", "low", "high", "samples", "failed"} <= cells[
+        0
+    ].keys()
+    page = Path("o/report.html").read_text()
+    assert "niah_single_1" in page
+    assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:|//)[^"')]*""", page) == []
+    assert Path("o/accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_is_one_object_and_a_second_run_has_nothing_to_do() -> None:
+    run = ("vt", "--lengths", "4k", "--samples", "3", "--out", "o", *SCRIPTED, "--json")
+    done = bench(*run)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(Path("o/results.json").read_text())
+    before = Path("o/results.jsonl").read_bytes()
+    again = bench(*run)
+    assert again.stdout == done.stdout
+    assert Path("o/results.jsonl").read_bytes() == before
+
+
+def test_a_preset_fills_in_what_is_not_given() -> None:
+    done = bench("vt", "--preset", "quick", "--samples", "2", "--out", "o", *SCRIPTED, "--json")
+    assert done.returncode == 0
+    cells = json.loads(done.stdout)["cells"]
+    assert {(cell["task"], cell["length"], cell["samples"]) for cell in cells} == {("vt", 2048, 2), ("vt", 4096, 2)}
+    assert json.loads(Path("o/run.json").read_text())["budget"]["segment"] == 1000
+
+
+def test_two_runs_are_compared_example_by_example() -> None:
+    Path("yes.jsonl").write_text('"\\\\boxed{VAR}"\n')
+    for out, script in (("a", "script.jsonl"), ("b", "yes.jsonl")):
+        bench("vt", "--lengths", "4k", "--samples", "3", "--out", out, "--model", f"scripted:{script}")
+    done = bench("compare", "a", "b", "--json")
+    assert done.returncode == 0
+    first = json.loads(done.stdout)["differences"][0]
+    assert (first["task"], first["length"], first["pairs"], first["difference"]) == ("vt", 4096, 3, 0)
+    table = bench("compare", "a", "b").stdout
+    assert "+0.0 [-56.1, +56.1]" in table
+
+
+def test_runs_on_other_examples_are_not_compared() -> None:
+    for out, seed in (("a", "1"), ("b", "2")):
+        bench("vt", "--lengths", "4k", "--samples", "1", "--out", out, "--seed", seed, *SCRIPTED)
+    assert failed(bench("compare", "a", "b")) == (2, "a and b hold other examples: their seed differs (1 and 2).")
+    bench("fwe", "--lengths", "4k", "--samples", "1", "--out", "c", "--seed", "1", *SCRIPTED)
+    assert failed(bench("compare", "a", "c")) == (
+        2,
+        "a and c have no example in common: give runs of the same tasks and lengths.",
+    )
+
+
+def lines_of_jsonl(broken: int) -> str:
+    line = json.dumps({"question": "Who?", "document": "The baker.", "answers": ["baker"]})
+    return "\n".join("{broken" if number == broken else line for number in range(1, 21)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["vt2", "--lengths", "4k"], 2, "There is no task vt2: give niah_single_1, "),
+        ([], 2, "A benchmark needs a task, a reader and at least one sample"),
+        (["vt"], 2, "vt needs another length: give --lengths, such as 8k"),
+        (["vt", "--lengths", "4kb"], 2, "A length is tokens, such as 4096, 8k or 1m, or paragraphs"),
+        (["vt", "--lengths", "50p"], 2, "vt needs another length"),
+        (["vt", "--lengths", "100"], 2, "No example of this task has 100 tokens (100): give a greater length."),
+        (["vt", "--lengths", "4k", "--reader", "skim"], 2, "There is no reader skim: give memory, direct"),
+        (["--preset", "huge"], 2, "There is no preset huge: give quick, ruler-paper, hqa-paper."),
+        (["niah_single_2", "--lengths", "4k"], 2, "niah_single_2: data is missing: give --prose PATH"),
+        (["niah_single_2", "--lengths", "4k", "--prose", "nowhere"], 3, "nowhere"),
+        (["mine.jsonl"], 3, "Line 17 of mine.jsonl is not JSON"),
+        (["gone.jsonl"], 3, "gone.jsonl"),
+        (["cwe", "--lengths", "4m"], 2, "too few for cwe at 4m: give more with --words, or a smaller length."),
+        (["vt", "--lengths", "4k", "--out", "script.jsonl"], 2, "script.jsonl is a file: give --out a folder."),
+        (["vt", "--lengths", "4k", "--reader", "truncate"], 2, "The reader truncate must know the model's window"),
+        (["compare", "nowhere", "elsewhere"], 2, "There are no results of a benchmark in nowhere"),
+        (["report", "nowhere"], 2, "There are no results of a benchmark in nowhere"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_its_status(arguments: list[str], code: int, says: str) -> None:
+    Path("mine.jsonl").write_text(lines_of_jsonl(17))
+    model = [] if arguments[:1] in (["compare"], ["report"]) else SCRIPTED
+    status, sentence = failed(bench(*arguments, *model))
+    assert status == code
+    assert says in sentence
+
+
+@needs_data
+def test_a_length_beyond_the_data_is_refused_before_anything_is_asked() -> None:
+    squad = str(DATA / "squad" / "dev-v1.1.jsonl.gz")
+    code, sentence = failed(bench("qa_1", "--lengths", "4k,4m", "--squad", squad, "--out", "o", *SCRIPTED))
+    assert code == 2
+    assert "qa_1 cannot be 4m long: the paragraphs in" in sentence
+    assert Path("o/results.jsonl").read_bytes() == b""
+
+
+def test_failed_examples_end_with_4_and_the_same_command_retries_them() -> None:
+    run = (
+        "vt",
+        "--lengths",
+        "4k",
+        "--samples",
+        "3",
+        "--reader",
+        "direct",
+        "--out",
+        "o",
+        "--model",
+        "m",
+        "--retries",
+        "0",
+    )
+    with FaultServer([ok("no"), status(500), ok("no")]) as server:
+        done = bench(*run, "--concurrency", "1", "--base-url", server.url, OPENAI_API_KEY="k")
+        assert done.returncode == 4
+        assert done.stderr.splitlines()[-1].startswith("Error: Failed examples, counted as 0: 1 (the causes are in o/")
+        assert "1 failed" in done.stdout
+        asked = len(server.requests)
+        done = bench(*run, "--base-url", server.url, OPENAI_API_KEY="k")
+        assert done.returncode == 0
+        assert len(server.requests) == asked + 1
+
+
+def test_ctrl_c_keeps_what_was_read() -> None:
+    run = ("vt", "--lengths", "4k", "--samples", "500", "--out", "o", *SCRIPTED, "--concurrency", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "memagent", "bench", *run],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    results = Path("o/results.jsonl")
+    while not results.exists() or results.read_bytes().count(b"\n") < 10:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert errors.splitlines()[-1] == "Interrupted. What was read is kept: the same command goes on."
+    assert "Traceback" not in errors
+    kept = results.read_bytes().count(b"\n")
+    assert 10 <= kept < 500
+    partial = bench("report", "o", "--json")
+    assert partial.returncode == 0
+    assert json.loads(partial.stdout)["cells"][0]["samples"] == kept
