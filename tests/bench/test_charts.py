@@ -97,6 +97,8 @@ def test_hqa_has_the_lines_of_the_paper_within_its_lengths() -> None:
     grey = [line.get_xydata()[:, 1].tolist()  # type: ignore[index, union-attr]
             for line in figure.axes[0].lines if line.get_color() == "#a8a297"]  # fmt: skip
     assert grey == [list(row[:3]) for row in published.RULER_HQA.values()]
+    assert titles(figure) == ["hqa (grey: as the paper reports)"]
+    assert titles(charts.accuracy([one_cell(task="hqa", length=4096)])) == ["hqa"]
 
 
 def test_the_ten_tasks_have_the_claim_of_the_paper_from_8k_on() -> None:

@@ -17,9 +17,10 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from memagent.bench import charts, drawing, published
+from memagent.bench.costs import Totals, totals
 from memagent.bench.examples import failures, pick, worst
 from memagent.bench.results import Cell, Result
-from memagent.bench.table import AVERAGE, Grid, Totals, caption, grids, named, shown, totals
+from memagent.bench.table import AVERAGE, Grid, caption, grids, named, shown
 from memagent.errors import StorageError
 from memagent.page import duration
 from memagent.scoring import METRICS

@@ -14,6 +14,9 @@ State = Literal["answered", "not answered", "lost", "never written"]
 """What became of a fact: it is in the answer; it was held to the end but is not in the answer; it was in the memory
 once and later not; it never was."""
 
+FAULTS: tuple[State, ...] = ("never written", "lost", "not answered")
+"""The earliest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tracked:

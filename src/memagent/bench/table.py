@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
@@ -20,19 +21,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from memagent.bench.readers import READERS
-from memagent.bench.results import Cell, Result
+from memagent.bench.costs import Reader, Totals, readers_in_order
+from memagent.bench.results import FAULTS, Cell
 from memagent.page import duration
 from memagent.tasks.catalog import RULER
 from memagent.tasks.example import Length, Unit
 
-Reader = tuple[str, str]
-"""A reader and the model it reads with."""
-
 UNITS: tuple[Unit, ...] = ("tokens", "paragraphs", "own")
 AVERAGE = "average"
 _TASKS = [*RULER, "hqa"]
-_READERS = list(READERS)
 _GAP = 3  # columns between two lengths
 
 
@@ -93,16 +90,7 @@ class Grid:
 
 def tasks_in_order(names: Iterable[str]) -> list[str]:
     """Each task once: RULER's, then RULER-HQA, then others as they come."""
-    return sorted(dict.fromkeys(names), key=lambda name: _place(name, _TASKS))
-
-
-def readers_in_order(readers: Iterable[Reader]) -> list[Reader]:
-    """Each reader once, ours first; those of one name as they come."""
-    return sorted(dict.fromkeys(readers), key=lambda reader: _place(reader[0], _READERS))
-
-
-def _place(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
+    return sorted(dict.fromkeys(names), key=lambda name: _TASKS.index(name) if name in _TASKS else len(_TASKS))
 
 
 def named(reader: Reader, among: Iterable[Reader]) -> str:
@@ -168,54 +156,19 @@ def shown(cell: Cell | None) -> tuple[str, str, str]:
     return f"{cell.score:.1f}", f"[{cell.low:.1f}–{cell.high:.1f}]", ", ".join(notes)
 
 
-@dataclass(slots=True)
-class Totals:
-    """What one reader's examples cost together. Seconds are summed, also where examples ran side by side."""
-
-    reader: Reader
-    examples: int = 0
-    failed: int = 0
-    overflow: int = 0
-    failed_attempts: int = 0
-    """Attempts that the model failed on, also of examples that were read in the end."""
-    turns: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model_seconds: float = 0.0
-    seconds: float = 0.0
-
-    def add(self, result: Result) -> None:
-        self.examples += 1
-        self.failed += result.status == "failed"
-        self.overflow += result.status == "overflow"
-        self.failed_attempts += result.attempts - (result.status != "failed")
-        self.turns += result.turns
-        self.prompt_tokens += result.prompt_tokens
-        self.completion_tokens += result.completion_tokens
-        self.model_seconds += result.model_seconds
-        self.seconds += result.seconds
-
-
-def totals(results: Iterable[Result]) -> list[Totals]:
-    """The Totals of each reader."""
-    found: dict[Reader, Totals] = {}
-    for result in results:
-        reader = (result.reader, result.model)
-        found.setdefault(reader, Totals(reader)).add(result)
-    return [found[reader] for reader in readers_in_order(found)]
-
-
 def render(cells: Sequence[Cell], console: Console, costs: Sequence[Totals] = ()) -> None:
-    """Prints the table, and a line of `costs` for each reader.
+    """Prints the table, where the memory reader went wrong, and a line of `costs` for each reader.
 
-    A terminal too narrow for all lengths gets several tables, one below the other; where output is no terminal, the
-    table is as wide as it needs.
+    The training reward (boxed) is left to results.json and the page. A terminal too narrow for all lengths gets
+    several tables, one below the other; where output is no terminal, the table is as wide as it needs.
     """
     for grid in grids(cells):
         console.print(Text(caption(grid)), highlight=False, soft_wrap=not console.is_terminal)
         for table in _tables(grid, console.width if console.is_terminal else None):
             console.print(table, crop=False, soft_wrap=True)
             console.print()
+        for line in _faults(grid):
+            console.print(Text(line), highlight=False, soft_wrap=not console.is_terminal)
     for cost in costs:
         name = named(cost.reader, [each.reader for each in costs])
         facts = (
@@ -226,8 +179,20 @@ def render(cells: Sequence[Cell], console: Console, costs: Sequence[Totals] = ()
         console.print(Text(facts), highlight=False, soft_wrap=not console.is_terminal)
 
 
+def _faults(grid: Grid) -> Iterator[str]:
+    """A line for each memory reader: in how many examples it went wrong, and how."""
+    for reader in grid.readers:
+        cells = [cell for task in grid.tasks for length in grid.lengths if (cell := grid.cell(task, reader, length))]
+        causes = sum((Counter(cell.causes) for cell in cells), Counter[str]())
+        if causes:
+            which = ", ".join(f"{state} {causes[state]:,}" for state in FAULTS if causes[state])
+            examples = sum(cell.samples for cell in cells)
+            name = named(reader, grid.readers)
+            yield f"{name} went wrong in {causes.total():,} of {examples:,} examples, by the earliest fault: {which}"
+
+
 def _tables(grid: Grid, width: int | None) -> Iterator[Table]:
-    rows = list(grid.rows())
+    rows = [row for row in grid.rows() if row.first or not row.metric.startswith("boxed")]
     alone = len(grid.readers) == 1  # then a task is a row, not a heading
     names = [name for row in rows for name in (row.task if alone else f"  {row.reader}", f"    {row.metric}")]
     label = max(len(name) for name in names + ([] if alone else list(grid.tasks)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from memagent.bench.results import State, Tracked
+from memagent.bench.results import FAULTS, State, Tracked
 from memagent.records import Trace
 from memagent.tasks.example import Example, Fact
 
@@ -45,8 +45,7 @@ def depths(example: Example) -> tuple[float, ...]:
 def cause(facts: Sequence[Tracked]) -> State:
     """The earliest fault of an example that has not its full score."""
     states = {fact.state for fact in facts}
-    faults: tuple[State, ...] = ("never written", "lost")
-    return next((fault for fault in faults if fault in states), "not answered")
+    return next((fault for fault in FAULTS if fault in states), FAULTS[-1])
 
 
 def _state(answered: bool, last: int | None, steps: int) -> tuple[State, int | None]:

@@ -231,8 +231,9 @@ def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:
 def _print(folder: Path, cells: Sequence[Cell], as_json: bool) -> None:
     from rich.console import Console
 
+    from memagent.bench.costs import totals
     from memagent.bench.ledger import read_results
-    from memagent.bench.table import render, totals
+    from memagent.bench.table import render
 
     if as_json:
         print(json.dumps({"cells": [asdict(cell) for cell in cells]}))
