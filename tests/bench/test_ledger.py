@@ -76,6 +76,15 @@ def test_other_settings_are_refused_but_another_version_and_more_data_are_not(tm
         Ledger(tmp_path, SETTINGS | {"model": "n"})
 
 
+def test_settings_under_which_nothing_was_paid_for_bind_nobody(tmp_path: Path) -> None:
+    Ledger(tmp_path, SETTINGS).close()
+    Ledger(tmp_path, SETTINGS | {"seed": 7}).close()
+    assert read_settings(tmp_path)["seed"] == 7
+    (tmp_path / "runs").mkdir()  # a journal may hold turns
+    with pytest.raises(RunError, match="its seed was 7, now it is 42"):
+        Ledger(tmp_path, SETTINGS)
+
+
 def test_two_processes_do_not_write_at_once(tmp_path: Path) -> None:
     ledger = filled(tmp_path)
     with pytest.raises(RunError, match="Another process writes to"):

@@ -21,6 +21,8 @@ from memagent.bench.results import Result, Tracked
 from memagent.errors import RunError, StorageError
 
 RESULTS, SETTINGS, CELLS = "results.jsonl", "run.json", "results.json"
+RUNS = "runs"
+"""The folder of the memory reader's journals."""
 Key = tuple[str, str, int, int, str, str]  # task, unit, length, number, reader, model
 
 
@@ -118,9 +120,8 @@ class Ledger:
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         now = json.loads(json.dumps(settings))
-        if not (self.folder / SETTINGS).exists():
-            if self._path.exists() and self._path.stat().st_size:
-                raise RunError(f"{self._path} has no {SETTINGS} beside it: give another --out.")
+        empty = not self._path.exists() or not self._path.stat().st_size
+        if empty and not (self.folder / RUNS).exists():  # nothing was paid for under other settings
             self.write(SETTINGS, json.dumps(now, indent=1) + "\n")
             return
         then = read_settings(self.folder)

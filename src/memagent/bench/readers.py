@@ -9,9 +9,10 @@ retrieve  the passages that BM25 finds for the question
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from memagent.agent import MemoryAgent
 from memagent.asking import Watch
@@ -78,7 +79,7 @@ async def retrieve(job: Job) -> Trace:
     return await _ask(job, job.example.prompt(_GAP.join(found)))
 
 
-READERS: dict[str, Callable[[Job], Awaitable[Trace]]] = {
+READERS: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
     "memory": memory,
     "direct": direct,
     "truncate": truncate,
@@ -114,13 +115,15 @@ def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
     import bm25s
 
     passages = [segment.text for segment in segments([example.document], _PASSAGE, tokenizer)]
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize(passages, stopwords="en", show_progress=False), show_progress=False)
-    query = bm25s.tokenize(example.question, stopwords="en", show_progress=False)
-    many = min(len(passages), 2 * tokens // _PASSAGE + 1)
-    ranked, _ = index.retrieve(query, k=many, show_progress=False)
+    words = bm25s.tokenize(passages, stopwords="en", show_progress=False)
+    ranked = range(len(passages))
+    if any(words.ids):  # else there is not a word to find
+        index = bm25s.BM25()
+        index.index(words, show_progress=False)
+        query = bm25s.tokenize(example.question, stopwords="en", show_progress=False)
+        ranked = index.retrieve(query, k=len(passages), show_progress=False).documents[0]
     chosen, left = [], tokens
-    for place in ranked[0]:
+    for place in ranked:
         left -= count(tokenizer, passages[place])
         if left < 0:
             break

@@ -21,7 +21,7 @@ import memagent
 from memagent.agent import MemoryAgent
 from memagent.asking import Watch
 from memagent.bench.cells import cells
-from memagent.bench.ledger import CELLS, Key, Ledger
+from memagent.bench.ledger import CELLS, RUNS, Key, Ledger
 from memagent.bench.plan import Plan, Sample
 from memagent.bench.readers import READERS, Job
 from memagent.bench.results import Cell, Result, Status
@@ -126,6 +126,7 @@ class _Bench:
     ) -> None:
         self._plan, self._agent, self._tokenizer, self._ledger = plan, agent, tokenizer, ledger
         self._progress = progress
+        self._drawing = asyncio.Lock()  # one example at a time: tasks keep counts that threads must not share
         self._failed = 0  # in a row
         self._enough = max(_FAILURES, 2 * concurrency)
 
@@ -144,9 +145,10 @@ class _Bench:
 
     async def work(self, waiting: Iterator[tuple[Sample, list[str]]]) -> None:
         for sample, readers in waiting:
-            example = await asyncio.to_thread(
-                sample.task.example, sample.length, sample.number, self._plan.seed, self._tokenizer
-            )
+            async with self._drawing:
+                example = await asyncio.to_thread(
+                    sample.task.example, sample.length, sample.number, self._plan.seed, self._tokenizer
+                )
             for reader in readers:
                 result, told = await self._read(sample, example, reader)
                 self._ledger.append(result)
@@ -174,7 +176,7 @@ class _Bench:
             self._agent,
             sample.task.answer_tokens,
             self._plan.retrieve_tokens,
-            self._ledger.folder / "runs" / run_name(key),
+            self._ledger.folder / RUNS / run_name(key),
             Watch(on_turn=on_turn),
         )
         began = time.perf_counter()
