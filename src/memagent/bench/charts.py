@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Tol's colours, safe for the colour-blind.
 _CAUSES = {"never written": "#ddaa33", "lost": "#bb5566", "not answered": "#4477aa", "failed": "#9a958c"}
+_FEW = 60  # points that may be large
 _DRAWN = 300  # points of one reader in the chart of times; the fit is of all
 _TENTHS = 10
 
@@ -179,7 +180,8 @@ def time(seen: Mapping[Reader, Seen]) -> Figure | None:
         for reader, (slope, intercept, squared) in fits.items():
             times, (colour, marker) = seen[reader].times, looks[reader]
             drawn = zip(*times[:: ceil(len(times) / _DRAWN)], strict=True)
-            axes.plot(*drawn, marker, color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
+            size, alpha = (6, 0.8) if len(times) < _FEW else (3, 0.35)
+            axes.plot(*drawn, marker, color=colour, markersize=size, alpha=alpha, markeredgewidth=0)
             ends = min(times)[0], max(times)[0]
             name = f"{named(reader, looks)}: {slope * 1024:z.3f} s per 1K tokens, R² {squared:.3f}"
             axes.plot(ends, [intercept + slope * end for end in ends], color=colour, linewidth=1.5, label=name)
