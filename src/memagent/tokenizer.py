@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from hashlib import sha256
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -37,6 +38,10 @@ class Encoding(Protocol):
 class Tokenizer(Protocol):
     exact: bool
     """False when the counts are estimates that may improve while reading."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Two tokenizers with the same one count alike."""
 
     def encode(self, text: str) -> Encoding: ...
 
@@ -85,6 +90,7 @@ class ByteTokenizer:
     """One token a UTF-8 byte: no file, no download, exact. For tests and for byte-level models."""
 
     exact = True
+    fingerprint = "bytes"
 
     def encode(self, text: str) -> Encoding:
         return _ByteEncoding(text)
@@ -123,8 +129,10 @@ class EstimatedTokenizer:
 
     exact = False
 
-    def __init__(self, bytes_per_token: float = 3.0) -> None:
+    def __init__(self, bytes_per_token: float = 3.0, learns: bool = True) -> None:
         self.bytes_per_token = bytes_per_token
+        self.fingerprint = f"estimate of {bytes_per_token:g} bytes"
+        self._learns = learns
 
     def encode(self, text: str) -> Encoding:
         size = len(text.encode("utf-8", "surrogatepass"))
@@ -132,7 +140,7 @@ class EstimatedTokenizer:
 
     def correct(self, text: str, tokens: int) -> None:
         """Learn from a text and the number of tokens a server counted in it."""
-        if tokens > 0 and text:
+        if self._learns and tokens > 0 and text:
             # A server that counts wrongly must not be able to make segments absurdly long or short.
             measured = len(text.encode("utf-8", "surrogatepass")) / tokens
             self.bytes_per_token = min(max(measured, 1.0), 8.0)
@@ -163,6 +171,10 @@ class FileTokenizer:
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return sha256(self.tokenizer.to_str().encode()).hexdigest()[:16]
 
     def encode(self, text: str) -> Encoding:
         encoding: Encoding = self.tokenizer.encode(text, add_special_tokens=False)

@@ -73,7 +73,8 @@ def _result(source: random.Random, task: str, length: Length, number: int, reade
         scores["f1"] *= 0.9
     read = {"memory": size + 800 * steps, "direct": size, "truncate": min(size, WINDOW), "retrieve": 4000}[reader]
     return Result(
-        task=task, length=length.value, unit=length.unit, number=number, reader=reader, model=model, status=status,
+        task=task, length=length.value, unit=length.unit, number=number, example=f"{task}/{length}/{number}",
+        reader=reader, model=model, status=status,
         cause="" if status == "done" else "The server at <host> replied 500 & closed the connection."
         if status == "failed" else f"The prompt has {size:,} tokens, the window {WINDOW:,}.",
         attempts=3 if status == "failed" else 1,

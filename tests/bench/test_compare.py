@@ -10,16 +10,16 @@ from memagent.bench.intervals import paired
 from memagent.bench.results import Result
 
 RESULT = Result(
-    task="vt", length=4096, unit="tokens", number=0, reader="memory", model="small", status="done", cause="",
-    attempts=1, scores={"string_match_all": 0.0}, question="?", answers=("A",), prediction="A", memory="", depths=(),
-    facts=(), tokens=4090, turns=1, prompt_tokens=1, completion_tokens=1, model_seconds=0.0, seconds=0.0,
+    task="vt", length=4096, unit="tokens", number=0, example="0", reader="memory", model="small", status="done",
+    cause="", attempts=1, scores={"string_match_all": 0.0}, question="?", answers=("A",), prediction="A", memory="",
+    depths=(), facts=(), tokens=4090, turns=1, prompt_tokens=1, completion_tokens=1, model_seconds=0.0, seconds=0.0,
 )  # fmt: skip
 
 
 def run(*scores: float, first: int = 0, **fields: Any) -> list[Result]:
     """Results numbered from `first`, with these scores and fields."""
     return [
-        replace(RESULT, number=number, scores={"string_match_all": score, "f1": 0.5}, **fields)
+        replace(RESULT, number=number, example=str(number), scores={"string_match_all": score, "f1": 0.5}, **fields)
         for number, score in enumerate(scores, first)
     ]
 

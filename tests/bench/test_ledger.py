@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,8 +55,11 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
     assert list(read_results(tmp_path)) == RESULTS[:-1]
     ledger = Ledger(tmp_path, SETTINGS)
     ledger.append(RESULTS[-1])
-    ledger.close()
     assert path.read_bytes() == whole
+    ledger.tidy()
+    ledger.close()
+    assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
+    Ledger(tmp_path, SETTINGS).close()
 
 
 def test_a_damaged_line_is_told_with_its_number(tmp_path: Path) -> None:
@@ -117,6 +122,27 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path) -> None:
         ledger.tidy()
     ledger.close()
     assert list(read_results(tmp_path / "run")) == RESULTS
+
+
+def test_what_a_full_disk_tore_is_taken_back_before_another_result_follows(tmp_path: Path) -> None:
+    ledger = filled(tmp_path)
+    path = tmp_path / "results.jsonl"
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    extra = make_results(["cwe"], tokens(4096), samples=2)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, hard))
+        with pytest.raises(StorageError, match="make room, then run the same command"):
+            ledger.append(extra[0])
+        assert path.read_bytes() == whole
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    ledger.append(extra[1])
+    ledger.tidy()
+    ledger.close()
+    assert sorted(read_results(tmp_path), key=key_of) == sorted([*RESULTS, extra[1]], key=key_of)
 
 
 def test_a_line_is_plain_json(tmp_path: Path) -> None:

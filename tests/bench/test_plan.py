@@ -25,6 +25,7 @@ def test_short_samples_come_before_long_ones_and_all_tasks_at_each_length() -> N
         ({"readers": ["skim"]}, "There is no reader skim: give memory, direct, truncate, retrieve."),
         ({"readers": []}, "needs a task, a reader and at least one sample"),
         ({"tasks": []}, "needs a task, a reader and at least one sample"),
+        ({"readers": ["memory", "memory"]}, "A reader is named twice: name it once"),
         ({"samples": 0}, "needs a task, a reader and at least one sample"),
         ({"lengths": []}, "niah_single_1 needs another length: give --lengths, such as 8k"),
         ({"lengths": [Length(50, "paragraphs")]}, "niah_single_1 needs another length"),

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from memagent import MemoryAgent, ScriptedChat, Watch
+from memagent import Completion, MemoryAgent, Request, ScriptedChat, Watch
 from memagent.bench.readers import READERS, Job
+from memagent.chat import OnText
+from memagent.errors import WindowOverflow
 from memagent.tasks.example import Example
 from memagent.tokenizer import ByteTokenizer, EstimatedTokenizer, Tokenizer
 
@@ -20,7 +22,7 @@ def prompt(reader: str, document: str, question: str = "How many boats?", **opti
     template = "Read: {context}\n" + question
     example = Example(document, question, ("4",), (), template, 0)
     agent = MemoryAgent(chat, citations=False)
-    asyncio.run(READERS[reader](Job(example, agent, 50, 600, Path("unused"), Watch())))
+    asyncio.run(READERS[reader](Job(example, agent, tokenizer, 50, 600, Path("unused"), Watch())))
     [request] = chat.requests
     return request.messages[0].content
 
@@ -45,6 +47,44 @@ def test_what_fits_the_window_is_not_truncated() -> None:
 
 def test_where_the_window_holds_the_question_alone_the_document_is_left_out() -> None:
     assert prompt("truncate", "A boat. " * 20, window=75) == "Read: \nHow many boats?"
+
+
+def test_where_the_estimate_was_too_low_the_prompt_is_cut_until_the_model_takes_it() -> None:
+    """A model that counts twice the tokens that are estimated, as of uuids."""
+    real, refused = EstimatedTokenizer(1.5), []
+
+    class Server(ScriptedChat):
+        async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+            size = len(real.encode(request.messages[0].content))
+            if size + request.max_tokens > 5000:
+                refused.append(size)
+                raise WindowOverflow("Too long.")
+            return await super().complete(request, on_text)
+
+    estimate = EstimatedTokenizer(learns=False)
+    chat = Server(lambda request: "", tokenizer=estimate, window=5000)
+    example = Example(" ".join(SENTENCES), "?", ("4",), (), "Read: {context}", 0)
+    asyncio.run(READERS["truncate"](Job(example, MemoryAgent(chat), estimate, 50, 600, Path("unused"), Watch())))
+    assert len(refused) >= 2
+    [request] = chat.requests
+    assert 3500 < len(real.encode(request.messages[0].content)) <= 4950
+
+
+def test_at_least_one_passage_is_taken() -> None:
+    document = " ".join(SENTENCES)
+    chat = ScriptedChat(lambda request: "")
+    example = Example(document, "Who has 3249 boats?", ("4",), (), "Read: {context}", 0)
+    asyncio.run(READERS["retrieve"](Job(example, MemoryAgent(chat), ByteTokenizer(), 50, 1, Path("unused"), Watch())))
+    assert "Sentence 57 tells of the 3249 boats." in chat.requests[0].messages[0].content
+
+
+def test_a_line_that_a_border_cuts_stands_whole_in_another_passage() -> None:
+    lines = [
+        f"One of the special magic uuids for {number:08d}-key is: {number * 7:08d}-value." for number in range(400)
+    ]
+    for number in range(0, 400, 13):
+        shown = prompt("retrieve", "\n".join(lines), f"Instruction.\nWhat is for {number:08d}-key?")
+        assert lines[number] in shown
 
 
 def test_passages_are_those_with_the_questions_words_in_the_documents_order() -> None:

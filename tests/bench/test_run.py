@@ -13,7 +13,7 @@ from memagent.bench.ledger import read_results
 from memagent.bench.plan import Plan
 from memagent.bench.results import Cell, Result
 from memagent.bench.run import Progress, run
-from memagent.errors import ModelError, RunError, UsageError, WindowOverflow
+from memagent.errors import BudgetError, ModelError, RunError, UsageError, WindowOverflow
 from memagent.tasks.catalog import RULER, Data
 from memagent.tasks.example import Example, Length, Task
 from memagent.tasks.needles import NeedleTask
@@ -257,3 +257,70 @@ def test_questions_of_your_own(tmp_path: Path) -> None:
         ("mine", "own", "memory", 2, 50.0),
         ("mine", "own", "direct", 2, 50.0),
     }
+
+
+def own(folder: Path, name: str, *lines: dict[str, object]) -> Task:
+    path = folder / name
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return load_own(path)
+
+
+LINE: dict[str, object] = {"question": "Who?", "document": "The baker.", "answers": ["baker"]}
+
+
+def test_questions_that_changed_are_not_gone_on_with(tmp_path: Path) -> None:
+    chat = ScriptedChat(lambda request: "\\boxed{0}", keep=False)
+
+    def go(task: Task) -> None:
+        extra = {"data": Data().fingerprints([task])}
+        agent = agent_for(chat)
+        asyncio.run(run(Plan([task], [], None, ["direct"]), agent, BYTES, tmp_path / "out", extra=extra))
+
+    go(own(tmp_path, "mine.jsonl", LINE))
+    go(own(tmp_path, "mine.jsonl", LINE))
+    with pytest.raises(RunError, match="its data was"):
+        go(own(tmp_path, "mine.jsonl", {**LINE, "question": "What?"}, LINE))
+
+
+def test_all_questions_of_a_file_are_asked_unless_fewer_are_wanted(tmp_path: Path) -> None:
+    task = own(tmp_path, "mine.jsonl", *[LINE] * 25)
+    assert len(list(Plan([task], [], None, ["direct"]).samples_in_order())) == 25
+    assert len(list(Plan([task], [], 4, ["direct"]).samples_in_order())) == 4
+    assert len(list(Plan([NOISE], [LENGTH], None, ["direct"]).samples_in_order())) == 10
+
+
+def test_names_beyond_ascii_have_journals_of_their_own(tmp_path: Path) -> None:
+    tasks = [own(tmp_path, name, LINE) for name in ("日本.jsonl", "中国.jsonl", "a b.jsonl", "a_b.jsonl")]
+    chat = ScriptedChat(lambda request: "\\boxed{the baker}", keep=False)
+    cells = measure(Plan(tasks, [], None, ["memory"]), chat, tmp_path / "out")
+    assert {(cell.task, cell.score) for cell in cells} == {(name, 100.0) for name in ("日本", "中国", "a b", "a_b")}
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 4
+
+
+def test_a_score_by_the_box_is_for_readers_that_are_asked_for_one(tmp_path: Path) -> None:
+    task = own(tmp_path, "mine.jsonl", {**LINE, "scorer": "boxed"})
+    chat = ScriptedChat(lambda request: "\\boxed{baker}")
+    with pytest.raises(UsageError, match="only the reader memory is asked for one"):
+        measure(Plan([task], [], None, ["memory", "direct"]), chat, tmp_path / "out")
+    assert chat.requests == []
+    [cell] = measure(Plan([task], [], None, ["memory"]), chat, tmp_path / "out")
+    assert (cell.metric, cell.score) == ("boxed", 100.0)
+
+
+def test_a_question_too_long_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    task = own(tmp_path, "mine.jsonl", LINE, {**LINE, "question": "Who? " * 500})
+    chat = ScriptedChat(lambda request: "")
+    with pytest.raises(BudgetError, match="1,476 more than its budget"):
+        measure(Plan([task], [], None, ["memory"]), chat, tmp_path / "out")
+    assert chat.requests == []
+
+
+def test_a_dead_model_is_noticed_also_where_other_readers_overflow(tmp_path: Path) -> None:
+    def reply(request: Request) -> str:
+        if request.segment is None:
+            raise WindowOverflow("Too long.")
+        raise ModelError("The server fell asleep: wake it.")
+
+    plan = Plan([NOISE], [LENGTH], 50, ["memory", "direct"])
+    with pytest.raises(ModelError, match="8 examples in a row failed"):
+        measure(plan, ScriptedChat(reply, keep=False), tmp_path, concurrency=1)

@@ -53,6 +53,11 @@ def test_a_key_of_several_words_is_found_over_lines_and_in_any_case() -> None:
     assert (found.state, found.lost_at) == ("lost", 2)
 
 
+def test_a_fact_whose_key_stands_in_the_question_is_not_followed() -> None:
+    example = Example(DOCUMENT, "Is the code 1234?", ("yes",), (FACT,), "{context}", 0)
+    assert track(example, trace("", "1234"), solved=False) == ()
+
+
 def test_the_earliest_fault_is_the_cause() -> None:
     def facts(*states: str) -> list[Tracked]:
         return [Tracked(0, 1, state) for state in states]  # type: ignore[arg-type]

@@ -114,12 +114,13 @@ def test_two_runs_are_compared_example_by_example() -> None:
 def test_runs_on_other_examples_are_not_compared() -> None:
     for out, seed in (("a", "1"), ("b", "2")):
         bench("vt", "--lengths", "4k", "--samples", "1", "--out", out, "--seed", seed, *SCRIPTED)
-    assert failed(bench("compare", "a", "b")) == (2, "a and b hold other examples: their seed differs (1 and 2).")
+    none = "have no example in common: give runs of the same tasks, lengths, seed, tokenizer and data."
+    assert failed(bench("compare", "a", "b")) == (2, f"a and b {none}")
     bench("fwe", "--lengths", "4k", "--samples", "1", "--out", "c", "--seed", "1", *SCRIPTED)
-    assert failed(bench("compare", "a", "c")) == (
-        2,
-        "a and c have no example in common: give runs of the same tasks and lengths.",
-    )
+    assert failed(bench("compare", "a", "c")) == (2, f"a and c {none}")
+    bench("vt", "niah_multikey_2", "--lengths", "4k", "--samples", "2", "--out", "d", "--seed", "1", *SCRIPTED)
+    [line, _] = json.loads(bench("compare", "a", "d", "--json").stdout)["differences"]
+    assert (line["task"], line["pairs"], line["unpaired"]) == ("vt", 1, 1)
 
 
 def lines_of_jsonl(broken: int) -> str:

@@ -28,6 +28,12 @@ def test_what_is_no_length_is_refused(text: str) -> None:
         parse_length(text)
 
 
+def test_a_length_beyond_measure_is_refused() -> None:
+    assert parse_length("1024m") == Length(1 << 30)
+    with pytest.raises(UsageError, match="A length of 99999999m is beyond measure: give at most 1024m"):
+        parse_length("99999999m")
+
+
 def test_lengths_that_are_no_multiple_are_written_out() -> None:
     assert [str(Length(value)) for value in (5000, 1536, 2048, 3 * 2**20)] == ["5000", "1536", "2k", "3m"]
     assert str(Length(0, "own")) == "own"

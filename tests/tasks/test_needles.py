@@ -76,14 +76,16 @@ def test_the_whole_prompt_is_the_template_around_the_document() -> None:
     before, after = example.template.split("{context}")
     assert example.prompt() == before + example.document + after
     assert example.prompt("cut") == before + "cut" + after
-    assert example.question == before[:-1] + after if before.endswith("\n\n") else before + after.removeprefix("\n")
+    [key] = asked(example.question)
+    prefix = f" The special magic number for {key} mentioned in the provided text is"
+    assert example.question == before + after.removeprefix("\n").removesuffix(prefix)
 
 
 def test_the_length_counts_prompt_prefix_and_the_tokens_to_generate() -> None:
     example = TASKS[0][0].example(LENGTH, 0, 1, ByteTokenizer())
     key = asked(example.question)[0]
-    prefix = f" The special magic number for {key} mentioned in the provided text is"
-    assert example.tokens == count(ByteTokenizer(), example.prompt() + prefix) + 128
+    assert example.prompt().endswith(f"text? The special magic number for {key} mentioned in the provided text is")
+    assert example.tokens == count(ByteTokenizer(), example.prompt()) + 128
 
 
 def test_noise_is_rulers_lines_but_for_the_last() -> None:
@@ -125,6 +127,19 @@ def test_prose_begins_elsewhere_in_each_example_and_needles_between_sentences() 
             or start + len(example.facts[0].text) == len(example.document)
         )
         assert text.removesuffix(" " + example.facts[0].text) in PROSE + " " + PROSE
+
+
+@pytest.mark.parametrize(
+    "prose",
+    ["他在河边走着。天色已经晚了。" * 3000, "\n".join(["他在河边走着天色已经晚了"] * 3000), "word and word " * 6000],
+    ids=["Chinese", "Chinese without stops", "English without stops"],
+)
+def test_needles_stand_all_over_any_prose(prose: str) -> None:
+    task = NeedleTask("niah_multiquery", "prose", keys=4, queries=4, prose=" ".join(prose.split()))
+    examples = [task.example(Length(12_000), number, 1, ByteTokenizer()) for number in range(30)]
+    places = [fact.start / len(example.document) for example in examples for fact in example.facts]
+    assert min(Counter(min(int(4 * place), 3) for place in places).values()) >= len(places) / 4 * 0.6
+    assert all(0.99 * 12_000 <= example.tokens <= 12_000 for example in examples)
 
 
 def test_depths_are_rulers() -> None:

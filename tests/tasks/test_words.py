@@ -6,12 +6,14 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from data import needs_default_model
 from reader import listed
 
+from memagent.chat.weights import find_weights
 from memagent.errors import UsageError
 from memagent.records import Segment
 from memagent.tasks.example import Length
-from memagent.tasks.words import CodedWords, CommonWords
+from memagent.tasks.words import CodedWords, CommonWords, _zipf
 from memagent.tokenizer import ByteTokenizer
 
 SHORT, LONG = Length(3000), Length(12_000)
@@ -68,6 +70,31 @@ def test_an_independent_reader_counts_coded_words_after_their_rank() -> None:
             assert times == pytest.approx(words / rank**2 * 6 / math.pi**2, rel=0.2)
         assert all(len(word) == 6 and word.isalpha() for word in tally if word != "...")
         assert 0.99 * SHORT.value <= example.tokens <= SHORT.value
+
+
+def test_a_text_of_coded_words_may_have_any_number_of_them() -> None:
+    for words in (60, 61, 62, 500, 501, 4999):
+        times = _zipf(words, 80)
+        assert sum(times) == words
+        assert times == sorted(times, reverse=True)
+        assert times[0] == pytest.approx(words * 6 / math.pi**2, abs=0.12 * words)
+    whole = [int(1000 / rank**2 * 6 / math.pi**2) for rank in range(1, 81)]
+    assert _zipf(sum(whole), 80) == whole  # RULER's own, where its steps meet the number
+
+
+@needs_default_model
+def test_coded_words_can_be_made_at_every_short_length() -> None:
+    tokenizer = find_weights().tokenizer
+    assert tokenizer is not None
+    for length in (Length(1024), Length(1536), Length(2048)):
+        for number in range(30):
+            example = CodedWords().example(length, number, 42, tokenizer)
+            assert 0.99 * length.value <= example.tokens <= length.value
+
+
+def test_too_few_words_are_told() -> None:
+    with pytest.raises(UsageError, match="There are 30 words, too few for cwe: give more with --words"):
+        CommonWords(words=[f"word{number}" for number in range(30)]).example(LONG, 0, 1, ByteTokenizer())
 
 
 def test_the_template_of_coded_words() -> None:

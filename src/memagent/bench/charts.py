@@ -51,7 +51,8 @@ def see(results: Iterable[Result]) -> dict[Reader, Seen]:
         if result.status != "done":
             continue
         seen.times.append((result.tokens, result.model_seconds))
-        facts = [(fact.depth, float(fact.state == "answered")) for fact in result.facts]
+        # Facts that are all over a document (cwe, fwe) have no depth.
+        facts = [(fact.depth, float(fact.state == "answered")) for fact in result.facts if result.depths]
         if not facts and len(result.depths) == 1:  # no record of facts, but the score tells of the only one
             facts = [(result.depths[0], next(iter(result.scores.values())))]
         for depth, answered in facts:

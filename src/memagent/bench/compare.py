@@ -11,6 +11,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from statistics import fmean
 
+from memagent.bench.costs import Reader
 from memagent.bench.intervals import paired
 from memagent.bench.results import Result
 from memagent.tasks.example import Unit
@@ -44,12 +45,10 @@ class Difference:
 
 Place = tuple[str, Unit, int, str]
 """Task, unit, length and metric."""
-Reader = tuple[str, str]
-"""A reader and the model it reads with."""
 Pair = tuple[float, float]
 """The scores of one example in the two runs."""
-Run = dict[Place, dict[Reader, dict[int, float]]]
-"""The scores of a run, from 0 to 1, by the number of the example."""
+Run = dict[Place, dict[Reader, dict[str, float]]]
+"""The scores of a run, from 0 to 1, by the fingerprint of the example."""
 
 
 def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
@@ -60,13 +59,13 @@ def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
     run_a, run_b = _by_place(a), _by_place(b)
     models = {model for run in (run_a, run_b) for readers in run.values() for _, model in readers}
     lines = []
-    examples: dict[tuple[Place, int], list[Pair]] = defaultdict(list)
+    examples: dict[tuple[Place, str], list[Pair]] = defaultdict(list)
     for place in sorted(run_a.keys() & run_b.keys()):
         for reader_a, reader_b in _counterparts(run_a[place].keys(), run_b[place].keys()):
             scores_a, scores_b = run_a[place][reader_a], run_b[place][reader_b]
-            pairs = {number: (scores_a[number], scores_b[number]) for number in sorted(scores_a.keys() & scores_b)}
-            for number, pair in pairs.items():
-                examples[place, number].append(pair)
+            pairs = {name: (scores_a[name], scores_b[name]) for name in sorted(scores_a.keys() & scores_b)}
+            for name, pair in pairs.items():
+                examples[place, name].append(pair)
             if pairs:
                 label = _label(reader_a, reader_b, len(models) > 1)
                 alone = len(scores_a.keys() ^ scores_b)
@@ -86,7 +85,7 @@ def _by_place(results: Iterable[Result]) -> Run:
     run: Run = defaultdict(lambda: defaultdict(dict))
     for result in results:
         metric, score = next(iter(result.scores.items()))
-        run[result.task, result.unit, result.length, metric][result.reader, result.model][result.number] = score
+        run[result.task, result.unit, result.length, metric][result.reader, result.model][result.example] = score
     return run
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from memagent.bench.results import Result, Tracked
+from memagent.bench.results import Cell, Result, Tracked
 from memagent.errors import RunError, StorageError
+from memagent.tasks.example import Unit
 
 RESULTS, SETTINGS, CELLS = "results.jsonl", "run.json", "results.json"
 RUNS = "runs"
 """The folder of the memory reader's journals."""
-Key = tuple[str, str, int, int, str, str]  # task, unit, length, number, reader, model
+Key = tuple[str, Unit, int, int, str, str]  # task, unit, length, number, reader, model
 
 
 def key_of(result: Result) -> Key:
@@ -56,7 +57,8 @@ class Ledger:
                 self._check_settings(settings)
                 self._file = self._path.open("ab", buffering=0)
                 undo.callback(self._file.close)
-                self._file.truncate(self._scan())
+                self._size = self._scan()
+                self._file.truncate(self._size)
             except Timeout:
                 raise RunError(f"Another process writes to {folder}: wait for it, or give another --out.") from None
             except OSError as error:
@@ -77,15 +79,16 @@ class Ledger:
             StorageError: it could not be written; the ones before it are safe.
         """
         line = json.dumps(asdict(result), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        place = self._file.tell()
         try:
             written = 0
             while written < len(line):
                 written += self._file.write(line[written:])
             os.fsync(self._file.fileno())
         except OSError as error:
+            self._file.truncate(self._size)  # another worker may still have a result to write
             raise _storage(self.folder, error) from error
-        self._lines[key_of(result)] = place, result.attempts, result.status == "failed"
+        self._lines[key_of(result)] = self._size, result.attempts, result.status == "failed"
+        self._size += len(line)
 
     def tidy(self) -> None:
         """Put the lines in order, one an example."""
@@ -95,21 +98,14 @@ class Ledger:
                 for key in sorted(self._lines):
                     old.seek(self._lines[key][0])
                     new.write(old.readline())
+                new.flush()
+                os.fsync(new.fileno())
             temporary.replace(self._path)
             self._file.close()
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise _storage(self.folder, error) from error
-        self._scan()
-
-    def write(self, name: str, text: str) -> None:
-        """Write another file of the folder, whole or not at all."""
-        temporary = self.folder / f"{name}.tmp"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.folder / name)
-        except OSError as error:
-            raise _storage(self.folder, error) from error
+        self._size = self._scan()
 
     def results(self) -> Iterator[Result]:
         return read_results(self.folder)
@@ -122,7 +118,7 @@ class Ledger:
         now = json.loads(json.dumps(settings))
         empty = not self._path.exists() or not self._path.stat().st_size
         if empty and not (self.folder / RUNS).exists():  # nothing was paid for under other settings
-            self.write(SETTINGS, json.dumps(now, indent=1) + "\n")
+            _write(self.folder / SETTINGS, now)
             return
         then = read_settings(self.folder)
         data = {**then.get("data", {}), **now.get("data", {})}  # another task may bring other data
@@ -134,7 +130,7 @@ class Ledger:
                     f"{self.folder} holds results under other settings: its {name} was {json.dumps(then.get(name))}, "
                     f"now it is {json.dumps(now.get(name))}; give the same, or another --out."
                 )
-        self.write(SETTINGS, json.dumps(now, indent=1) + "\n")
+        _write(self.folder / SETTINGS, now)
 
     def _scan(self) -> int:
         """Note where each line is. Returns the size without a torn last line."""
@@ -143,6 +139,25 @@ class Ledger:
             self._lines[key_of(result)] = place, result.attempts, result.status == "failed"
             place += len(line)
         return place
+
+
+def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
+    """Write `results.json`.
+
+    Raises:
+        StorageError: it could not be written; one that was there stays.
+    """
+    try:
+        _write(folder / CELLS, {"cells": [asdict(cell) for cell in cells]})
+    except OSError as error:
+        raise _storage(folder, error) from error
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from memagent.bench.readers import READERS
 from memagent.errors import UsageError
 from memagent.tasks.example import Length, Task
 
+_SAMPLES = 10
+
 PRESETS: dict[str, dict[str, Any]] = {
     # Without any data, on a CPU, in minutes.
     "quick": {
@@ -55,13 +57,13 @@ class Sample:
 class Plan:
     """Tasks x lengths x samples x readers.
 
-    A task gets the lengths that it understands: those in paragraphs are for RULER-HQA. Tasks of your own have the
-    length of their documents, and as many samples as lines.
+    A task gets the lengths that it understands: those in paragraphs are for the questions over paragraphs. Tasks of
+    your own have the length of their documents. `samples` of None are 10, or all the questions of a file of your own.
     """
 
     tasks: Sequence[Task]
     lengths: Sequence[Length]
-    samples: int
+    samples: int | None
     readers: Sequence[str]
     seed: int = 42
     retrieve_tokens: int = 2048
@@ -70,14 +72,15 @@ class Plan:
         for reader in self.readers:
             if reader not in READERS:
                 raise UsageError(f"There is no reader {reader}: give {', '.join(READERS)}.")
-        if not self.tasks or not self.readers or self.samples < 1:
+        if len(set(self.readers)) < len(self.readers):
+            raise UsageError("A reader is named twice: name it once.")
+        if not self.tasks or not self.readers or (self.samples is not None and self.samples < 1):
             raise UsageError("A benchmark needs a task, a reader and at least one sample.")
         for task in self.tasks:
             if not self._lengths(task):
-                example = "50p" if task.units == ("paragraphs",) else "8k"
-                raise UsageError(f"{task.name} needs another length: give --lengths, such as {example}.")
-            if task.size is not None and task.size < self.samples and "own" not in task.units:
-                raise UsageError(f"{task.name} has {task.size:,} examples, fewer than --samples {self.samples:,}.")
+                raise UsageError(f"{task.name} needs another length: give --lengths, such as 8k.")
+            if task.size is not None and task.size < self._samples(task) and "own" not in task.units:
+                raise UsageError(f"{task.name} has {task.size:,} examples, fewer than {self._samples(task):,} samples.")
 
     def samples_in_order(self) -> Iterator[Sample]:
         """Short before long, so that a table fills from the left."""
@@ -85,8 +88,13 @@ class Plan:
         for length in lengths:
             for task in self.tasks:
                 if length.unit in task.units:
-                    for number in range(min(self.samples, task.size or self.samples)):
+                    for number in range(self._samples(task)):
                         yield Sample(task, length, number)
+
+    def _samples(self, task: Task) -> int:
+        if "own" in task.units and task.size is not None:
+            return min(self.samples or task.size, task.size)
+        return self.samples or _SAMPLES
 
     def _lengths(self, task: Task) -> list[Length]:
         own = [Length(0, "own")]

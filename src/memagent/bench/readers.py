@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from memagent.agent import MemoryAgent
 from memagent.asking import Watch
 from memagent.chat import Chat
 from memagent.documents import text_document
-from memagent.errors import UsageError
+from memagent.errors import WindowOverflow
 from memagent.records import Message, Request, Trace, Turn
 from memagent.segments import segments
 from memagent.tasks.example import Example
@@ -34,6 +35,8 @@ class Job:
 
     example: Example
     agent: MemoryAgent
+    tokenizer: Tokenizer
+    """Counts what `truncate` and `retrieve` take."""
     answer_tokens: int
     """Of the readers that see the document: RULER's tokens_to_generate."""
     retrieve_tokens: int
@@ -58,24 +61,27 @@ async def direct(job: Job) -> Trace:
 
 
 async def truncate(job: Job) -> Trace:
-    """Raises UsageError: the model's window is not known."""
-    if job.chat.window is None:
-        raise UsageError("The reader truncate must know the model's window: give --window.")
-    whole = job.example.prompt()
-    document = job.example.document
+    """The model's window must be known. Where tokens are estimated, a prompt that the model refuses is cut further."""
+    assert job.chat.window is not None
+    document, prompt = job.example.document, job.example.prompt()
     room = job.chat.window - job.answer_tokens - job.chat.prompt_tokens([Message("user", job.example.prompt(_GAP))])
-    if len(document) < 8 * job.chat.window and _fits(job, whole):
-        return await _ask(job, whole)
-    while room > 0:
-        prompt = job.example.prompt(_without_middle(document, room, job.chat.tokenizer))
-        if _fits(job, prompt):
-            break
-        room -= max(room // 50, 1)  # tokens at the seams, or an estimate
-    return await _ask(job, prompt if room > 0 else job.example.prompt(""))
+    cut = len(document) >= 8 * job.chat.window or not _fits(job, prompt)
+    while True:
+        if cut:
+            while room > 0 and not _fits(job, prompt := _shortened(job, room)):
+                room -= max(room // 50, 1)  # tokens at the seams
+            if room <= 0:
+                prompt = job.example.prompt("")
+        try:
+            return await _ask(job, prompt)
+        except WindowOverflow:
+            if job.tokenizer.exact or room <= 0:
+                raise
+            cut, room = True, room * 4 // 5
 
 
 async def retrieve(job: Job) -> Trace:
-    found = await asyncio.to_thread(_passages, job.example, job.retrieve_tokens, job.chat.tokenizer)
+    found = await asyncio.to_thread(_passages, job.example, job.retrieve_tokens, job.tokenizer)
     return await _ask(job, job.example.prompt(_GAP.join(found)))
 
 
@@ -98,34 +104,51 @@ def _fits(job: Job, prompt: str) -> bool:
     return job.chat.prompt_tokens([Message("user", prompt)]) + job.answer_tokens <= job.chat.window
 
 
-def _without_middle(document: str, tokens: int, tokenizer: Tokenizer) -> str:
-    """The beginning and the end of the document, about so many tokens together."""
+def _shortened(job: Job, tokens: int) -> str:
+    """The prompt over the beginning and the end of the document, about so many tokens together."""
     half = max(tokens // 2, 1)
-    head, tail = document[: 16 * half], document[-16 * half :]
-    start, end = tokenizer.encode(head), tokenizer.encode(tail)
+    head, tail = job.example.document[: 16 * half], job.example.document[-16 * half :]
+    start, end = job.tokenizer.encode(head), job.tokenizer.encode(tail)
     first = start.token_to_chars(min(half, len(start)) - 1)
     last = end.token_to_chars(max(len(end) - half, 0))
     assert first is not None
     assert last is not None
-    return head[: first[1]] + _GAP + tail[last[0] :]
+    return job.example.prompt(head[: first[1]] + _GAP + tail[last[0] :])
 
 
 def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
-    """The passages that BM25 ranks first for the question, as many as fit, in the document's order."""
+    """The passages that BM25 ranks first for the question, as many as fit but at least one, in the document's order.
+
+    A passage is two pieces that follow each other, each in two passages: what is cut by the border of one stands whole
+    in the other.
+    """
     import bm25s
 
-    passages = [segment.text for segment in segments([example.document], _PASSAGE, tokenizer)]
+    pieces = [segment.text for segment in segments([example.document], _PASSAGE // 2, tokenizer)]
+    passages = [first + second for first, second in pairwise(pieces)] or pieces
     words = bm25s.tokenize(passages, stopwords="en", show_progress=False)
     ranked = range(len(passages))
     if any(words.ids):  # else there is not a word to find
         index = bm25s.BM25()
         index.index(words, show_progress=False)
-        query = bm25s.tokenize(example.question, stopwords="en", show_progress=False)
+        query = bm25s.tokenize(_bare(example.question), stopwords="en", show_progress=False)
         ranked = index.retrieve(query, k=len(passages), show_progress=False).documents[0]
-    chosen, left = [], tokens
-    for place in ranked:
-        left -= count(tokenizer, passages[place])
-        if left < 0:
+    taken: set[int] = set()
+    for place in map(int, ranked):
+        new = [piece for piece in (place, place + 1) if piece < len(pieces) and piece not in taken]
+        tokens -= sum(count(tokenizer, pieces[piece]) for piece in new)
+        if tokens < 0 and taken:
             break
-        chosen.append(int(place))
-    return [passages[place].strip() for place in sorted(chosen)]
+        taken.update(new)
+    found: list[str] = []
+    for piece in sorted(taken):
+        if piece - 1 in taken:
+            found[-1] += pieces[piece]
+        else:
+            found.append(pieces[piece])
+    return [passage.strip() for passage in found]
+
+
+def _bare(question: str) -> str:
+    """The question without the instruction before it, whose words are not to be looked for."""
+    return question.split("\n")[-1].removeprefix("Question: ")

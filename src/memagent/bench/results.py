@@ -39,6 +39,8 @@ class Result:
     length: int
     unit: Unit
     number: int
+    example: str
+    """A fingerprint of the whole prompt: two results with the same one are of the same example."""
     reader: str
     model: str
     status: Status

@@ -8,12 +8,13 @@ command goes on: results are in the ledger, and a memory reader's turns in its j
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,19 @@ import memagent
 from memagent.agent import MemoryAgent
 from memagent.asking import Watch
 from memagent.bench.cells import cells
-from memagent.bench.ledger import CELLS, RUNS, Key, Ledger
+from memagent.bench.ledger import RUNS, Key, Ledger, write_cells
 from memagent.bench.plan import Plan, Sample
 from memagent.bench.readers import READERS, Job
 from memagent.bench.results import Cell, Result, Status
 from memagent.bench.tracking import depths, track
-from memagent.errors import BudgetError, DocumentError, ModelError, WindowOverflow
+from memagent.errors import BudgetError, DocumentError, ModelError, UsageError, WindowOverflow
 from memagent.records import Trace, Turn, Usage
 from memagent.scoring import METRICS, final_answer
-from memagent.tasks.example import Example
+from memagent.tasks.example import Example, Length
+from memagent.tasks.own import OwnTask
 from memagent.tokenizer import Tokenizer
 
+_SHORT = 4096  # tokens: of shorter examples some cannot be made, and trying takes milliseconds
 _FAILURES = 8
 """After so many failures in a row, or twice as many as run at once, the model is taken for dead."""
 
@@ -57,6 +60,7 @@ def settings(plan: Plan, agent: MemoryAgent, extra: dict[str, Any]) -> dict[str,
         "window": agent.chat.window,
         "seed": plan.seed,
         "retrieve_tokens": plan.retrieve_tokens,
+        "wonderwords": version("wonderwords"),
         **agent.settings,
         **extra,
     }
@@ -85,12 +89,11 @@ async def run(
     """
     progress = progress or Progress()
     await agent.chat.open()
-    if "memory" in plan.readers:
-        agent.check_budget("?")
+    _check(plan, agent)
     with closing(Ledger(folder, settings(plan, agent, extra or {}))) as ledger:
         bench = _Bench(plan, agent, tokenizer, ledger, concurrency, progress)
         missing = bench.missing()
-        await asyncio.to_thread(_try_longest, missing, plan.seed, tokenizer)
+        await asyncio.to_thread(_try, missing, plan.seed, tokenizer)
         waiting = iter(missing)
         workers = [asyncio.create_task(bench.work(waiting)) for _ in range(concurrency)]
         try:
@@ -101,14 +104,31 @@ async def run(
             await asyncio.gather(*workers, return_exceptions=True)
         ledger.tidy()
         found = cells(ledger.results())
-        ledger.write(CELLS, json.dumps({"cells": [asdict(cell) for cell in found]}, indent=1) + "\n")
+        write_cells(folder, found)
         return found
 
 
-def _try_longest(missing: list[tuple[Sample, list[str]]], seed: int, tokenizer: Tokenizer) -> None:
-    """Make the longest example of each task once, so that too great a length is told before anything is paid for."""
+def _check(plan: Plan, agent: MemoryAgent) -> None:
+    """Refuse what could not go well with this model, before anything is paid for."""
+    if "truncate" in plan.readers and agent.chat.window is None:
+        raise UsageError("The reader truncate must know the model's window: give --window.")
+    in_box = agent.settings["answer"] == "boxed"
+    for task in plan.tasks:
+        if task.metrics[0].startswith("boxed") and (set(plan.readers) != {"memory"} or not in_box):
+            raise UsageError(f"{task.name} is scored by the box of an answer: only the reader memory is asked for one.")
+    if "memory" in plan.readers:
+        agent.check_budget("?")
+        for task in plan.tasks:
+            for question in task.questions if isinstance(task, OwnTask) else ():
+                agent.check_budget(question.question)
+
+
+def _try(missing: list[tuple[Sample, list[str]]], seed: int, tokenizer: Tokenizer) -> None:
+    """Make the longest example of each task, and all the short ones, so that a length that cannot be is told before
+    anything is paid for."""
     longest = {sample.task.name: sample for sample, _ in missing}
-    for sample in longest.values():
+    short = [sample for sample, _ in missing if sample.length.unit == "tokens" and sample.length.value < _SHORT]
+    for sample in [*longest.values(), *short]:
         sample.task.example(sample.length, sample.number, seed, tokenizer)
 
 
@@ -127,7 +147,7 @@ class _Bench:
         self._plan, self._agent, self._tokenizer, self._ledger = plan, agent, tokenizer, ledger
         self._progress = progress
         self._drawing = asyncio.Lock()  # one example at a time: tasks keep counts that threads must not share
-        self._failed = 0  # in a row
+        self._failed = 0  # in a row, overflows not counted
         self._enough = max(_FAILURES, 2 * concurrency)
 
     def missing(self) -> list[tuple[Sample, list[str]]]:
@@ -153,7 +173,7 @@ class _Bench:
                 result, told = await self._read(sample, example, reader)
                 self._ledger.append(result)
                 self._progress.on_result(result, max(expected_tokens(sample) - told, 0))
-                self._failed = self._failed + 1 if result.status == "failed" else 0
+                self._failed = {"failed": self._failed + 1, "done": 0, "overflow": self._failed}[result.status]
                 if self._failed >= self._enough:
                     raise ModelError(
                         f"{self._failed} examples in a row failed, the last one so: {result.cause} The same command "
@@ -174,6 +194,7 @@ class _Bench:
         job = Job(
             example,
             self._agent,
+            self._tokenizer,
             sample.task.answer_tokens,
             self._plan.retrieve_tokens,
             self._ledger.folder / RUNS / run_name(key),
@@ -207,7 +228,8 @@ class _Bench:
         metrics = [metric for metric in task.metrics if in_box or not metric.startswith("boxed")]
         prediction = (trace.answer or "") if trace else ""
         said = final_answer(prediction, style) if reader == "memory" and style == "sentence" else prediction
-        scores = {metric: METRICS[metric](said, example.answers) if trace else 0.0 for metric in metrics}
+        scored = {metric: prediction if metric.startswith("string_match") else said for metric in metrics}
+        scores = {metric: METRICS[metric](text, example.answers) if trace else 0.0 for metric, text in scored.items()}
         solved = scores[metrics[0]] == 1
         usage = trace.usage if trace else Usage()
         return Result(
@@ -215,6 +237,7 @@ class _Bench:
             length=sample.length.value,
             unit=sample.length.unit,
             number=sample.number,
+            example=sha256(example.prompt().encode("utf-8", "surrogatepass")).hexdigest()[:16],
             reader=reader,
             model=self._agent.chat.model,
             status=status,
@@ -247,6 +270,9 @@ def expected_tokens(sample: Sample) -> int:
 
 
 def run_name(key: Key) -> str:
-    """The folder of a memory reader's journal: `niah_single_1-4096-7`."""
-    task, _, length, number, _, _ = key
-    return f"{re.sub(r'[^0-9A-Za-z_.]+', '_', task)}-{length}-{number}"
+    """The folder of a memory reader's journal: `niah_single_1-4k-7`."""
+    task, unit, length, number, _, _ = key
+    name = re.sub(r"[^0-9A-Za-z_.]+", "_", task)
+    if name != task:
+        name += f"-{sha256(task.encode()).hexdigest()[:8]}"
+    return f"{name}-{Length(length, unit)}-{number}"

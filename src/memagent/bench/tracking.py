@@ -1,6 +1,7 @@
 """Where a memory reader went wrong: fact by fact, never written, written and then lost, or held and not answered.
 
-A memory holds a fact if it contains the fact's key (a number, a name, the answer) as a whole word, in any case.
+A memory holds a fact if it contains the fact's key (a number, a name, the answer) as a whole word, in any case. A fact
+whose key stands in the question is not followed: a memory may hold the key and not the fact.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from memagent.tasks.example import Example, Fact
 
 
 def track(example: Example, trace: Trace, solved: bool) -> tuple[Tracked, ...]:
-    """What became of each fact of the example. `solved`: the example has its full score."""
-    facts = example.facts
+    """What became of each fact of the example that can be followed. `solved`: the example has its full score."""
+    facts = [fact for fact in example.facts if not _pattern(fact.key).search(example.question)]
     patterns = [_pattern(fact.key) for fact in facts]
     read: list[int | None] = [None] * len(facts)  # the step that read it
     held: list[int | None] = [None] * len(facts)  # the last step that held it

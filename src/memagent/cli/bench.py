@@ -60,7 +60,9 @@ def run(
     lengths: Annotated[
         str, typer.Option(help="Tokens, such as 8k,16k,1m (1k is 1,024), or paragraphs, such as 50p.")
     ] = "",
-    samples: Annotated[int, typer.Option(min=1, help="Examples of each task and length.")] = 10,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Examples of each task and length: 10, or all of a file of your own.")
+    ] = None,
     reader: Annotated[
         str,
         typer.Option(
@@ -114,7 +116,7 @@ def run(
     from memagent.chat import Sampling
     from memagent.chat.connect import connect
     from memagent.cli.bench_screen import watching
-    from memagent.tasks.catalog import Data, fingerprint
+    from memagent.tasks.catalog import Data
     from memagent.tasks.example import parse_length
     from memagent.tokenizer import EstimatedTokenizer, load_tokenizer
 
@@ -143,12 +145,13 @@ def run(
         concurrency=at_once,
     )
     counter = load_tokenizer(tokenizer) if tokenizer else chat.tokenizer
-    if not counter.exact:
-        counter = EstimatedTokenizer()  # one that does not learn: the same lengths in every run
+    if not counter.exact:  # one that does not learn: the same lengths and segments in every run
+        counter = chat.tokenizer = EstimatedTokenizer(learns=False)
+        print("Tokens are estimated, at 3 bytes each: give --tokenizer for true lengths.", file=sys.stderr)
     agent = MemoryAgent(chat, budget=budget, cut=given["cut"], layout=layout, answer=answer, citations=False)
     extra = {
-        "tokenizer": fingerprint(str(tokenizer)) if tokenizer else "of the model" if counter.exact else "estimate",
-        "data": data.fingerprints(),
+        "tokenizer": counter.fingerprint,
+        "data": data.fingerprints(plan.tasks),
     }
 
     async def measure() -> list[Cell]:
@@ -159,7 +162,9 @@ def run(
         cells = asyncio.run(measure())
     write_report(out, cells, lambda: read_results(out), read_settings(out))
     _print(out, cells, json_output)
-    failed = sum({(cell.task, cell.unit, cell.length, cell.reader): cell.failed for cell in cells}.values())
+    here = {(sample.task.name, sample.length.unit, sample.length.value) for sample in plan.samples_in_order()}
+    mine = [cell for cell in cells if (cell.task, cell.unit, cell.length) in here and cell.reader in plan.readers]
+    failed = sum({(cell.task, cell.unit, cell.length, cell.reader): cell.failed for cell in mine}.values())
     if failed:
         raise ModelError(
             f"Failed examples, counted as 0: {failed} (the causes are in {out / 'report.html'}); the same command "
@@ -175,11 +180,12 @@ def report(
 ) -> None:
     """Make the table and the report again from the results, also of a benchmark that is still running."""
     from memagent.bench.cells import cells
-    from memagent.bench.ledger import read_results, read_settings
+    from memagent.bench.ledger import read_results, read_settings, write_cells
     from memagent.bench.report import write_report
 
     settings = read_settings(folder)
     found = cells(read_results(folder))
+    write_cells(folder, found)
     write_report(folder, found, lambda: read_results(folder), settings)
     _print(folder, found, json_output)
 
@@ -195,19 +201,14 @@ def compare(
     from rich.console import Console
 
     from memagent.bench.compare import compare as compare_results
-    from memagent.bench.ledger import read_results, read_settings
+    from memagent.bench.ledger import read_results
     from memagent.cli.bench_output import render_differences
 
-    one, other = read_settings(a), read_settings(b)
-    for name in ("seed", "tokenizer", "data"):
-        if one.get(name) != other.get(name):
-            raise UsageError(
-                f"{a} and {b} hold other examples: their {name} differs ({json.dumps(one.get(name))} and "
-                f"{json.dumps(other.get(name))})."
-            )
     differences = compare_results(read_results(a), read_results(b))
     if not differences:
-        raise UsageError(f"{a} and {b} have no example in common: give runs of the same tasks and lengths.")
+        raise UsageError(
+            f"{a} and {b} have no example in common: give runs of the same tasks, lengths, seed, tokenizer and data."
+        )
     if json_output:
         print(json.dumps({"differences": [asdict(each) for each in differences]}))
     else:

@@ -15,10 +15,12 @@ from memagent.tasks.example import Length
 
 def render_differences(differences: Sequence[Difference], console: Console) -> None:
     """A line a task, length and reader: both scores and their difference; bold where its interval leaves out 0."""
-    table = Table(box=SIMPLE_HEAD)
+    if not console.is_terminal:
+        console.width = 160
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("task", "length", "reader"):
-        table.add_column(name, no_wrap=True)
-    for name in ("A", "B", "B - A [95 % interval]", "pairs"):
+        table.add_column(name, overflow="fold")
+    for name in ("A", "B", "B - A [95 %]", "pairs"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in differences:
         table.add_row(

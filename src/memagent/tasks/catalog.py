@@ -11,7 +11,7 @@ from memagent.errors import DocumentError, UsageError
 from memagent.tasks.data import load_prose, load_words
 from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
-from memagent.tasks.own import load_own
+from memagent.tasks.own import OwnTask, load_own
 from memagent.tasks.questions import hqa, qa_1, qa_2
 from memagent.tasks.tracing import TracingTask
 from memagent.tasks.words import CodedWords, CommonWords
@@ -35,14 +35,15 @@ class Data:
     words: str | None = None
 
     def tasks(self, names: Sequence[str]) -> list[Task]:
-        """The tasks of those names, in RULER's order; "ruler" stands for all its thirteen. What is needed is loaded.
+        """The tasks of those names; "ruler" stands for all its thirteen. What is needed is loaded.
 
         Raises:
             UsageError: there is no such task, or its data was not given.
             DocumentError: its data cannot be read.
         """
         wanted = list(dict.fromkeys(each for name in names for each in (RULER if name == "ruler" else [name])))
-        prose = load_prose(self._path("prose", wanted)) if set(wanted) & _PROSE else ""
+        in_prose = [name for name in wanted if name in _PROSE]
+        prose = load_prose(self.path("prose", in_prose)) if in_prose else ""
         found: list[Task] = []
         for name in wanted:
             if name in _MAKE:
@@ -55,29 +56,32 @@ class Data:
             raise UsageError("Two of the files have one name: the name is the task's, so give them different ones.")
         return found
 
-    def fingerprints(self) -> dict[str, str]:
+    def fingerprints(self, tasks: Sequence[Task]) -> dict[str, str]:
         """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
-        return {name: fingerprint(path) for name, path in asdict(self).items() if path is not None}
+        found = {name: fingerprint(path) for name, path in asdict(self).items() if path is not None}
+        return found | {task.name: fingerprint(*task.files) for task in tasks if isinstance(task, OwnTask)}
 
-    def _path(self, source: str, tasks: Sequence[str]) -> str:
+    def path(self, source: str, tasks: Sequence[str]) -> str:
+        """Where a source is. Raises UsageError: it was not given, and these tasks need it."""
         path: str | None = getattr(self, source)
         if path is None:
             raise UsageError(f"{', '.join(tasks)}: data is missing: give {_NEEDS[source]}.")
         return path
 
 
-def fingerprint(path: str) -> str:
-    """Of a file's bytes, or of all the files' in a folder; of the hub the name."""
-    if path.startswith("hub:"):
-        return path
-    root = Path(path)
+def fingerprint(*paths: str | Path) -> str:
+    """Of the bytes of files, or of all the files in a folder; of the hub the name."""
     digest = hashlib.sha256()
-    try:
-        for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if file.is_file():
-                digest.update(file.read_bytes())
-    except OSError as error:
-        raise DocumentError(f"{path} cannot be read: {error.strerror or error}.") from error
+    for path in map(str, paths):
+        if path.startswith("hub:"):
+            return path
+        root = Path(path)
+        try:
+            for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
+                if file.is_file():
+                    digest.update(file.read_bytes())
+        except OSError as error:
+            raise DocumentError(f"{path} cannot be read: {error.strerror or error}.") from error
     return digest.hexdigest()[:16]
 
 
@@ -107,9 +111,9 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "vt": lambda data, name, prose: TracingTask(),
     "cwe": lambda data, name, prose: CommonWords(words=load_words(data.words) if data.words else ()),
     "fwe": lambda data, name, prose: CodedWords(),
-    "qa_1": lambda data, name, prose: qa_1(data._path("squad", [name])),
-    "qa_2": lambda data, name, prose: qa_2(data._path("hotpotqa", [name])),
-    "hqa": lambda data, name, prose: hqa(data._path("hotpotqa", [name]), data._path("paragraphs", [name])),
+    "qa_1": lambda data, name, prose: qa_1(data.path("squad", [name])),
+    "qa_2": lambda data, name, prose: qa_2(data.path("hotpotqa", [name])),
+    "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
 RULER = [name for name in _MAKE if name != "hqa"]
 """RULER's thirteen tasks."""

@@ -17,6 +17,7 @@ Unit = Literal["tokens", "paragraphs", "own"]
 NOTHING = "Nothing relevant yet."
 """The ideal memory before anything relevant was read."""
 
+_MOST = 1 << 30  # tokens or paragraphs: more is nobody's intention
 _SIZES = {"": 1, "k": 1024, "m": 1024 * 1024}
 
 
@@ -47,9 +48,11 @@ def parse_length(text: str) -> Length:
     match = re.fullmatch(r"(\d+)([kmp]?)", text.strip().lower())
     if match is None or int(match[1]) == 0:
         raise UsageError(f"A length is tokens, such as 4096, 8k or 1m, or paragraphs, such as 50p; not {text!r}.")
-    if match[2] == "p":
-        return Length(int(match[1]), "paragraphs")
-    return Length(int(match[1]) * _SIZES[match[2]])
+    unit: Unit = "paragraphs" if match[2] == "p" else "tokens"
+    value = int(match[1]) * _SIZES.get(match[2], 1)
+    if value > _MOST:
+        raise UsageError(f"A length of {text} is beyond measure: give at most {Length(_MOST)}.")
+    return Length(value, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class Example:
     """One sample of a task.
 
     `template` is the whole prompt for a model that reads the document at once, `{context}` standing for the
-    document; `question` is what a memory agent is asked. `tokens` counts the whole prompt, RULER's answer prefix and
-    the tokens to generate included, as RULER does.
+    document; `question` is what a memory agent is asked. `tokens` counts the whole prompt, RULER's answer prefix at its
+    end, and the tokens to generate, as RULER does.
     """
 
     document: str

@@ -60,6 +60,6 @@ def fit(
     raise UsageError(f"No example of this task has {length} tokens ({most:,}): give a greater length.")
 
 
-def sample_tokens(tokenizer: Tokenizer, prefix: str, answer_tokens: int) -> Callable[[Example], int]:
-    """Counts a sample as RULER does: the whole prompt, the answer's prefix, and the tokens to generate."""
-    return lambda example: count(tokenizer, example.prompt() + prefix) + answer_tokens
+def sample_tokens(tokenizer: Tokenizer, answer_tokens: int) -> Callable[[Example], int]:
+    """Counts a sample as RULER does: the whole prompt, with the answer's prefix, and the tokens to generate."""
+    return lambda example: count(tokenizer, example.prompt()) + answer_tokens

@@ -21,7 +21,9 @@ Haystack = Callable[[int, int, random.Random], list[str]]
 DEPTHS = [round(100 * step / 39) for step in range(40)]
 
 _SENTENCES = [sentence + "." for sentence in NOISE.rstrip(".").split(". ")]
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]* ")
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]* |[。！？][」』”’）]* ?")
+_WORD = 100  # characters that a word has at most, in a script that parts words
+_NEAR = 2000  # characters in which a sentence ends; else a word will do
 
 
 def noise(pieces: int, needles: int, draw: random.Random) -> list[str]:
@@ -61,8 +63,7 @@ def prose_from(text: str, begin: int) -> Haystack:
     It ends at a word. Needles stand between sentences, at depths drawn without replacement from RULER's 40.
     Departing from RULER, whose essays always begin at the same place, each example has prose of its own.
     """
-    found = _SENTENCE_END.search(text, begin % len(text))
-    first = found.end() if found else 0
+    first = _sentence_end(text, begin % len(text))
 
     def haystack(pieces: int, needles: int, draw: random.Random) -> list[str]:
         prose = _cycle(text, first, pieces)
@@ -106,12 +107,15 @@ def _cycle(text: str, start: int, characters: int) -> str:
         parts.append(text[:left])
         left -= len(text)
     prose = " ".join(parts)[:characters]
-    return prose[: prose.rfind(" ")] if " " in prose else prose
+    end = prose.rfind(" ", -_WORD)
+    return prose[:end] if end > 0 else prose
 
 
 def _sentence_end(prose: str, place: int) -> int:
-    """The end of the first sentence that ends after `place`; the beginning for 0."""
-    if place == 0:
-        return 0
-    found = _SENTENCE_END.search(prose, place)
-    return found.end() if found else len(prose)
+    """The first end of a sentence after `place`, else of a word, else `place` itself; 0 and the end stay."""
+    if place in (0, len(prose)):
+        return place
+    if found := _SENTENCE_END.search(prose, place, place + _NEAR):
+        return found.end()
+    word = prose.find(" ", place, place + _WORD)
+    return word + 1 if word >= 0 else place

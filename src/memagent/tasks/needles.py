@@ -57,7 +57,8 @@ class NeedleTask:
         asked = draw.sample(keys, self.queries)
         answers = tuple(value for key in asked for of, value in hidden if of == key)
         needles = [self._needle(key, value) for key, value in hidden]
-        template, prefix = (self._fill(text, asked) for text in (NIAH, NIAH_PREFIX))
+        question = self._fill(NIAH.replace("{context}\n", ""), asked)
+        template = self._fill(NIAH + NIAH_PREFIX, asked)
         haystack = self._haystack(set(keys), set(values), draw.random())
 
         def build(pieces: int) -> Example:
@@ -68,10 +69,10 @@ class NeedleTask:
                 for (key, value), needle, start in zip(hidden, needles, starts, strict=True)
                 if key in asked
             )
-            return Example(document, template.replace("{context}\n", ""), answers, facts, template, 0)
+            return Example(document, question, answers, facts, template, 0)
 
         start = {"noise": 5, "needles": 150, "prose": 50}[self.haystack] * len(needles)
-        return fit(build, length, sample_tokens(tokenizer, prefix, self.answer_tokens), start)
+        return fit(build, length, sample_tokens(tokenizer, self.answer_tokens), start)
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return facts_read(example, segments)

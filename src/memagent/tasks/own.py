@@ -41,6 +41,8 @@ class OwnTask:
     name: str
     metrics: tuple[str, ...]
     questions: tuple[OwnQuestion, ...]
+    files: tuple[Path, ...]
+    """The file itself, and the documents it names."""
     answer_tokens: int = 128
     units: tuple[Unit, ...] = ("own",)
     placed: bool = True
@@ -101,7 +103,7 @@ def load_own(path: str | Path) -> OwnTask:
             _check(place, document)
         questions.append(OwnQuestion(line.question, tuple(answers), document))
     name = Path(Path(path).name.removesuffix(".gz")).stem
-    return OwnTask(name, tuple(scorers), tuple(questions))
+    return OwnTask(name, tuple(scorers), tuple(questions), (Path(path), *sorted(opened)))
 
 
 class _Line(BaseModel):

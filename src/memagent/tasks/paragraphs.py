@@ -119,7 +119,7 @@ class ParagraphTask:
         if counts is None or counts.tokenizer is not tokenizer or not tokenizer.exact:
             counts = self._counts = Counts(tokenizer, self._texts)
         before, _, after = _template(asked).partition("{context}")
-        room = length.value - self.answer_tokens - count(tokenizer, before + after.lstrip("\n") + QA_PREFIX)
+        room = length.value - self.answer_tokens - count(tokenizer, before + after.lstrip("\n"))
         slack = length.value // 100
         for _ in range(_TRIES):
             draw = generator(self.name, length, number, seed)
@@ -158,7 +158,7 @@ class ParagraphTask:
         return Example(text, question, asked.answers, tuple(facts), _template(asked), 0)
 
     def _tokens(self, example: Example, tokenizer: Tokenizer) -> int:
-        return count(tokenizer, example.prompt() + QA_PREFIX) + self.answer_tokens
+        return count(tokenizer, example.prompt()) + self.answer_tokens
 
     def _too_long(self, length: Length, most: str) -> UsageError:
         return UsageError(
@@ -168,7 +168,7 @@ class ParagraphTask:
 
 
 def _template(asked: Asked) -> str:
-    return QA.replace("{query}", asked.question)
+    return (QA + QA_PREFIX).replace("{query}", asked.question)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """RULER's prompts, byte for byte: protocol constants, held by their sha256 in `tests/tasks/test_templates.py`.
 
-Source: NVIDIA/RULER (Apache-2.0). The *prefix* is what RULER begins the model's answer with; chat models are not
-given it, but it counts in the length of a sample.
+Source: NVIDIA/RULER (Apache-2.0). The *prefix* is what RULER begins the model's answer with, and what its limits of
+tokens to generate rest on. It ends the prompt of readers that see the document; a memory agent is not given it.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class TracingTask:
         shot_document, _ = hide(shot_chain, noise(_SHOT_PIECES, len(shot_chain), draw))
         shot = self._prompt(VT + VT_PREFIX, shot_value).replace("{context}", shot_document) + " ".join(shot_names)
         names, value, chain = self._chain(5, draw)
-        template = shot + "\n" + self._prompt(VT, value)
+        template = shot + "\n" + self._prompt(VT + VT_PREFIX, value)
 
         def build(pieces: int) -> Example:
             places = random.Random(f"{self.name}/{length}/{number}/{seed}/places")
@@ -58,8 +58,7 @@ class TracingTask:
             question = self._prompt(VT.replace("{context}\n", ""), value)
             return Example(document, question, tuple(names), facts, template, 0)
 
-        tokens = sample_tokens(tokenizer, self._prompt(VT_PREFIX, value), self.answer_tokens)
-        return fit(build, length, tokens, 5 * len(chain))
+        return fit(build, length, sample_tokens(tokenizer, self.answer_tokens), 5 * len(chain))
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return facts_read(example, segments)

@@ -13,6 +13,7 @@ import math
 import random
 import re
 import string
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,10 +55,12 @@ class CommonWords:
         words = self.words or nouns_adjectives_verbs()
         often, seldom = (30, 3) if length.value >= 4096 else (6, 1)
         shot_size, shot_often, shot_seldom = (40, 10, 3) if length.value >= 4096 else (20, 3, 1)
+        if len(words) < shot_size:
+            raise UsageError(f"There are {len(words):,} words, too few for {self.name}: give more with --words.")
         shot_words = draw.sample(words, shot_size)
         shot_list = self._listed(shot_words, shot_often, shot_seldom, draw)
         shot = CWE.replace("{context}", shot_list) + CWE_PREFIX + " " + _numbered(shot_words[: self.common])
-        template = shot + "\n" + CWE
+        template = shot + "\n" + CWE + CWE_PREFIX
         chosen = draw.sample(words, len(words))  # of which the first are used
 
         def build(pieces: int) -> Example:
@@ -72,7 +75,7 @@ class CommonWords:
             facts = tuple(_first_places(document, _ENTRY, answers))
             return Example(document, CWE.replace("{context}\n", ""), answers, facts, template, 0)
 
-        return fit(build, length, sample_tokens(tokenizer, CWE_PREFIX, self.answer_tokens), 5)
+        return fit(build, length, sample_tokens(tokenizer, self.answer_tokens), 5)
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return _tallies(example.document, _ENTRY, segments, self.held)
@@ -106,16 +109,37 @@ class CodedWords:
 
         def build(pieces: int) -> Example:
             order = random.Random(f"{self.name}/{length}/{number}/{seed}/places")
-            text = [word for rank, word in enumerate(vocabulary, 1) for _ in range(int(pieces / rank**2 / _ZETA_2))]
+            text = [word for word, times in zip(vocabulary, _zipf(pieces, ranks), strict=True) for _ in range(times)]
             order.shuffle(text)
             document, answers = " ".join(text), tuple(vocabulary[1:4])
             facts = tuple(_first_places(document, _CODED, answers))
-            return Example(document, FWE.replace(" {context}", ""), answers, facts, FWE, 0)
+            return Example(document, FWE.replace(" {context}", ""), answers, facts, FWE + FWE_PREFIX, 0)
 
-        return fit(build, length, sample_tokens(tokenizer, FWE_PREFIX, self.answer_tokens), 60)
+        return fit(build, length, sample_tokens(tokenizer, self.answer_tokens), 60)
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return _tallies(example.document, _CODED, segments, self.held)
+
+
+def _zipf(words: int, ranks: int) -> list[int]:
+    """How often each rank stands in a text of so many words: int(N / rank² / zeta(2)), as in RULER.
+
+    From one N to the next several ranks may gain a word. So that any number of words can be had, between two N the
+    ranks gain theirs one by one, the first ones first.
+    """
+
+    def times(n: int) -> list[int]:
+        return [int(n / rank**2 / _ZETA_2) for rank in range(1, min(ranks, math.isqrt(n) + 1) + 1)]
+
+    n = bisect_right(range(2 * words + ranks + 2), words, key=lambda each: sum(times(each))) - 1
+    found, after = times(n), times(n + 1)
+    found += [0] * (len(after) - len(found))
+    missing = words - sum(found)
+    for rank, more in enumerate(after):
+        step = min(more - found[rank], missing)
+        found[rank] += step
+        missing -= step
+    return found + [0] * (ranks - len(found))
 
 
 def _numbered(words: Iterable[str]) -> str:
