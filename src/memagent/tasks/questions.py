@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from memagent.tasks.data import HotpotQuestion, SquadQuestion, load_hotpotqa, load_paragraphs, load_squad
@@ -73,18 +74,9 @@ def qa_2(hotpotqa: str | Path) -> ParagraphTask:
     Departing from RULER, an example too short for all ten holds at least those that the answer rests on.
     """
     questions = load_hotpotqa(hotpotqa)
-    texts = list(dict.fromkeys(_written(*paragraph) for found in questions for paragraph in found.context))
+    texts = _contexts(questions)
     number_of = {text: number for number, text in enumerate(texts)}
-    asked = [
-        Asked(
-            found.question,
-            (found.answer,),
-            facts=tuple(_hotpot_facts(found, number_of)),
-            gold=tuple(number_of[text] for text in _gold(found)),
-            near=[number_of[_written(*paragraph)] for paragraph in found.context],
-        )
-        for found in questions
-    ]
+    asked = [_asked(found, number_of) for found in questions]
     return ParagraphTask(
         "qa_2",
         _RULER_METRICS,
@@ -109,20 +101,16 @@ def hqa(hotpotqa: str | Path, paragraphs: str | Path) -> ParagraphTask:
     titled: dict[str, list[int]] = {}
     for number, paragraph in enumerate(others):
         titled.setdefault(_plain(paragraph.title), []).append(number)
-    own_texts = list(dict.fromkeys(_written(*paragraph) for found in questions for paragraph in found.context))
-    number_of = {text: number for number, text in enumerate(own_texts, len(others))}
+    contexts = _contexts(questions)
+    number_of = {text: number for number, text in enumerate(contexts, len(others))}
     asked = [
-        Asked(
-            found.question,
-            (found.answer,),
-            facts=tuple(_hotpot_facts(found, number_of)),
-            gold=tuple(number_of[text] for text in _gold(found)),
-            near=[number_of[_written(*paragraph)] for paragraph in found.context],
+        replace(
+            _asked(found, number_of),
             barred=frozenset(number for title, _ in found.context for number in titled.get(_plain(title), ())),
         )
         for found in questions
     ]
-    texts = [_written(paragraph.title, (paragraph.text,)) for paragraph in others] + own_texts
+    texts = [_written(paragraph.title, (paragraph.text,)) for paragraph in others] + contexts
     return ParagraphTask(
         "hqa",
         _PAPER_METRICS,
@@ -132,6 +120,22 @@ def hqa(hotpotqa: str | Path, paragraphs: str | Path) -> ParagraphTask:
         instructed=False,
         source=paragraphs,
         option="--paragraphs",
+    )
+
+
+def _contexts(questions: Sequence[HotpotQuestion]) -> list[str]:
+    """The paragraphs of all questions, each once."""
+    return list(dict.fromkeys(_written(*paragraph) for found in questions for paragraph in found.context))
+
+
+def _asked(found: HotpotQuestion, number_of: dict[str, int]) -> Asked:
+    """A question of HotpotQA with its own ten paragraphs."""
+    return Asked(
+        found.question,
+        (found.answer,),
+        facts=tuple(_hotpot_facts(found, number_of)),
+        gold=tuple(number_of[text] for text in _gold(found)),
+        near=[number_of[_written(*paragraph)] for paragraph in found.context],
     )
 
 
