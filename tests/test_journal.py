@@ -41,7 +41,7 @@ def memory_turn(index: int, text: str, before: str = "No previous memory") -> Tu
 
 def answer_turn(index: int, memory: str, text: str) -> Turn:
     request: Request = answer("Why?", memory, BUDGET, prompts_for())
-    return Turn(index, request, Completion(text, "stop", Usage(2, 1, 0.5), Tokens((1, 2), (-0.5, -0.25))))
+    return Turn(index, request, Completion(text, "stop", Usage(2, 1, 0.5), Tokens((1, 2), (-0.5, -0.25), (7, 8, 9))))
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:

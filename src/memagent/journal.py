@@ -294,7 +294,8 @@ def _to_line(turn: Turn) -> dict[str, Any]:
         "seconds": round(completion.usage.seconds, 4),
     }
     if completion.tokens:
-        line |= {"ids": completion.tokens.ids, "logprobs": completion.tokens.logprobs}
+        tokens = completion.tokens
+        line |= {"ids": tokens.ids, "logprobs": tokens.logprobs, "prompt_ids": tokens.prompt}
     return line
 
 
@@ -305,7 +306,9 @@ def _segment(line: dict[str, Any]) -> Segment | None:
 
 
 def _completion(line: dict[str, Any]) -> Completion:
-    tokens = Tokens(tuple(line["ids"]), tuple(line["logprobs"])) if "ids" in line else None
+    tokens = None
+    if "ids" in line:
+        tokens = Tokens(*(tuple(line[name]) for name in ("ids", "logprobs", "prompt_ids")))
     return Completion(line["text"], line["finish"], _usage(line), tokens)
 
 

@@ -47,10 +47,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The sampled token ids of a completion and their log-probabilities, both of length T."""
+    """The sampled token ids of a completion and their log-probabilities, both of length T, and the prompt's ids."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    prompt: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from memagent.bench.compare import ALL, Difference, compare
-from memagent.bench.intervals import paired
+from memagent.intervals import paired
 from memagent.bench.results import Result
 
 RESULT = Result(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from memagent.bench.intervals import interval
+from memagent.intervals import interval
 from memagent.bench.results import Cell, Result, Status
 from memagent.bench.tracking import cause
 from memagent.scoring import BINARY

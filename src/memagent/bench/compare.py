@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from memagent.bench.costs import Reader
-from memagent.bench.intervals import paired
+from memagent.intervals import paired
 from memagent.bench.results import Result
 from memagent.tasks.example import Unit
 

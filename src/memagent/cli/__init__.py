@@ -43,7 +43,7 @@ def options(
 
 def main() -> None:
     """The entry point of the program `memagent`."""
-    from memagent.cli import ask, bench, demo, show  # noqa: F401  (each adds its command)
+    from memagent.cli import ask, bench, demo, show, train  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter must not cost an answer
@@ -61,7 +61,7 @@ def main() -> None:
         if done.code == 130:  # typer's own for Ctrl-C
             _say(
                 "Interrupted."
-                + (" What was read is kept: the same command goes on." if sys.argv[1:2] in (["ask"], ["bench"]) else "")
+                + (" What was read is kept: the same command goes on." if sys.argv[1:2] in (["ask"], ["bench"], ["train"]) else "")
             )
         raise
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from memagent.errors import DocumentError, UsageError
+from memagent.tasks.colours import ColourTask
 from memagent.tasks.data import load_prose, load_words
 from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
@@ -113,7 +114,8 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "fwe": lambda data, name, prose: CodedWords(),
     "qa_1": lambda data, name, prose: qa_1(data.path("squad", [name])),
     "qa_2": lambda data, name, prose: qa_2(data.path("hotpotqa", [name])),
+    "colours": lambda data, name, prose: ColourTask(),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
-RULER = [name for name in _MAKE if name != "hqa"]
+RULER = [name for name in _MAKE if name not in ("colours", "hqa")]
 """RULER's thirteen tasks."""

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from memagent.bench.intervals import bootstrap, interval, paired, wilson
+from memagent.intervals import bootstrap, interval, paired, wilson
 
 
 @pytest.mark.parametrize(

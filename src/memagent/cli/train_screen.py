@@ -1,0 +1,94 @@
+"""What one sees while training: a live line with the figures and the time left. On stderr.
+
+Where stderr is no terminal, a plain line at most every five seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+_EVERY = 5.0  # seconds
+_SHOWN = {
+    "reward": "reward {:.2f}",
+    "groups_kept": "kept {:.0f}",
+    "loss": "loss {:.3f}",
+    "completion_tokens": "completion {:.1f} tokens",
+    "clipped": "clipped {:.1%}",
+    "moved": "moved {:.4f}",
+    "kl": "KL {:.4f}",
+    "entropy": "entropy {:.2f}",
+    "tokens_per_second": "{:,.0f} tokens/s",
+}
+
+
+class Screen:
+    """A context manager; `on_step` is for a Training."""
+
+    def __init__(self, silent: bool, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._silent = silent
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._accuracy = ""
+        self._began: dict[str, tuple[float, int]] = {}
+        self._said = 0.0
+
+    def __enter__(self) -> Self:
+        if not self._silent and self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live.is_started:
+            self._live.stop()
+
+    def on_step(self, stage: str, step: int, steps: int, figures: dict[str, Any]) -> None:
+        now = time.perf_counter()
+        began, first = self._began.setdefault(stage, (now - figures["seconds"], step - 1))
+        left = (steps - step) * (now - began) / max(step - first, 1)
+        accuracies = [f"{name.removeprefix('accuracy_')} {value:.0%}" for name, value in figures.items()
+                      if name.startswith("accuracy_")]  # fmt: skip
+        if accuracies:
+            self._accuracy = f"accuracy at {', '.join(accuracies)}"
+        facts = [shown.format(figures[name]) for name, shown in _SHOWN.items() if name in figures]
+        at_most = "at most " if stage == "warmup" else ""
+        self._show(
+            f"{stage} {step}/{steps}  {', '.join([*facts, self._accuracy] if self._accuracy else facts)}, "
+            f"{at_most}{left / 60:.1f} minutes left",
+            bool(accuracies) or step == steps,
+        )
+
+    def say(self, sentence: str) -> None:
+        self._show(sentence, True)
+
+    def table(self, found: dict[str, Any]) -> None:
+        """Accuracy over length, to stdout."""
+        rows = found["accuracy"]
+        if not rows:
+            return
+        stages = list(dict.fromkeys(row["stage"] for row in rows))
+        table = Table("tokens", *[{"warmup": "warm start", "rl": "with RL"}.get(stage, stage) for stage in stages])
+        for tokens in sorted({row["tokens"] for row in rows}):
+            cells = []
+            for stage in stages:
+                here = [row for row in rows if row["tokens"] == tokens and row["stage"] == stage]
+                cells += [f"{100 * row['mean']:.1f} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]" for row in here[-1:]]
+            table.add_row(f"{tokens:,}", *cells)
+        Console(highlight=False).print(table)
+
+    def _show(self, line: str, now: bool) -> None:
+        if self._silent:
+            return
+        if self._live.is_started:
+            self._live.update(Text(line))
+        elif now or time.perf_counter() - self._said >= _EVERY:
+            self._said = time.perf_counter()
+            self._console.print(line, soft_wrap=True)

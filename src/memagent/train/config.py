@@ -1,0 +1,226 @@
+"""The settings of a training run: TOML, a preset, and `--set section.key=value`. An unknown key is refused.
+
+`presets/nano.toml` shows them in use. Sections that are left out have the values given here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from memagent.errors import UsageError
+from memagent.prompts import Layout
+from memagent.train.credit import Weighting
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """What is trained."""
+
+    __pydantic_config__ = _STRICT
+
+    model: str = "nano"
+    """`nano` (from scratch), `local` (the default model), or a Hugging Face folder or name."""
+    lora_rank: Natural = 0
+    """0 trains all weights."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; weights that are trained stay in float32."""
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemsConfig:
+    """What it is trained on: tasks x lengths, one after the other."""
+
+    __pydantic_config__ = _STRICT
+
+    tasks: tuple[str, ...] = ("colours",)
+    lengths: tuple[str, ...] = ("200",)
+    warmup_lengths: tuple[str, ...] = ()
+    """Of the warm start; those of `lengths` where there are none."""
+    metric: str | None = None
+    """The reward, in memagent.scoring.METRICS; each task's first metric where there is none."""
+    segment_tokens: Positive = 5000
+    memory_tokens: Positive = 1024
+    answer_tokens: Positive = 1024
+    layout: Layout = "paper"
+    prose: str | None = None
+    squad: str | None = None
+    hotpotqa: str | None = None
+    paragraphs: str | None = None
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupConfig:
+    """The supervised warm start."""
+
+    __pydantic_config__ = _STRICT
+
+    steps: Natural = 0
+    """At most; 0 leaves it out."""
+    source: Literal["ideal", "own"] = "ideal"
+    """Completions of a perfect reader, or the policy's own rollouts with the best reward of their group."""
+    problems: Positive = 64
+    """Of a batch, which is an optimiser step."""
+    group: Positive = 8
+    """Rollouts of a problem, for the policy's own."""
+    learning_rate: Rate = 1e-4
+    stop_at: Share = 1.0
+    """The warm start ends early when the first evaluation has this accuracy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RLConfig:
+    """Multi-Conv DAPO."""
+
+    __pydantic_config__ = _STRICT
+
+    steps: Natural = 100
+    """Batches; each is sampled, and then learnt from in `optimiser_steps`."""
+    problems: Positive = 16
+    """Groups of a batch."""
+    group: Annotated[int, Field(ge=2)] = 16
+    """Rollouts of a group."""
+    optimiser_steps: Positive = 1
+    learning_rate: Rate = 1e-5
+    clip_low: Share = 0.2
+    clip_high: Annotated[float, Field(ge=0)] = 0.28
+    dual_clip: Annotated[float, Field(gt=1)] | None = None
+    kl: Annotated[float, Field(ge=0)] = 0.0
+    """The weight of the divergence from the policy that RL began with."""
+    credit: Literal["all", "last"] = "all"
+    """Which conversations of a rollout learn from its reward. `last` is for the ablation."""
+    divide_by_std: bool = False
+    weighting: Weighting = "token"
+    draws: Positive = 4
+    """Dynamic sampling: groups of equal reward are dropped and others drawn, so often at most; 1 keeps what it gets."""
+    overlong_margin: Natural = 0
+    """Soft punishment of completions that come within so many tokens of their limit; 0 is none."""
+    temperature: Rate = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """AdamW, a linear warm-up to a constant rate, clipped gradients."""
+
+    __pydantic_config__ = _STRICT
+
+    warmup_steps: Natural = 20
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    beta2: Share = 0.999
+    max_norm: Rate = 1.0
+    micro_tokens: Positive = 8192
+    """Of a micro-batch, padding counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """How it is looked at, and kept. Each "every" counts steps; 0 is never."""
+
+    __pydantic_config__ = _STRICT
+
+    evaluate_every: Natural = 50
+    evaluate_samples: Positive = 100
+    lengths: tuple[str, ...] = ()
+    """Of the evaluations while training; the first training length where there are none."""
+    final_lengths: tuple[str, ...] = ()
+    """Of the evaluation at the end, of the policy before and after RL."""
+    final_samples: Positive = 100
+    trace_every: Natural = 50
+    checkpoint_every: Positive = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    __pydantic_config__ = _STRICT
+
+    seed: Natural = 0
+    sample_tokens: Positive = 65536
+    """Of prompts that are completed as one batch."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    problems: ProblemsConfig = field(default_factory=ProblemsConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
+    rl: RLConfig = field(default_factory=RLConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+
+
+_CONFIG = TypeAdapter(TrainConfig)
+
+
+def load_config(file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()) -> TrainConfig:
+    """The settings in a TOML file or a preset, with single ones changed.
+
+    Args:
+        sets: "section.key=value", the value as in TOML; a word without quotes is text.
+
+    Raises:
+        UsageError: which setting is wrong.
+    """
+    if (file is None) == (preset is None):
+        raise UsageError("Training needs a configuration: give a TOML file, or --preset NAME.")
+    name = str(file) if file is not None else f"the preset {preset}"
+    try:
+        text = Path(file).read_text(encoding="utf-8") if file is not None else _preset(str(preset))
+        found: dict[str, Any] = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The configuration {name} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The configuration {name} is not TOML: {error}.") from error
+    for each in sets:
+        _set(found, each)
+    try:
+        return _CONFIG.validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            raise UsageError(f"There is no setting {key}: the settings are described in memagent.train.config.") from None
+        raise UsageError(f"The setting {key} is wrong: {first['msg']}.") from None
+
+
+def presets() -> list[str]:
+    return sorted(file.name.removesuffix(".toml") for file in (files("memagent.train") / "presets").iterdir())
+
+
+def as_dict(config: TrainConfig) -> dict[str, Any]:
+    found: dict[str, Any] = _CONFIG.dump_python(config, mode="json")
+    return found
+
+
+def _preset(name: str) -> str:
+    if name not in presets():
+        raise UsageError(f"There is no preset {name}: give {', '.join(presets())}.")
+    return (files("memagent.train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _set(found: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set takes section.key=value, not {text!r}.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        found = found.setdefault(section, {})
+        if not isinstance(found, dict):
+            raise UsageError(f"There is no setting {name}: {section} is not a section.")
+    found[key] = parsed
+
+

@@ -1,0 +1,37 @@
+"""Accuracy of a policy on problems it is not trained on: greedy, as it would be used, with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from memagent.chat import Sampling
+from memagent.intervals import interval
+from memagent.train.policy import Policy
+from memagent.train.problems import Problems
+from memagent.train.rollout import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """The mean reward with its 95 % interval, from 0 to 1."""
+
+    mean: float
+    low: float
+    high: float
+    samples: int
+
+
+def evaluate(
+    policy: Policy, tests: Mapping[str, Problems], samples: int, sample_tokens: int = 65536
+) -> dict[str, Accuracy]:
+    """Of each test's first problems, one greedy rollout each. Every process computes the same."""
+    sampler = Sampler(policy, Sampling(0.0), torch.Generator(policy.device), sample_tokens)
+    found = {}
+    for name, problems in tests.items():
+        groups = sampler.rollouts([problems.problem(number) for number in range(samples)])
+        rewards = [group[0].reward for group in groups]
+        found[name] = Accuracy(*interval(rewards, binary=False), len(rewards))
+    return found

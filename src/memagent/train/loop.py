@@ -1,0 +1,167 @@
+"""Multi-Conv DAPO (arXiv 2507.02259), top to bottom: sample groups of rollouts, give credit, learn, again.
+
+Departing from the authors' code on purpose: the mean over tokens is over the whole batch and all processes; the number
+of optimiser steps a batch is fixed, however long the texts; dynamic sampling is on; the ratio is taken to the
+log-probabilities noted while sampling, so that nothing is computed twice; no KL and no dual clip unless asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from memagent.train.batches import Conversation, MicroBatch, in_turn, micro_batches, padding
+from memagent.train.config import RLConfig
+from memagent.train.credit import advantages, informative, mass, overlong_penalty, token_weights
+from memagent.train.learner import Learner
+from memagent.train.loss import Clip, divergence, policy_loss
+from memagent.train.processes import Processes
+from memagent.train.reference import Reference
+from memagent.train.rollout import Rollout
+from memagent.train.training import Training, speed
+from memagent.train.warmup import warm_up
+
+Group = list[Rollout]
+
+
+def train(training: Training) -> None:
+    """The warm start, then RL; goes on from the last checkpoint.
+
+    Raises:
+        ModelError: the loss is not finite.
+        StorageError: the disk is full; the last checkpoint is whole.
+    """
+    state = training.resume()
+    if state["stage"] == "warmup":
+        if training.config.warmup.steps:
+            warm_up(training, state)
+        state = {"stage": "rl", "step": 0}
+    reinforce(training, state)
+
+
+def reinforce(training: Training, state: dict[str, Any]) -> None:
+    """RL, from a step on."""
+    config = training.config.rl
+    learner = training.learner(config.learning_rate, state, config.temperature)
+    reference = Reference(training.policy, state.get("reference")) if config.kl else None
+    kept = {"reference": reference.weights} if reference else {}
+    for step in range(state["step"] + 1, config.steps + 1):
+        began = time.perf_counter()
+        groups, figures = sample_groups(training, config)
+        lessons = credited(groups, config, training.processes)
+        figures |= learn(training, lessons, learner, config, reference)
+        figures |= speed([each for group in lessons for each in group], began)
+        training.after_step("rl", step, config.steps, figures, [rollout for group in groups for rollout in group])
+        training.save("rl", step, learner, done=step == config.steps, **kept)
+
+
+def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], dict[str, float]]:
+    """A batch of groups, in each of which rewards differ, and figures of all that were drawn for it."""
+    began = time.perf_counter()
+    sampler = training.sampler(config.temperature)
+    kept: list[Group] = []
+    drawn: list[Group] = []
+    for _ in range(config.draws):
+        problems = training.draw(config.problems - len(kept), training.problems)
+        groups = sampler.rollouts(problems, config.group)
+        drawn += groups
+        kept += [group for group in groups if informative([rollout.reward for rollout in group])]
+        if len(kept) == config.problems:
+            break
+    rollouts = [rollout for group in drawn for rollout in group]
+    completions = [turn.completion for rollout in rollouts for turn in rollout.trace.turns]
+    sums = training.processes.sum(
+        {
+            "reward": sum(rollout.reward for rollout in rollouts),
+            "rollouts": len(rollouts),
+            "drawn": len(drawn),
+            "kept": len(kept),
+            "completions": len(completions),
+            "tokens": sum(completion.usage.completion_tokens for completion in completions),
+            "cut": sum(completion.finish == "length" for completion in completions),
+        }
+    )
+    return kept, {
+        "reward": sums["reward"] / sums["rollouts"],
+        "groups_drawn": sums["drawn"],
+        "groups_kept": sums["kept"],
+        "completion_tokens": sums["tokens"] / sums["completions"],
+        "completions_cut": sums["cut"] / sums["completions"],
+        "sampling_seconds": time.perf_counter() - began,
+    }
+
+
+def credited(groups: Sequence[Group], config: RLConfig, processes: Processes) -> list[list[Conversation]]:
+    """The conversations of each group, each with the advantage and the weight of its tokens."""
+    taught = [[_taught(rollout, config) for rollout in group] for group in groups]
+    lengths = [[len(each.completion) for each in conversations] for group in taught for conversations in group]
+    total = processes.sum({"mass": mass(lengths, config.weighting)})["mass"]
+    weights = iter(token_weights(lengths, config.weighting, total))
+    found = []
+    for group, conversations_R in zip(groups, taught, strict=True):
+        rewards = [rollout.reward + _overlong(rollout, config.overlong_margin) for rollout in group]
+        found.append(
+            [
+                replace(each, advantage=advantage, weight=weight)
+                for conversations, advantage, weight in zip(
+                    conversations_R, advantages(rewards, config.divide_by_std), weights, strict=False
+                )
+                for each in conversations
+            ]
+        )
+    return found
+
+
+def learn(
+    training: Training,
+    groups: Sequence[list[Conversation]],
+    learner: Learner,
+    config: RLConfig,
+    reference: Reference | None,
+) -> dict[str, float]:
+    """Optimiser steps on a batch, always the same number of them. Figures are means over the steps."""
+    if not training.processes.sum({"groups": len(groups)})["groups"]:
+        return {"optimiser_steps": 0}
+    began = time.perf_counter()
+    clip = Clip(config.clip_low, config.clip_high, config.dual_clip)
+    steps = config.optimiser_steps
+
+    def loss(
+        logprobs_N: torch.Tensor, entropies_N: torch.Tensor, batch: MicroBatch
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        weights_N = batch.weights_N * steps  # a step has its part of the batch
+        value, figures = policy_loss(logprobs_N, batch.sampled_N, batch.advantages_N, weights_N, clip)
+        figures["entropy"] = (weights_N * entropies_N).sum()
+        figures["mismatch"] = (weights_N * (logprobs_N.detach() - batch.sampled_N).abs()).sum()
+        if reference is not None:
+            kl = (weights_N * divergence(logprobs_N, reference.logprobs(batch, config.temperature))).sum()
+            value, figures["kl"] = value + config.kl * kl, kl.detach()
+        return value, figures
+
+    parts = list(in_turn(steps, groups))
+    found = [learner.step(part, loss) for part in parts]
+    packed = [batch for part in parts for batch in micro_batches(part, training.config.optimiser.micro_tokens)]
+    return {name: fmean(each[name] for each in found) for name in found[0]} | {
+        "mismatch": found[0]["mismatch"],  # trainer against sampler, before the policy has moved
+        "padding": padding(packed),
+        "optimiser_steps": steps,
+        "learning_seconds": time.perf_counter() - began,
+    }
+
+
+def _taught(rollout: Rollout, config: RLConfig) -> list[Conversation]:
+    """The conversations that learn from a rollout's reward: all, or the answer alone (the ablation)."""
+    return rollout.conversations if config.credit == "all" else rollout.conversations[-1:]
+
+
+def _overlong(rollout: Rollout, margin: int) -> float:
+    """The punishment of the completion that comes nearest to its limit."""
+    return min(
+        overlong_penalty(turn.completion.usage.completion_tokens, turn.request.max_tokens, margin)
+        for turn in rollout.trace.turns
+    )

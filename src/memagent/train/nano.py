@@ -1,0 +1,57 @@
+"""The nano policy: a Llama of a few hundred thousand weights and a tokenizer of some forty words, from scratch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memagent.budget import Budget
+from memagent.prompts import NO_MEMORY, Prompts
+from memagent.tasks.colours import COLOURS, DIGITS, FILLER, NOTHING
+from memagent.train.policy import Habits, Policy
+
+PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {memory} ?")
+"""Every word of a template is a token: the paper's would be four times as long as what they hold."""
+
+_NEEDLES = [colour + digit for colour in COLOURS for digit in DIGITS]
+_WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *DIGITS, *_NEEDLES, *FILLER]
+_PAD, _END, _UNKNOWN = "<pad>", "<end>", "<unknown>"
+
+
+def nano_tokenizer() -> Any:
+    """A token a word or digit."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: number for number, word in enumerate([_PAD, _END, _UNKNOWN, *_WORDS])}
+    backend = Tokenizer(models.WordLevel(words, unk_token=_UNKNOWN))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token=_PAD, eos_token=_END, unk_token=_UNKNOWN, clean_up_tokenization_spaces=False
+    )
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    return tokenizer
+
+
+def nano_policy(seed: int, width: int = 64, layers: int = 3, heads: int = 4, segment: int = 24) -> Policy:
+    """An untrained one. The seed decides its weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = nano_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(config)
+    habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=8, answer=4))
+    return Policy(model, tokenizer, habits)

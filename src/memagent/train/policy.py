@@ -1,0 +1,151 @@
+"""The policy: a causal language model with its tokenizer and chat template, and what a training run needs of it.
+
+A policy on disk is an ordinary Hugging Face folder (the base model's, or an adapter with the base beside it) and
+`memagent.json`, which says how the policy is used to reading: its prompts and its budget.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from memagent.budget import Budget
+from memagent.prompts import Prompts
+from memagent.records import Message
+from memagent.tokenizer import FileTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a policy is used to reading."""
+
+    prompts: Prompts = field(default_factory=Prompts)
+    budget: Budget = field(default_factory=Budget)
+
+
+class Policy:
+    """A model that is sampled from and trained.
+
+    Args:
+        model: a causal language model of transformers, or one that peft has put an adapter into.
+        tokenizer: a fast tokenizer of transformers with a chat template.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, habits: Habits, *, autocast: bool = False) -> None:
+        self.model = model
+        self.habits = habits
+        self.transformers_tokenizer = tokenizer
+        self.tokenizer = FileTokenizer(tokenizer.backend_tokenizer)
+        self.pad: int = tokenizer.pad_token_id
+        self.end: int = tokenizer.eos_token_id
+        """Ends a completion."""
+        self.stops = frozenset(_listed(model.generation_config.eos_token_id) + [self.end])
+        self.window: int = model.config.max_position_embeddings
+        self._autocast = autocast
+        self._frames: dict[tuple[str, ...], list[list[int]]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that are trained, in a fixed order."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt of a conversation as tokens. Only the chat template's own text may become special tokens."""
+        roles = tuple(message.role for message in messages)
+        frame = self._frames.get(roles)
+        if frame is None:
+            frame = self._frames[roles] = self._frame(roles)
+        ids = list(frame[0])
+        for message, after in zip(messages, frame[1:], strict=True):
+            ids += self.tokenizer.ids(message.content)
+            ids += after
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a completion, without the token that ended it."""
+        return str(self.transformers_tokenizer.decode(ids, skip_special_tokens=True))
+
+    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, positions_BT: torch.Tensor, cache: Any = None) -> Any:
+        """The last layer's states, B x T x width. `mask_BT` covers what the cache holds, too."""
+        with self.precision():
+            output = self._decoder()(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                position_ids=positions_BT,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        return output.last_hidden_state
+
+    def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """Over the vocabulary, in float32."""
+        with self.precision():
+            logits: torch.Tensor = self.model.get_output_embeddings()(hidden_ND)
+        return logits.float()
+
+    def precision(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
+
+    def save(self, folder: Path) -> None:
+        """Weights (of an adapter, where there is one), tokenizer and habits."""
+        self.model.save_pretrained(folder, safe_serialization=True)
+        self.transformers_tokenizer.save_pretrained(folder)
+        (folder / HABITS).write_text(json.dumps(asdict(self.habits), indent=1) + "\n", encoding="utf-8")
+
+    def load_weights(self, folder: Path) -> None:
+        """The weights that `save` has written, into this policy."""
+        if hasattr(self.model, "peft_config"):
+            from peft import load_peft_weights, set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device=str(self.device)))
+        else:
+            saved = type(self.model).from_pretrained(folder, dtype=self.model.dtype)
+            self.model.load_state_dict(saved.state_dict())
+
+    def _decoder(self) -> Any:
+        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return model.get_decoder()
+
+    def _frame(self, roles: Sequence[str]) -> list[list[int]]:
+        """The tokens of the chat template before, between and after the contents of messages with these roles."""
+        marks = [f"\ue000{index}\ue001" for index in range(len(roles))]
+        rendered = self.transformers_tokenizer.apply_chat_template(
+            [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        pieces = []
+        for mark in marks:
+            before, _, rendered = rendered.partition(mark)
+            pieces.append(before)
+        backend = self.tokenizer.tokenizer
+        backend.encode_special_tokens = False
+        frame = [list(backend.encode(piece, add_special_tokens=False).ids) for piece in [*pieces, rendered]]
+        backend.encode_special_tokens = True
+        return frame
+
+
+HABITS = "memagent.json"
+
+
+def load_habits(folder: Path) -> Habits:
+    """The habits in a policy's folder; the paper's where there are none."""
+    path = folder / HABITS
+    if not path.is_file():
+        return Habits()
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return Habits(Prompts(**found["prompts"]), Budget(**found["budget"]))
+
+
+def _listed(value: int | list[int] | None) -> list[int]:
+    return [] if value is None else [value] if isinstance(value, int) else list(value)

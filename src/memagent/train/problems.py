@@ -1,0 +1,79 @@
+"""What a policy is trained on: Problems. Each can be attempted again and again, and an attempt has a reward.
+
+An attempt is a generator that yields Requests and is sent Completions, as THE LOOP is: whoever writes such a generator
+and a reward trains it with this trainer. `MemoryProblems` makes the Problems of a memory agent from any Task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from memagent.budget import Budget
+from memagent.prompts import Prompts
+from memagent.reading import Reading, reading
+from memagent.records import Request, Trace
+from memagent.scoring import METRICS
+from memagent.segments import Cut, segments
+from memagent.tasks.example import Length, Task
+from memagent.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something to be solved by one or more conversations."""
+
+    name: str
+    begin: Callable[[], Reading]
+    """A new attempt. Its value in the end is what is rewarded."""
+    reward: Callable[[str, Trace], float]
+    """Of a finished attempt's value, from 0 to 1."""
+    ideal: Callable[[Request], str] | None = None
+    """What a perfect policy would reply; for the warm start. None where nobody knows."""
+
+
+class Problems(Protocol):
+    """A source of problems without end: the same number is the same problem."""
+
+    def problem(self, number: int) -> Problem: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryProblems:
+    """A task's examples, read segment by segment into one memory.
+
+    Args:
+        seed: of the examples. Problems for training and for evaluation have different ones.
+        metric: in `memagent.scoring.METRICS`; None is the task's first.
+    """
+
+    task: Task
+    length: Length
+    seed: int
+    tokenizer: Tokenizer
+    prompts: Prompts
+    budget: Budget
+    cut: Cut = "natural"
+    metric: str | None = None
+    boxed: bool = True
+    """Whether an ideal answer stands in a box."""
+
+    def problem(self, number: int) -> Problem:
+        example = self.task.example(self.length, number, self.seed, self.tokenizer)
+        pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
+        score = METRICS[self.metric or self.task.metrics[0]]
+        memories = dict(zip([piece.end for piece in pieces], self.task.memories(example, pieces), strict=True))
+        right = ", ".join(example.answers)
+
+        def ideal(request: Request) -> str:
+            if request.segment is not None:
+                return memories[request.segment.end]
+            return f"\\boxed{{{right}}}" if self.boxed else right
+
+        return Problem(
+            f"{self.task.name}-{self.length}-{number}",
+            lambda: reading(example.question, pieces, self.budget, self.prompts),
+            lambda answer, trace: score(answer, example.answers),
+            ideal,
+        )

@@ -1,0 +1,34 @@
+"""The policy as it was when RL began, frozen, for the KL penalty. Only weights that are trained are kept twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from memagent.train.batches import MicroBatch, logprobs
+from memagent.train.policy import Policy
+
+
+class Reference:
+    """A policy's trained weights, as they are now, or as `weights` from a checkpoint."""
+
+    def __init__(self, policy: Policy, weights: Sequence[torch.Tensor] | None = None) -> None:
+        self._policy = policy
+        self.weights = [
+            weight.to(policy.device) for weight in weights or [each.detach().clone() for each in policy.parameters]
+        ]
+
+    @torch.no_grad()
+    def logprobs(self, batch: MicroBatch, temperature: float) -> torch.Tensor:
+        """Of the N completion tokens of a micro-batch."""
+        now = [parameter.data for parameter in self._policy.parameters]
+        try:
+            self._put(self.weights)
+            return logprobs(self._policy, batch, temperature)[0]
+        finally:
+            self._put(now)
+
+    def _put(self, weights: Sequence[torch.Tensor]) -> None:
+        for parameter, weight in zip(self._policy.parameters, weights, strict=True):
+            parameter.data = weight

@@ -1,0 +1,147 @@
+"""Rollouts: many attempts at many problems, advanced in lockstep as one batch on the policy.
+
+Each turn, all attempts that wait for a completion form a batch. Attempts that are finished leave it; long and short
+ones live together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from memagent.chat import Sampling
+from memagent.errors import WindowOverflow
+from memagent.reading import Reading
+from memagent.records import Completion, Request, Tokens, Trace, Turn, Usage
+from memagent.train.batches import Conversation
+from memagent.train.policy import Policy
+from memagent.train.problems import Problem
+from memagent.train.sampling import Sampled, Work, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A finished attempt: every turn's completion carries its tokens."""
+
+    problem: str
+    trace: Trace
+    answer: str
+    reward: float
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """What the policy read and wrote, conversation by conversation, as the tokens that were sampled."""
+        tokens = [turn.completion.tokens for turn in self.trace.turns]
+        return [Conversation(each.prompt, each.ids, each.logprobs) for each in tokens if each]
+
+
+class _Attempt:
+    """An attempt under way."""
+
+    def __init__(self, problem: Problem, family: int) -> None:
+        self.problem, self.family = problem, family
+        self.turns: list[Turn] = []
+        self.answer = ""
+        self.request: Request | None = None
+        self.prompt: list[int] = []
+        self._steps: Reading = problem.begin()
+        self._advance(lambda: next(self._steps))
+
+    def take(self, completion: Completion) -> None:
+        assert self.request is not None
+        self.turns.append(Turn(len(self.turns), self.request, completion))
+        self._advance(lambda: self._steps.send(completion))
+
+    def overflow(self, error: WindowOverflow) -> None:
+        """The prompt is too long: the attempt asks again with less, or raises."""
+        self._advance(lambda: self._steps.throw(error))
+
+    def _advance(self, step: Callable[[], Request]) -> None:
+        try:
+            self.request = step()
+        except StopIteration as stop:
+            self.request, self.answer = None, stop.value
+
+    def finished(self) -> Rollout:
+        trace = Trace(self.problem.name, self.turns)
+        return Rollout(self.problem.name, trace, self.answer, self.problem.reward(self.answer, trace))
+
+
+@dataclass(slots=True)
+class Sampler:
+    """Samples rollouts of a policy.
+
+    Args:
+        batch_tokens: of prompts that are completed as one batch, at most; memory grows with it.
+        on_turn: called after each turn of a batch with how many attempts are under way.
+    """
+
+    policy: Policy
+    sampling: Sampling
+    random: torch.Generator
+    batch_tokens: int = 65536
+    on_turn: Callable[[int], None] = lambda left: None
+    work: Work = field(default_factory=Work)
+
+    def rollouts(self, problems: Sequence[Problem], group: int = 1) -> list[list[Rollout]]:
+        """`group` rollouts of each problem, in the order of the problems."""
+        attempts = [_Attempt(problem, family) for family, problem in enumerate(problems) for _ in range(group)]
+        while waiting := [attempt for attempt in attempts if attempt.request is not None]:
+            self._render(waiting)
+            for batch in self._batches(waiting):
+                self._complete(batch)
+            self.on_turn(len(waiting))
+        done = [attempt.finished() for attempt in attempts]
+        return [done[start : start + group] for start in range(0, len(done), group)]
+
+    def _render(self, waiting: Sequence[_Attempt]) -> None:
+        for attempt in waiting:
+            while attempt.request is not None:
+                attempt.prompt = self.policy.render(attempt.request.messages)
+                room = self.policy.window - attempt.request.max_tokens
+                if len(attempt.prompt) <= room:
+                    break
+                attempt.overflow(
+                    WindowOverflow(f"A prompt has {len(attempt.prompt):,} tokens; the window has room for {room:,}.")
+                )
+
+    def _batches(self, waiting: Sequence[_Attempt]) -> Iterator[list[_Attempt]]:
+        """In their order, so that families stay together; each batch small enough to hold."""
+        batch: list[_Attempt] = []
+        longest = 0
+        for attempt in waiting:
+            if attempt.request is None:
+                continue
+            longest = max(longest, len(attempt.prompt))
+            if batch and longest * (len(batch) + 1) > self.batch_tokens:
+                yield batch
+                batch, longest = [], len(attempt.prompt)
+            batch.append(attempt)
+        if batch:
+            yield batch
+
+    def _complete(self, batch: Sequence[_Attempt]) -> None:
+        began = time.perf_counter()
+        found = sample(
+            self.policy,
+            [attempt.prompt for attempt in batch],
+            [attempt.request.max_tokens for attempt in batch if attempt.request],
+            [attempt.family for attempt in batch],
+            self.sampling,
+            self.random,
+            self.work,
+        )
+        seconds = (time.perf_counter() - began) / len(batch)
+        for attempt, one in zip(batch, found, strict=True):
+            attempt.take(self._completion(attempt.prompt, one, seconds))
+
+    def _completion(self, prompt: Sequence[int], one: Sampled, seconds: float) -> Completion:
+        return Completion(
+            self.policy.decode(one.ids),
+            one.finish,
+            Usage(len(prompt), len(one.ids), seconds),
+            Tokens(tuple(one.ids), tuple(one.logprobs), tuple(prompt)),
+        )

@@ -1,0 +1,180 @@
+"""A training run on disk: settings, metrics, checkpoints, sampled traces. Whatever stops it, the same command goes on.
+
+OUT/config.json            the settings; another configuration is refused
+OUT/metrics.jsonl          a line a step, and a line an evaluation
+OUT/checkpoints/rl-000050  a policy that `ask` and `bench` can use, and training.pt: all that resuming needs
+OUT/traces/rl-000050.jsonl a rollout, a line a turn
+OUT/tensorboard/           the metrics again
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from memagent.errors import RunError, StorageError, UsageError
+from memagent.train.config import TrainConfig, as_dict
+from memagent.train.policy import Policy
+from memagent.train.rollout import Rollout
+
+STATE = "training.pt"
+_UNSETTLED = {"steps", "stop_at", "evaluate_every", "trace_every", "checkpoint_every", "final_lengths", "final_samples"}
+"""Settings that may change between the sittings of a run."""
+
+
+class Run:
+    """The folder of a training run, held by one process at a time.
+
+    Raises:
+        RunError: another process trains there, or it was begun with other settings.
+        StorageError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig) -> None:
+        self.folder = folder
+        self.metrics = folder / "metrics.jsonl"
+        self.checkpoints = folder / "checkpoints"
+        with writing(folder):
+            if folder.is_file():
+                raise UsageError(f"{folder} is a file: give --out a folder.")
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / ".lock")
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise RunError(f"Another process trains in {folder}: wait for it, or give another --out.") from None
+            self._bind(as_dict(config))
+        self._board: Any = None
+
+    def close(self) -> None:
+        if self._board:
+            self._board.close()
+        self._lock.release()
+
+    # -- metrics ------------------------------------------------------------------------------------------------------
+
+    def record(self, stage: str, step: int, figures: dict[str, Any]) -> None:
+        """A line of metrics, and the same for TensorBoard."""
+        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage, "step": step, **figures}) + "\n")
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        for name, value in figures.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(f"{stage}/{name}", value, step)
+
+    def keep_trace(self, stage: str, step: int, rollout: Rollout) -> None:
+        """A rollout to be looked at."""
+        path = self.folder / "traces" / f"{stage}-{step:06}.jsonl"
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            lines = [{"problem": rollout.problem, "answer": rollout.answer, "reward": rollout.reward}]
+            for turn in rollout.trace.turns:
+                prompt = [message.content for message in turn.request.messages]
+                lines.append({"turn": turn.index, "prompt": prompt, "completion": turn.completion.text})
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def save(self, stage: str, step: int, policy: Policy, state: dict[str, Any]) -> Path:
+        """Keep policy and state as the newest checkpoint, all or nothing; older ones of the same stage go."""
+        place = self.checkpoints / f"{stage}-{step:06}"
+        temporary = self.checkpoints / f".{place.name}"
+        with writing(place):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            policy.save(temporary)
+            size = self.metrics.stat().st_size if self.metrics.exists() else 0
+            torch.save({"stage": stage, "step": step, "metrics": size, **state}, temporary / STATE)
+            for file in temporary.iterdir():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+            shutil.rmtree(place, ignore_errors=True)
+            temporary.rename(place)
+        for old in self._saved():
+            if old != place and old.name.startswith(f"{stage}-"):
+                shutil.rmtree(old, ignore_errors=True)
+        return place
+
+    def newest(self) -> Path | None:
+        return newest(self.folder)
+
+    def load(self, place: Path) -> dict[str, Any]:
+        """The state of a checkpoint. Metrics written after it are forgotten: they will be written again."""
+        state: dict[str, Any] = torch.load(place / STATE, weights_only=True)
+        with writing(self.metrics):
+            if self.metrics.exists():
+                os.truncate(self.metrics, state["metrics"])
+        return state
+
+    def _saved(self) -> list[Path]:
+        return _saved(self.folder)
+
+    def _bind(self, settings: dict[str, Any]) -> None:
+        """Note the settings, or hold them against those the run was begun with."""
+        path = self.folder / "config.json"
+        if path.exists():
+            try:
+                before = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise RunError(f"{path} is damaged ({error}): give another --out.") from error
+            for name in _differing(before, settings):
+                if name.split(".")[-1] not in _UNSETTLED:
+                    raise RunError(f"The run in {self.folder} was begun with another {name}: give another --out.")
+        temporary = path.with_name(".config.json")
+        temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint of a run; None where there is none."""
+    saved = _saved(folder)
+    return saved[-1] if saved else None
+
+
+def stage_end(folder: Path, stage: str) -> Path | None:
+    """The newest checkpoint of a stage; None where there is none."""
+    return next((place for place in reversed(_saved(folder)) if place.name.startswith(f"{stage}-")), None)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What goes wrong on the disk is a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written ({error.strerror or error}): make room, then run the same command to go on "
+            "from the last checkpoint."
+        ) from error
+
+
+def _saved(folder: Path) -> list[Path]:
+    """Whole checkpoints, the oldest first: the warm start's before those of RL."""
+    order = {"warmup": 0, "rl": 1}
+    found = [place for place in (folder / "checkpoints").glob("*-*") if (place / STATE).is_file()]
+    found = [place for place in found if not place.name.startswith(".")]
+    return sorted(found, key=lambda place: (order.get(place.name.split("-")[0], 0), place.name))
+
+
+def _differing(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _differing(before.get(key), after.get(key), f"{name}.{key}" if name else key)
+    elif before != after:
+        yield name

@@ -1,0 +1,88 @@
+"""From a configuration to a Training: the policy, the problems, the tests, the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memagent.budget import Budget
+from memagent.errors import UsageError
+from memagent.prompts import prompts_for
+from memagent.tasks.catalog import Data
+from memagent.tasks.example import Task, parse_length
+from memagent.train.config import ProblemsConfig, TrainConfig
+from memagent.train.models import make_policy
+from memagent.train.policy import Habits, Policy
+from memagent.train.problems import MemoryProblems, Problem, Problems
+from memagent.train.processes import Processes
+from memagent.train.run import Run
+from memagent.train.training import OnStep, Training
+
+_TESTS = 1_000_000_007
+"""Added to the seed: problems for tests are never those of the training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Several sources of problems, in turn."""
+
+    sources: Sequence[Problems]
+
+    def problem(self, number: int) -> Problem:
+        turn, source = divmod(number, len(self.sources))
+        return self.sources[source].problem(turn)
+
+
+def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Training:
+    """Everything that `train` needs. The folder is locked until `training.run.close()`.
+
+    Raises:
+        UsageError: a setting makes no sense.
+        RunError: the folder belongs to another run.
+    """
+    processes = Processes()
+    given = config.problems
+    budget = Budget(segment=given.segment_tokens, memory=given.memory_tokens, answer=given.answer_tokens)
+    habits = Habits(prompts_for(given.layout), budget)
+    data = Data(given.prose, given.squad, given.hotpotqa, given.paragraphs, given.words)
+    tasks = data.tasks(given.tasks)
+    run = Run(out, config)
+    policy = make_policy(config.policy, habits, config.seed, processes.device)
+    training = Training(
+        policy,
+        mixture(tasks, given.lengths, policy, given, config.seed),
+        tests(tasks, config.watch.lengths or given.lengths[:1], policy, config),
+        config,
+        run,
+        mixture(tasks, given.warmup_lengths or given.lengths, policy, given, config.seed),
+        processes,
+    )
+    if on_step:
+        training.on_step = on_step
+    return training
+
+
+def mixture(
+    tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: ProblemsConfig, seed: int
+) -> Problems:
+    """Tasks x lengths, one after the other."""
+    if not tasks or not lengths:
+        raise UsageError("Training needs a task and a length: set problems.tasks and problems.lengths.")
+    habits = policy.habits
+    boxed = "\\boxed" in habits.prompts.answer
+    return Mixture(
+        [
+            MemoryProblems(
+                task, parse_length(length), seed, policy.tokenizer, habits.prompts, habits.budget,
+                metric=config.metric, boxed=boxed,
+            )
+            for length in lengths
+            for task in tasks
+        ]
+    )  # fmt: skip
+
+
+def tests(tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: TrainConfig) -> dict[str, Problems]:
+    """By length, the same for every seed of a training."""
+    return {length: mixture(tasks, [length], policy, config.problems, _TESTS) for length in lengths}

@@ -1,0 +1,123 @@
+"""A training run under way: what is trained, on what, and how far it is. Both loops share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memagent.chat import Sampling
+from memagent.train.batches import Conversation
+from memagent.train.config import TrainConfig
+from memagent.train.evaluation import Accuracy, evaluate
+from memagent.train.learner import Learner
+from memagent.train.policy import Policy
+from memagent.train.problems import Problem, Problems
+from memagent.train.processes import Processes
+from memagent.train.rollout import Rollout, Sampler
+from memagent.train.run import Run
+
+OnStep = Callable[[str, int, int, dict[str, Any]], None]
+"""Called after each step with the stage, the step, the steps of the stage, and the figures."""
+
+
+@dataclass(slots=True)
+class Training:
+    """What a run needs.
+
+    Args:
+        tests: evaluated while training, by name. The first one can end the warm start.
+        warmup_problems: of the warm start, where they differ.
+    """
+
+    policy: Policy
+    problems: Problems
+    tests: dict[str, Problems]
+    config: TrainConfig
+    run: Run
+    warmup_problems: Problems | None = None
+    processes: Processes = field(default_factory=Processes)
+    on_step: OnStep = lambda stage, step, steps, figures: None
+    random: torch.Generator = field(init=False)
+    """Of the sampler."""
+    position: int = 0
+    """How many problems each process has drawn."""
+
+    def __post_init__(self) -> None:
+        self.random = torch.Generator(self.policy.device)
+        self.random.manual_seed(1000 * self.config.seed + self.processes.rank)
+
+    def sampler(self, temperature: float) -> Sampler:
+        return Sampler(self.policy, Sampling(temperature), self.random, self.config.sample_tokens)
+
+    def draw(self, many: int, problems: Problems) -> list[Problem]:
+        """The next problems; each process draws others."""
+        first, ranks = self.position, self.processes.many
+        self.position += many
+        return [problems.problem((first + each) * ranks + self.processes.rank) for each in range(many)]
+
+    def learner(self, rate: float, state: dict[str, Any], temperature: float = 1.0) -> Learner:
+        """The optimiser, as it was where the state holds one."""
+        learner = Learner(self.policy, rate, self.config.optimiser, self.processes, temperature)
+        if "optimiser" in state:
+            learner.optimiser.load_state_dict(state["optimiser"])
+            learner.schedule.load_state_dict(state["schedule"])
+        return learner
+
+    def after_step(
+        self, stage: str, step: int, steps: int, figures: dict[str, Any], rollouts: Sequence[Rollout] = ()
+    ) -> dict[str, Accuracy]:
+        """Note the figures; look closer where it is time. Gives the accuracies where it was."""
+        watch = self.config.watch
+        found: dict[str, Accuracy] = {}
+        if _is_time(step, watch.evaluate_every):
+            found = evaluate(self.policy, self.tests, watch.evaluate_samples, self.config.sample_tokens)
+            figures |= {f"accuracy_{name}": accuracy.mean for name, accuracy in found.items()}
+        if self.processes.first:
+            self.run.record(stage, step, figures)
+            if rollouts and _is_time(step, watch.trace_every):
+                self.run.keep_trace(stage, step, rollouts[0])
+        self.on_step(stage, step, steps, figures)
+        return found
+
+    def save(self, stage: str, step: int, learner: Learner, *, done: bool = False, **more: Any) -> None:
+        """A checkpoint, if it is time or the stage is done."""
+        if not done and not _is_time(step, self.config.watch.checkpoint_every):
+            return
+        randoms = self.processes.gather(self.random.get_state())
+        if self.processes.first:
+            state = {
+                "done": done,
+                "position": self.position,
+                "random": randoms,
+                "optimiser": learner.optimiser.state_dict(),
+                "schedule": learner.schedule.state_dict(),
+                **more,
+            }
+            self.run.save(stage, step, self.policy, state)
+        self.processes.wait()
+
+    def resume(self) -> dict[str, Any]:
+        """The state of the newest checkpoint, put in place; where there is none, that of a beginning."""
+        place: Path | None = self.run.newest()
+        if place is None:
+            return {"stage": "warmup", "step": 0}
+        state = self.run.load(place)
+        self.policy.load_weights(place)
+        self.position = state["position"]
+        self.random.set_state(state["random"][self.processes.rank])
+        return {"stage": "rl", "step": 0} if state["stage"] == "warmup" and state["done"] else state
+
+
+def speed(conversations: Sequence[Conversation], began: float) -> dict[str, float]:
+    """Seconds since `began`, and tokens of prompts and completions that were learnt from a second."""
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "tokens_per_second": sum(map(len, conversations)) / seconds}
+
+
+def _is_time(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
