@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from memagent.intervals import interval
 from memagent.bench.results import Cell, Result, Status
 from memagent.bench.tracking import cause
+from memagent.intervals import interval
 from memagent.scoring import BINARY
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from memagent.bench.costs import Reader
-from memagent.intervals import paired
 from memagent.bench.results import Result
+from memagent.intervals import paired
 from memagent.tasks.example import Unit
 
 ALL = "all"

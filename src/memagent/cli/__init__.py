@@ -61,7 +61,11 @@ def main() -> None:
         if done.code == 130:  # typer's own for Ctrl-C
             _say(
                 "Interrupted."
-                + (" What was read is kept: the same command goes on." if sys.argv[1:2] in (["ask"], ["bench"], ["train"]) else "")
+                + (
+                    " What was read is kept: the same command goes on."
+                    if sys.argv[1:2] in (["ask"], ["bench"], ["train"])
+                    else ""
+                )
             )
         raise
 

@@ -17,7 +17,9 @@ from memagent.errors import UsageError
 def train(
     config: Annotated[Path | None, typer.Argument(help="A TOML file.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(help="nano (minutes on a CPU) or smollm2.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; run again to go on there. [default: runs/NAME]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where it goes; run again to go on there. [default: runs/NAME]")
+    ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; repeatable.")
     ] = None,

@@ -80,7 +80,9 @@ class Screen:
             cells = []
             for stage in stages:
                 here = [row for row in rows if row["tokens"] == tokens and row["stage"] == stage]
-                cells += [f"{100 * row['mean']:.1f} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]" for row in here[-1:]]
+                cells += [
+                    f"{100 * row['mean']:.1f} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]" for row in here[-1:]
+                ]
             table.add_row(f"{tokens:,}", *cells)
         Console(highlight=False).print(table)
 

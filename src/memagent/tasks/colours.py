@@ -1,10 +1,11 @@
-"""A needle task with a small alphabet, for models that learn everything from it: `memagent train --preset nano`.
+"""Needle tasks with a small alphabet, for models that learn everything from them: `memagent train --preset nano`.
 
-leaf moon red4 salt gold1 rain blue7 moon …
-red blue  ->  4 7
+leaf moon red4 salt gold1 rain blue7 moon red9 salt …
+red blue  ->  red red9 blue blue7
 
-Eight colours carry digits. Two of them are asked: each of these stands once in the document, the others again and
-again, with other digits.
+Eight colours carry digits; colour and digit are one word. Two colours are asked. In `colours` each of these has one
+digit; in `colours_changed` it has several, one after the other, and the last one counts. The other colours stand all
+over the document. A memory says of each colour asked what was read of it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from memagent.tasks.fitting import fit, sample_tokens
 from memagent.tokenizer import Tokenizer
 
 COLOURS = ("red", "blue", "green", "gold", "black", "white", "pink", "grey")
-FILLER = ("leaf", "moon", "salt", "rain", "stone", "wind", "fire", "road")
 DIGITS = tuple("0123456789")
+FILLER = ("leaf", "moon", "salt", "rain", "stone", "wind", "fire", "road")
 NOTHING = "none"
-"""The ideal memory before anything relevant was read."""
+"""What an ideal memory says of a colour that was not read yet."""
 
 _DISTRACTORS = 0.25  # the share of a document's words that are needles nobody asks for
 _ASKED = 2
@@ -30,9 +31,14 @@ _ASKED = 2
 
 @dataclass(frozen=True, slots=True)
 class ColourTask:
-    """Two of eight keys are asked; exact match of both values, in the question's order."""
+    """Two of eight keys are asked; both must be right, in the question's order.
+
+    Args:
+        digits: how many a colour that is asked has, one after the other.
+    """
 
     name: str = "colours"
+    digits: int = 1
     metrics: tuple[str, ...] = ("exact_match",)
     answer_tokens: int = 8
     size: None = None
@@ -43,36 +49,43 @@ class ColourTask:
         draw = generator(self.name, length, number, seed)
         colours = draw.sample(COLOURS, len(COLOURS))
         asked, others = colours[:_ASKED], colours[_ASKED:]
-        digits = [str(draw.randrange(10)) for _ in asked]
-        question = " ".join(asked)
-        depths = [draw.random() for _ in asked]
+        needles = [colour + digit for colour in asked for digit in draw.sample(DIGITS, self.digits)]
+        draw.shuffle(needles)
+        depths = sorted(draw.random() for _ in needles)
         stream = draw.random()
+        last = {needle[:-1]: needle for needle in needles}
+        answer = _written(asked, last)
 
         def build(pieces: int) -> Example:
             words = _words(pieces, others, random.Random(stream))
-            places = sorted((int(depth * (len(words) + 1)), number) for number, depth in enumerate(depths))
-            for shift, (place, number) in enumerate(places):
-                words.insert(place + shift, asked[number] + digits[number])
+            for shift, (depth, needle) in enumerate(zip(depths, needles, strict=True)):
+                words.insert(shift + int(depth * (pieces + 1)), needle)
             facts = []
-            for shift, (place, number) in enumerate(places):
-                start = sum(len(word) + 1 for word in words[: place + shift])
-                word = words[place + shift]
-                facts.append(Fact(word, word, start, start + len(word)))
-            return Example(
-                " ".join(words), question, (" ".join(digits),), tuple(facts), "{context}\n" + f"{question}?", 0
-            )
+            start = 0
+            for word in words:
+                if word == last.get(word[:-1]):
+                    facts.append(Fact(word, word, start, start + len(word)))
+                start += len(word) + 1
+            document = " ".join(words)
+            return Example(document, " ".join(asked), (answer,), tuple(facts), f"{{context}}\n{' '.join(asked)}?", 0)
 
         return fit(build, length, sample_tokens(tokenizer, self.answer_tokens), 4)
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
-        """The needles read so far, in the document's order."""
-        facts = sorted(example.facts, key=lambda fact: fact.start)
+        """Of each colour in the question its last needle so far."""
+        asked = example.question.split()
+        held: dict[str, str] = {}
         for segment in segments:
-            yield " ".join(fact.text for fact in facts if fact.end <= segment.end) or NOTHING
+            held |= {word[:-1]: word for word in segment.text.split() if word[:-1] in asked}
+            yield _written(asked, held)
+
+
+def _written(asked: list[str], held: dict[str, str]) -> str:
+    return " ".join(f"{colour} {held.get(colour, NOTHING)}" for colour in asked)
 
 
 def _words(many: int, colours: list[str], draw: random.Random) -> list[str]:
     return [
-        draw.choice(colours) + str(draw.randrange(10)) if draw.random() < _DISTRACTORS else draw.choice(FILLER)
+        draw.choice(colours) + draw.choice(DIGITS) if draw.random() < _DISTRACTORS else draw.choice(FILLER)
         for _ in range(many)
     ]

@@ -83,7 +83,9 @@ def collate(batch: Sequence[Conversation], pad: int) -> MicroBatch:
         ids_BT=torch.tensor(rows),
         mask_BT=torch.tensor(mask),
         rows_N=torch.tensor([row for row, each in enumerate(batch) for _ in each.completion]),
-        places_N=torch.tensor([len(each.prompt) - 1 + place for each in batch for place in range(len(each.completion))]),
+        places_N=torch.tensor(
+            [len(each.prompt) - 1 + place for each in batch for place in range(len(each.completion))]
+        ),
         targets_N=torch.tensor([token for each in batch for token in each.completion]),
         sampled_N=torch.tensor([logprob for each in batch for logprob in each.logprobs]),
         advantages_N=torch.tensor([each.advantage for each in batch for _ in each.completion]),

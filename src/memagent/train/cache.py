@@ -17,6 +17,10 @@ _ROOM = 32  # tokens of room made at once
 class _Layer(DynamicLayer):  # type: ignore[misc]
     """Transformers' own layer copies all it holds for every token; this one has room left at its end."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+    is_initialized: bool
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:

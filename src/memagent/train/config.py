@@ -189,7 +189,9 @@ def load_config(file: str | Path | None = None, preset: str | None = None, sets:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise UsageError(f"There is no setting {key}: the settings are described in memagent.train.config.") from None
+            raise UsageError(
+                f"There is no setting {key}: the settings are described in memagent.train.config."
+            ) from None
         raise UsageError(f"The setting {key} is wrong: {first['msg']}.") from None
 
 
@@ -222,5 +224,3 @@ def _set(found: dict[str, Any], text: str) -> None:
         if not isinstance(found, dict):
             raise UsageError(f"There is no setting {name}: {section} is not a section.")
     found[key] = parsed
-
-

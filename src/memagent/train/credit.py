@@ -25,7 +25,7 @@ def advantages(rewards_G: Sequence[float], divide_by_std: bool = False) -> list[
 
 
 def informative(rewards_G: Sequence[float]) -> bool:
-    """Whether a group teaches anything: not if all its rewards are equal (DAPO's dynamic sampling, arXiv 2503.14476)."""
+    """Whether a group teaches anything: if all its rewards are equal it does not (DAPO, arXiv 2503.14476)."""
     return max(rewards_G) - min(rewards_G) > 1e-9
 
 

@@ -18,7 +18,7 @@ from memagent.train.policy import Policy
 from memagent.train.processes import Processes
 
 Loss = Callable[[torch.Tensor, torch.Tensor, MicroBatch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
-"""From the N log-probabilities, the N entropies and the micro-batch to its part of the loss, and figures that add up."""
+"""From N log-probabilities, N entropies and the micro-batch to its part of the loss, and figures that add up."""
 
 
 class Learner:
@@ -29,7 +29,12 @@ class Learner:
     """
 
     def __init__(
-        self, policy: Policy, learning_rate: float, config: OptimiserConfig, processes: Processes, temperature: float = 1.0
+        self,
+        policy: Policy,
+        learning_rate: float,
+        config: OptimiserConfig,
+        processes: Processes,
+        temperature: float = 1.0,
     ) -> None:
         self._policy, self._config, self._processes, self._temperature = policy, config, processes, temperature
         self.optimiser = torch.optim.AdamW(
@@ -66,5 +71,5 @@ class Learner:
         batch = batch.to(self._policy.device)
         logprobs_N, entropies_N = logprobs(self._policy, batch, self._temperature)
         value, figures = loss(logprobs_N, entropies_N, batch)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return {"loss": value.item()} | {name: figure.item() for name, figure in figures.items()}

@@ -13,7 +13,7 @@ PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {
 """Every word of a template is a token: the paper's would be four times as long as what they hold."""
 
 _NEEDLES = [colour + digit for colour in COLOURS for digit in DIGITS]
-_WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *DIGITS, *_NEEDLES, *FILLER]
+_WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *_NEEDLES, *FILLER]
 _PAD, _END, _UNKNOWN = "<pad>", "<end>", "<unknown>"
 
 
@@ -47,11 +47,12 @@ def nano_policy(seed: int, width: int = 64, layers: int = 3, heads: int = 4, seg
         num_key_value_heads=heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
+        initializer_range=0.1,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config)
-    habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=8, answer=4))
+    habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
     return Policy(model, tokenizer, habits)

@@ -45,14 +45,15 @@ class Policy:
         self.pad: int = tokenizer.pad_token_id
         self.end: int = tokenizer.eos_token_id
         """Ends a completion."""
-        self.stops = frozenset(_listed(model.generation_config.eos_token_id) + [self.end])
+        self.stops = frozenset([*_listed(model.generation_config.eos_token_id), self.end])
         self.window: int = model.config.max_position_embeddings
         self._autocast = autocast
         self._frames: dict[tuple[str, ...], list[list[int]]] = {}
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def parameters(self) -> list[nn.Parameter]:

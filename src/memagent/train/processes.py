@@ -50,7 +50,10 @@ class Processes:
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
         """Each value, added up over all processes; a process may lack some."""
         found = self.gather(values)
-        return {name: sum(each.get(name, 0.0) for each in found) for name in dict.fromkeys(name for each in found for name in each)}
+        return {
+            name: sum(each.get(name, 0.0) for each in found)
+            for name in dict.fromkeys(name for each in found for name in each)
+        }
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Make every gradient the sum of all processes' own."""

@@ -68,7 +68,7 @@ class Run:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(self.folder / "tensorboard"))
         for name, value in figures.items():
             if isinstance(value, int | float):
                 self._board.add_scalar(f"{stage}/{name}", value, step)

@@ -138,7 +138,7 @@ def _families(families: Sequence[object]) -> list[tuple[int, int]]:
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:
     """How many tokens all the prompts begin with; at least one token of each is left."""
-    first, last = min(prompts), max(prompts)  # what these two share, all between them do
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))  # what these two share, all between them do
     most = min(map(len, prompts)) - 1
     return next((place for place in range(most) if first[place] != last[place]), most)
 
@@ -151,9 +151,7 @@ def _padded(rows: Sequence[Sequence[int]], policy: Policy) -> tuple[torch.Tensor
     return ids, mask
 
 
-def _draw(
-    logits_BV: torch.Tensor, sampling: Sampling, random: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw(logits_BV: torch.Tensor, sampling: Sampling, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """A token a row, and its log-probability among those that might have been drawn."""
     if sampling.temperature == 0:
         logprobs = torch.log_softmax(logits_BV, dim=-1)

@@ -1,0 +1,55 @@
+"""Micro-batches: little padding, and nothing lost."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memagent.train.batches import Conversation, collate, in_turn, logprobs, micro_batches, padding
+from memagent.train.nano import nano_policy
+
+
+def conversation(prompt: int, completion: int) -> Conversation:
+    return Conversation(tuple(range(3, 3 + prompt)), tuple(range(30, 30 + completion)), (-0.5,) * completion)
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 8)), min_size=1, max_size=60), st.integers(50, 500))
+def test_no_conversation_is_lost_and_none_padded_much(sizes: list[tuple[int, int]], tokens: int) -> None:
+    conversations = [conversation(*size) for size in sizes]
+    batches = micro_batches(conversations, tokens)
+    assert Counter(each for batch in batches for each in batch) == Counter(conversations)
+    assert padding(batches) <= 0.1
+    assert all(max(map(len, batch)) * len(batch) <= tokens or len(batch) == 1 for batch in batches)
+
+
+def test_the_padding_of_real_lengths_is_low_and_the_batches_few() -> None:
+    draw = random.Random(0)
+    conversations = [conversation(draw.randint(20, 30), draw.randint(2, 6)) for _ in range(2000)]
+    batches = micro_batches(conversations, 4096)
+    assert padding(batches) < 0.03
+    assert len(batches) < 1.1 * sum(map(len, conversations)) / 4096 + 1
+
+
+def test_items_are_dealt_out_evenly() -> None:
+    items = [[conversation(10, size)] * 3 for size in (9, 1, 5, 5, 2, 8)]
+    parts = list(in_turn(3, items))
+    sizes = [sum(map(len, part)) for part in parts]
+    assert sum(map(len, parts)) == 18
+    assert max(sizes) - min(sizes) <= 3
+
+
+def test_a_padded_batch_gives_the_log_probabilities_of_single_conversations() -> None:
+    policy = nano_policy(0)
+    conversations = [conversation(5, 2), conversation(11, 4), conversation(1, 1)]
+    together, entropies = logprobs(policy, collate(conversations, policy.pad))
+    alone = torch.cat([logprobs(policy, collate([each], policy.pad))[0] for each in conversations])
+    assert torch.allclose(together, alone, atol=1e-5)
+    # Against the whole model's own logits, token by token.
+    ids = torch.tensor([[*conversations[1].prompt, *conversations[1].completion]])
+    expected = policy.model(input_ids=ids).logits[0].log_softmax(-1)
+    assert torch.allclose(together[2], expected[10, 30], atol=1e-5)
+    assert torch.allclose(entropies[2], -(expected[10].exp() * expected[10]).sum(), atol=1e-4)

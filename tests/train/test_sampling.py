@@ -1,0 +1,88 @@
+"""Sampling in lockstep gives what each prompt alone would give, shares beginnings, and drops what is finished."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memagent.chat import Sampling
+from memagent.train.batches import Conversation, collate, logprobs
+from memagent.train.nano import nano_policy
+from memagent.train.policy import Policy
+from memagent.train.sampling import Sampled, Work, sample
+
+PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 8, 9], [5, 6, 7, 20, 21, 22, 23], [40, 41], [40, 41, 42]]
+FAMILIES = [0, 0, 0, 1, 1]
+LIMITS = [6, 1, 4, 9, 3]
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return nano_policy(3)
+
+
+def draw(policy: Policy, temperature: float, families: list[int], work: Work | None = None) -> list[Sampled]:
+    random = torch.Generator().manual_seed(7)
+    return sample(policy, PROMPTS, LIMITS, families, Sampling(temperature), random, work)
+
+
+def greedy(policy: Policy, prompt: list[int], limit: int) -> list[int]:
+    """The same without a cache, by the whole model."""
+    ids = list(prompt)
+    while len(ids) < len(prompt) + limit:
+        ids.append(int(policy.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        if ids[-1] in policy.stops:
+            break
+    return ids[len(prompt) :]
+
+
+def test_greedy_completions_are_those_of_the_model_without_a_cache(policy: Policy) -> None:
+    found = draw(policy, 0.0, FAMILIES)
+    assert [one.ids for one in found] == [greedy(policy, *pair) for pair in zip(PROMPTS, LIMITS, strict=True)]
+
+
+def test_families_change_the_work_and_not_the_result(policy: Policy) -> None:
+    shared, alone = Work(), Work()
+    together = draw(policy, 1.0, FAMILIES, shared)
+    apart = draw(policy, 1.0, [0, 1, 2, 3, 4], alone)
+    assert [one.ids for one in together] == [one.ids for one in apart]
+    # [5, 6, 7] and [40] are computed once for their families.
+    assert alone.computed_tokens == alone.prompt_tokens == 22
+    assert shared.computed_tokens == 22 - 2 * 3 - 1
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probabilities_are_the_trainers(policy: Policy, temperature: float) -> None:
+    for prompt, one in zip(PROMPTS, draw(policy, temperature, FAMILIES), strict=True):
+        batch = collate([Conversation(tuple(prompt), tuple(one.ids), tuple(one.logprobs))], policy.pad)
+        recomputed, _ = logprobs(policy, batch, temperature)
+        assert one.logprobs == pytest.approx(recomputed.tolist(), abs=1e-4)
+
+
+def test_a_completion_ends_with_a_stop_or_at_its_limit(policy: Policy) -> None:
+    stops = 0
+    for seed in range(30):
+        random = torch.Generator().manual_seed(seed)
+        for one, limit in zip(sample(policy, PROMPTS, LIMITS, FAMILIES, Sampling(1.0), random), LIMITS, strict=True):
+            assert 1 <= len(one.ids) == len(one.logprobs) <= limit
+            assert [token in policy.stops for token in one.ids[:-1]] == [False] * (len(one.ids) - 1)
+            assert (one.finish == "stop") == (one.ids[-1] in policy.stops)
+            stops += one.finish == "stop"
+    assert 0 < stops < 150
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely(policy: Policy) -> None:
+    random = torch.Generator().manual_seed(0)
+    many = sample(policy, [[5, 6]] * 4000, [1] * 4000, [0] * 4000, Sampling(1.0), random)
+    token = max({one.ids[0] for one in many}, key=[one.ids[0] for one in many].count)
+    share = sum(one.ids[0] == token for one in many) / 4000
+    likely = policy.model(input_ids=torch.tensor([[5, 6]])).logits[0, -1].softmax(-1)[token].item()
+    assert share == pytest.approx(likely, abs=0.03)
+
+
+def test_top_p_leaves_out_what_is_unlikely(policy: Policy) -> None:
+    random = torch.Generator().manual_seed(0)
+    drawn = sample(policy, [[5, 6]] * 500, [1] * 500, [0] * 500, Sampling(1.0, 0.3), random)
+    chances = policy.model(input_ids=torch.tensor([[5, 6]])).logits[0, -1].softmax(-1).sort(descending=True)
+    nucleus = int((chances.values.cumsum(0) < 0.3).sum()) + 1
+    assert {one.ids[0] for one in drawn} <= set(chances.indices[:nucleus].tolist())
