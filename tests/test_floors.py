@@ -14,11 +14,12 @@ ROOT = Path(memagent.__file__).parent
 FLOORS: dict[str, float] = {
     "records": 0, "errors": 0,
     "prompts": 1, "tokenizer": 1, "budget": 1, "segments": 1.5, "reading": 1.6, "scoring": 1.5, "limits": 1,
+    "intervals": 1,
     "demo": 1, "documents": 1,
     "chat": 2, "tasks": 2, "journal": 2, "citations": 2, "timeline": 2,
     "page": 3, "answers": 3, "asking": 3,
     "agent": 4,
-    "bench": 4.5,
+    "bench": 4.5, "train": 4.5,
     "cli": 5,
 }  # fmt: skip
 
@@ -57,7 +58,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_importing_memagent_loads_nothing_heavy() -> None:
-    heavy = {"torch", "openvino", "openvino_genai", "markitdown", "openai", "numpy", "transformers", "matplotlib"}
+    heavy = {"torch", "openvino", "openvino_genai", "markitdown", "openai", "numpy", "transformers", "matplotlib", "peft", "accelerate"}
     assert loaded_by("import memagent, memagent.agent; memagent.MemoryAgent") & heavy == set()
-    commands = "import memagent.cli.ask, memagent.cli.bench"
+    commands = "import memagent.cli.ask, memagent.cli.bench, memagent.cli.train"
     assert loaded_by(commands) & (heavy | {"rich", "tokenizers", "bm25s", "wonderwords"}) == set()

@@ -56,16 +56,19 @@ def test_the_interval_of_a_proportion_is_wilsons_whatever_the_metric() -> None:
 
 def test_the_interval_of_fractions_is_bootstrapped() -> None:
     values = [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert interval(values, binary=False) == (0.7, *bootstrap(values))
+    assert interval(values, binary=False) == (0.7, *bootstrap([*values, 0.0, 1.0]))
 
 
-def test_equal_values_do_not_make_certain() -> None:
-    assert interval([0.5], binary=False) == pytest.approx((0.5, 0.5 - 0.5 * 0.7935, 0.5 + 0.5 * 0.7935), abs=1e-4)
+def test_a_few_values_do_not_make_certain() -> None:
+    mean, low, high = interval([0.5], binary=False)
+    assert (mean, low, high) == (0.5, 0.0, 1.0)
     mean, low, high = interval([0.5] * 100, binary=False)
     assert mean == 0.5
     assert 0.47 < low < 0.49
     assert 0.51 < high < 0.53
-    assert interval([1 / 3 - 1e-12, 1 / 3], binary=False)[2] > 0.6
+    mean, low, high = interval([1.0, 1.0, 1.0, 1.0, 0.8], binary=False)  # not narrower than Wilson's of five times 1
+    assert low == pytest.approx(wilson(5, 5)[0], abs=0.07)
+    assert high == 1
 
 
 def test_of_no_values_nothing_is_known() -> None:
@@ -79,14 +82,16 @@ def test_paired_differences() -> None:
     error = np.std(differences) / 10
     assert mean == 0.2
     assert (low, high) == pytest.approx((0.2 - 1.96 * error, 0.2 + 1.96 * error), abs=0.02)
-    assert paired(differences, seed=1) != paired(differences)
+    uneven = np.random.default_rng(1).uniform(-1, 1, size=50).tolist()
+    assert paired(uneven, seed=1) != paired(uneven)
 
 
 def test_paired_differences_that_are_all_the_same() -> None:
-    unseen = wilson(0, 20)[1]
-    assert paired([0.0] * 20) == pytest.approx((0, -unseen, unseen))
-    assert paired([1.0] * 20) == pytest.approx((1, 1 - 2 * unseen, 1))
-    assert paired([-1.0]) == pytest.approx((-1, -1, -1 + 2 * wilson(0, 1)[1]))
+    mean, low, high = paired([0.0] * 20)
+    assert mean == 0
+    assert (low, high) == pytest.approx((-0.14, 0.14), abs=0.05)
+    assert paired([1.0] * 20)[2] == 1
+    assert paired([1.0, 0.5])[1] < 0  # two examples decide nothing
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.5, 0.9])
@@ -98,16 +103,27 @@ def test_wilson_covers_the_rate_in_about_95_of_100_samples(n: int, rate: float) 
     assert 0.9 < covered < 0.995
 
 
-@pytest.mark.parametrize(("n", "rate"), [(20, 0.5), (20, 0.95), (128, 0.8)])
-def test_the_bootstrap_covers_the_mean_of_fractions_in_about_95_of_100_samples(n: int, rate: float) -> None:
-    samples = np.random.default_rng(8).binomial(4, rate, size=(400, n)) / 4
+KINDS = {
+    "nearly all right": ([1.0, 0.8, 0.0], [0.85, 0.1, 0.05]),
+    "nearly all wrong": ([0.0, 0.2, 0.4], [0.85, 0.1, 0.05]),
+    "even": ([0.0, 0.25, 0.5, 0.75, 1.0], [0.2] * 5),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [5, 10, 20, 128])
+def test_the_interval_of_fractions_covers_their_mean_in_95_of_100_samples(n: int, kind: str) -> None:
+    values, chances = KINDS[kind]
+    samples = np.random.default_rng(8).choice(values, p=chances, size=(400, n))
+    true = float(np.dot(values, chances))
     intervals = [interval(sample, binary=False) for sample in samples.tolist()]
-    covered = np.mean([low <= rate <= high for _, low, high in intervals])
-    assert 0.9 < covered < 0.995
+    assert np.mean([low <= true <= high for _, low, high in intervals]) > 0.93
 
 
-@pytest.mark.parametrize("n", [20, 128])
-def test_paired_intervals_cover_the_difference_in_about_95_of_100_samples(n: int) -> None:
-    samples = np.random.default_rng(9).choice([1.0, -1.0, 0.0], p=[0.2, 0.1, 0.7], size=(400, n))
-    covered = np.mean([low <= 0.1 + 1e-9 and high >= 0.1 - 1e-9 for _, low, high in map(paired, samples.tolist())])
-    assert 0.9 < covered < 0.995
+@pytest.mark.parametrize("chances", [[0.2, 0.1, 0.7], [0.05, 0.0, 0.95]])
+@pytest.mark.parametrize("n", [5, 20, 128])
+def test_paired_intervals_cover_the_difference_in_95_of_100_samples(n: int, chances: list[float]) -> None:
+    samples = np.random.default_rng(9).choice([1.0, -1.0, 0.0], p=chances, size=(400, n))
+    true = chances[0] - chances[1]
+    covered = np.mean([low <= true + 1e-9 and high >= true - 1e-9 for _, low, high in map(paired, samples.tolist())])
+    assert covered > 0.93

@@ -14,6 +14,7 @@ from memagent.scoring import (
     exact_match,
     f1,
     final_answer,
+    find_words,
     string_match_all,
     string_match_part,
     sub_em,
@@ -194,3 +195,24 @@ def test_boxed_looks_only_into_the_box() -> None:
 def test_boxed_all_is_the_fraction_of_items_in_the_box() -> None:
     assert boxed_all(r"\boxed{1234567,2345678; and 34}", ["1234567", "2345678", "3456789", "3"]) == 0.5
     assert boxed_all(r"\boxed{3.5, ABC}", ["5", "abc", "3.50", "-3.5"]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "found"),
+    [
+        ("in 1984", "19", False),
+        ("the café", "caf", False),
+        ("首都是巴黎这座城市", "巴黎", True),
+        ("東京タワー", "東京", True),
+        ("GPT模型", "GPT", True),
+        ("it is NEW\n york.", "New York", True),
+        ("Norway", "no", False),
+    ],
+)
+def test_whole_words_in_any_script(text: str, words: str, found: bool) -> None:
+    assert (find_words(text, words) is not None) is found
+
+
+def test_answers_in_chinese_are_scored() -> None:
+    assert METRICS["sub_em"]("\\boxed{首都是巴黎}", ["巴黎"]) == 1
+    assert METRICS["sub_em"]("\\boxed{首都是罗马}", ["巴黎"]) == 0

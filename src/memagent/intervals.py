@@ -1,8 +1,4 @@
-"""95 % intervals of mean scores, and of the mean difference between two runs on the same examples.
-
-Where a bootstrap has nothing to go by, because all values are the same, it would claim certainty. Then the interval
-is as wide as it is when values of another kind are assumed to be as frequent as they can be without being seen.
-"""
+"""95 % intervals of mean scores, and of the mean difference between two runs on the same examples."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ Estimate = tuple[float, float, float]
 """The mean, and the low and high end of its interval."""
 
 _Z = NormalDist().inv_cdf(0.975)
-_SAME = 1e-9  # 0.3 - 0.2 and 0.2 - 0.1 differ less
 _AT_ONCE = 1_000_000  # numbers drawn at a time: 8 MB
 
 
@@ -79,12 +74,14 @@ def paired(differences: Sequence[float], seed: int = 0) -> Estimate:
 
 
 def _bounded(values: Sequence[float], least: float, seed: int) -> Estimate:
-    """The mean of values from `least` to 1."""
-    n = len(values)
-    mean = fsum(values) / n if n else 0.0
-    if n and max(values) - min(values) > _SAME:
-        return mean, *bootstrap(values, seed)
-    # At most this part of all examples can be of another kind when none of n is. Whatever value they have, the mean
-    # then lies in this interval. For 0 and 1 it is Wilson's.
-    unseen = wilson(0, n)[1]
-    return mean, mean + unseen * (least - mean), mean + unseen * (1.0 - mean)
+    """The mean of values from `least` to 1, and a bootstrap of them and of one value more at either end of the scale.
+
+    A plain bootstrap knows only values that were seen. Of ten scores of which nine are 1, it claims next to certainty,
+    and holds the true mean in far fewer than 95 of 100 cases (the tests count it). The two values added are what a few
+    examples might not have shown; among a hundred they no longer matter.
+    """
+    if not values:
+        return 0.0, least, 1.0
+    mean = fsum(values) / len(values)
+    low, high = bootstrap([*values, least, 1.0], seed)
+    return mean, min(low, mean), max(high, mean)

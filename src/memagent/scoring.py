@@ -35,6 +35,10 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _FONT = re.compile(r"\\(?:text|math)[a-z]*\s*(?=\{)")
 _FIRST_CLAUSE = re.compile(r"\w[\w \t]*")
+# Thai to Burmese, Khmer, Japanese kana, and Chinese characters.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _VERDICTS = ("yes", "no", "noanswer")
 _NUMBER = r"(?<![\w.])-?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)(?!\w|\.[0-9])"
 _PIECE = re.compile(rf"(?P<number>{_NUMBER})|(?P<inside>['’]|\.(?![0-9]))|[^\w\s.]|_")
@@ -127,13 +131,30 @@ def sub_em(completion: str, answers: Sequence[str]) -> float:
     whole = _pairs(answer, answers, normalised)
     clause = _pairs(first[0] if first else "", answers, normalised)
     return _best(
-        theirs in (ours, opening) if theirs in _VERDICTS or not normalised(theirs) else _has_words(ours, theirs)
+        theirs in (ours, opening)
+        if theirs in _VERDICTS or not normalised(theirs)
+        else find_words(ours, theirs) is not None
         for (ours, theirs), (opening, _) in zip(whole, clause, strict=True)
     )
 
 
-def _has_words(text: str, words: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
+def find_words(text: str, words: str) -> re.Match[str] | None:
+    """Where the words stand in the text as whole words, in any case: "19" does not stand in "1984".
+
+    White space between them may be of any kind. Scripts that put no spaces between words have no word borders: 巴黎
+    stands in 首都是巴黎.
+    """
+    spaced = r"\s+".join(re.escape(word) for word in words.split())
+    found = re.finditer(spaced, text, re.IGNORECASE)
+    return next((match for match in found if _parted(text, match.start()) and _parted(text, match.end())), None)
+
+
+def _parted(text: str, place: int) -> bool:
+    """Whether a word may end and another begin here."""
+    around = text[max(place - 1, 0) : place + 1]
+    return place in (0, len(text)) or not all(
+        (char.isalnum() or char == "_") and not _SPACELESS.match(char) for char in around
+    )
 
 
 def sub_em_legacy(completion: str, answers: Sequence[str]) -> float:

@@ -31,9 +31,21 @@ def test_an_example_is_compared_with_itself_and_by_the_first_metric() -> None:
     _, low, high = paired([1, 0.25, 0, -0.25])
     assert cell == Difference(
         task="vt", length=4096, unit="tokens", metric="string_match_all", compared="memory",
-        a=56.25, b=81.25, difference=25, low=round(100 * low, 4), high=round(100 * high, 4), pairs=4, unpaired=0,
+        a=56.25, b=81.25, difference=25, low=round(100 * low, 4), high=round(100 * high, 4),
+        pairs=4, failed=0, unpaired=0,
     )  # fmt: skip
     assert everything == replace(cell, task=ALL, length=0, unit="own", metric="")
+
+
+def test_failed_examples_are_told() -> None:
+    b = [*run(1, 1), *run(0, 0, first=2, status="failed", cause="No answer.")]
+    cell, everything = compare(run(1, 1, 1, 1), b)
+    assert (cell.pairs, cell.failed, everything.failed) == (4, 2, 2)
+
+
+def test_results_with_other_right_answers_or_of_the_same_text_are_other_examples() -> None:
+    twice = [replace(each, example="same") for each in run(1, 0)]
+    assert [line.pairs for line in compare(twice, twice)] == [2, 2]
 
 
 def test_what_is_hard_for_both_runs_does_not_widen_the_interval() -> None:

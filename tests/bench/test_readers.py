@@ -103,3 +103,19 @@ def test_passages_are_those_with_the_questions_words_in_the_documents_order() ->
 def test_where_no_word_can_be_found_the_first_passages_are_taken(document: str, question: str) -> None:
     shown = prompt("retrieve", document, question)
     assert shown.removeprefix("Read: ")[:3] == document[:3]
+
+
+def test_a_question_of_several_lines_is_looked_for_whole() -> None:
+    document = " ".join([*SENTENCES[:500], "The keeper hid the compass.", *SENTENCES[500:]])
+    question = "Who hid the compass?\nAnswer in a word."
+    chat = ScriptedChat(lambda request: "", keep=True)
+    example = Example(document, question, ("4",), (), "Read: {context}", 0, question)
+    asyncio.run(READERS["retrieve"](Job(example, MemoryAgent(chat), ByteTokenizer(), 50, 300, Path("unused"), Watch())))
+    assert "The keeper hid the compass." in chat.requests[0].messages[0].content
+
+
+def test_of_an_instruction_only_the_question_is_looked_for() -> None:
+    document = " ".join([*SENTENCES[:500], "The keeper hid the compass.", "Memorize it. I will quiz you afterwards."])
+    shown = prompt("retrieve", document, "Memorize it. I will quiz you afterwards.\nWho hid the compass?")
+    assert "The keeper hid the compass." in shown
+    assert "I will quiz you afterwards. " not in shown.split("The keeper")[0]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from memagent.tasks.example import Example, Length, Task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import load_own
 from memagent.tasks.tracing import TracingTask
+from memagent.tasks.words import CommonWords
 from memagent.tokenizer import ByteTokenizer
 
 BYTES = ByteTokenizer()
@@ -235,8 +237,6 @@ def test_progress_counts_all_work_once(tmp_path: Path) -> None:
 
 
 def test_the_longest_example_is_tried_before_anything_is_paid_for(tmp_path: Path) -> None:
-    from memagent.tasks.words import CommonWords
-
     chat = ScriptedChat(lambda request: "")
     task = CommonWords(words=[f"word{number}" for number in range(200)])
     with pytest.raises(UsageError, match="200 words, too few for cwe at 64k"):
@@ -324,3 +324,83 @@ def test_a_dead_model_is_noticed_also_where_other_readers_overflow(tmp_path: Pat
     plan = Plan([NOISE], [LENGTH], 50, ["memory", "direct"])
     with pytest.raises(ModelError, match="8 examples in a row failed"):
         measure(plan, ScriptedChat(reply, keep=False), tmp_path, concurrency=1)
+
+
+def test_an_example_with_other_right_answers_has_another_fingerprint(tmp_path: Path) -> None:
+    found: list[Result] = []
+    for answer in ("Paris", "Rome"):
+        file = tmp_path / answer / "mine.jsonl"
+        file.parent.mkdir()
+        line = {"question": "Which?", "document": "Paris or Rome.", "answer": answer}
+        file.write_text(json.dumps(line), encoding="utf-8")
+        plan = Plan([load_own(file)], [], None, ["memory"])
+        measure(plan, ScriptedChat(lambda request: "\\boxed{Paris}", keep=False), tmp_path / answer / "out")
+        found += read_results(tmp_path / answer / "out")
+    assert [result.scores["sub_em"] for result in found] == [1, 0]
+    assert found[0].example != found[1].example
+
+
+def test_what_was_not_tried_comes_before_what_failed(tmp_path: Path) -> None:
+    """The first eight always fail, and eight in a row stop a run: the others are read all the same, by the next."""
+    task = NeedleTask("niah_single_1", "noise")
+    questions = [task.example(LENGTH, number, 42, ByteTokenizer()).question for number in range(8)]
+    refused = [question.split("\n")[-1] for question in questions]
+
+    def reply(request: Request) -> str:
+        if any(question in request.messages[0].content for question in refused):
+            raise ModelError("Refused.")
+        return "\\boxed{0}"
+
+    plan = Plan([task], [LENGTH], 20, ["direct"])
+    with pytest.raises(ModelError, match="8 examples in a row"):
+        measure(plan, ScriptedChat(reply, keep=False), tmp_path, concurrency=1)
+    with pytest.raises(ModelError, match="8 examples in a row"):
+        measure(plan, ScriptedChat(reply, keep=False), tmp_path, concurrency=1)
+    assert sum(result.status == "done" for result in read_results(tmp_path)) == 12
+
+
+def test_a_failed_example_has_what_was_paid_for_it(tmp_path: Path) -> None:
+    replies = iter(["a memory"])
+
+    def reply(request: Request) -> str:
+        text = next(replies, None)
+        if text is None:
+            raise ModelError("Gone.")
+        return text
+
+    plan = Plan([NeedleTask("niah_single_1", "noise")], [LENGTH], 1, ["memory"])
+    measure(plan, ScriptedChat(reply, keep=False), tmp_path)
+    [result] = read_results(tmp_path)
+    assert result.status == "failed"
+    assert result.completion_tokens == len("a memory")
+
+
+def test_lengths_of_a_preset_that_the_data_cannot_fill_are_left_out(tmp_path: Path) -> None:
+    task = CommonWords(words=[f"word{number}" for number in range(300)])
+    notes: list[str] = []
+    plan = Plan([task], [Length(3000), Length(500_000)], 2, ["direct"])
+    chat = ScriptedChat(lambda request: "word1", keep=False)
+    with pytest.raises(UsageError, match="too few for cwe at 500000"):
+        measure(plan, chat, tmp_path)
+    cells = measure(replace(plan, shortened=True), chat, tmp_path, progress=Progress(on_note=notes.append))
+    assert {cell.length for cell in cells} == {3000}
+    assert len(notes) == 1
+    assert notes[0].startswith("Left out: There are 300 words, too few for cwe at 500000")
+
+
+def test_readers_that_see_the_document_have_room_to_say_the_prefix_again(tmp_path: Path) -> None:
+    chat = ScriptedChat(lambda request: "1")
+    measure(Plan([TracingTask()], [LENGTH], 1, ["direct"]), chat, tmp_path)
+    prefix = chat.requests[0].messages[0].content.rsplit("\n", 1)[-1]
+    assert "they are: " in prefix
+    assert chat.requests[0].max_tokens == 30 + len(prefix)
+
+
+def test_what_is_answered_stands_in_what_is_scored(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    line = {"question": "Which city?", "document": "It was Paris.", "answer": "Paris"}
+    file.write_text(json.dumps(line), encoding="utf-8")
+    chat = ScriptedChat(lambda request: "Paris" if request.segment else "Not Paris: \\boxed{London}", keep=False)
+    measure(Plan([load_own(file)], [], None, ["memory"]), chat, tmp_path / "out")
+    [result] = read_results(tmp_path / "out")
+    assert (result.scores["sub_em"], result.facts[0].state) == (0, "not answered")

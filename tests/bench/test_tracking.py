@@ -12,13 +12,13 @@ FACT = Fact("The code is 1234.", "1234", 10, 27)
 EXAMPLE = Example(DOCUMENT, "What is the code?", ("1234",), (FACT,), "{context}", 0)
 
 
-def trace(*memories: str, answer: str = "", size: int = 20) -> Trace:
+def trace(*memories: str, size: int = 20) -> Trace:
     """A reading of segments of 20 characters: the fact ends in the second."""
     turns = [
         Turn(place, Request((), 1, Segment(place * size, (place + 1) * size, "", 1)), Completion(memory))
         for place, memory in enumerate(memories)
     ]
-    return Trace("?", [*turns, Turn(len(turns), Request((), 1), Completion(answer))])
+    return Trace("?", [*turns, Turn(len(turns), Request((), 1), Completion(""))])
 
 
 @pytest.mark.parametrize(
@@ -35,27 +35,27 @@ def trace(*memories: str, answer: str = "", size: int = 20) -> Trace:
     ],
 )
 def test_what_became_of_a_fact(memories: tuple[str, ...], answer: str, state: str, lost_at: int | None) -> None:
-    [found] = track(EXAMPLE, trace(*memories, answer=answer), solved=False)
+    [found] = track(EXAMPLE, trace(*memories), answer, solved=False)
     assert (found.state, found.lost_at) == (state, lost_at)
     assert found.step == 2
     assert found.depth == 0.1
 
 
 def test_a_solved_example_has_no_fault() -> None:
-    [found] = track(EXAMPLE, trace("", ""), solved=True)
+    [found] = track(EXAMPLE, trace("", ""), "", solved=True)
     assert found.state == "answered"
 
 
 def test_a_key_of_several_words_is_found_over_lines_and_in_any_case() -> None:
     fact = Fact("The keeper lives in New York.", "New York", 0, 5)
     example = Example(DOCUMENT, "?", ("New York",), (fact,), "{context}", 0)
-    [found] = track(example, trace("it is NEW\n york", ""), solved=False)
+    [found] = track(example, trace("it is NEW\n york", ""), "", solved=False)
     assert (found.state, found.lost_at) == ("lost", 2)
 
 
 def test_a_fact_whose_key_stands_in_the_question_is_not_followed() -> None:
     example = Example(DOCUMENT, "Is the code 1234?", ("yes",), (FACT,), "{context}", 0)
-    assert track(example, trace("", "1234"), solved=False) == ()
+    assert track(example, trace("", "1234"), "", solved=False) == ()
 
 
 def test_the_earliest_fault_is_the_cause() -> None:

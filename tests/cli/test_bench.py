@@ -108,7 +108,7 @@ def test_two_runs_are_compared_example_by_example() -> None:
     first = json.loads(done.stdout)["differences"][0]
     assert (first["task"], first["length"], first["pairs"], first["difference"]) == ("vt", 4096, 3, 0)
     table = bench("compare", "a", "b").stdout
-    assert "+0.0 [-56.1, +56.1]" in table
+    assert "+0.0 [-60.0, +60.0]" in table
 
 
 def test_runs_on_other_examples_are_not_compared() -> None:

@@ -92,6 +92,17 @@ def test_coded_words_can_be_made_at_every_short_length() -> None:
             assert 0.99 * length.value <= example.tokens <= length.value
 
 
+def test_common_words_can_be_made_however_long_the_words() -> None:
+    """30 times and 3 times are too many for 4,096 tokens, where words are long: then it is 6 times and once."""
+    task = CommonWords(words=[f"{'long' * 4}{number}" for number in range(2000)])
+    for number in range(5):
+        example = task.example(Length(4096), number, 42, ByteTokenizer())
+        assert 0.99 * 4096 <= example.tokens <= 4096
+        times = Counter(re.findall(r"\d+\. (\S+)", example.document))
+        assert {times[answer] for answer in example.answers} == {6}
+    assert CommonWords().example(LONG, 0, 1, ByteTokenizer()).document.split().count("1.") == 1
+
+
 def test_too_few_words_are_told() -> None:
     with pytest.raises(UsageError, match="There are 30 words, too few for cwe: give more with --words"):
         CommonWords(words=[f"word{number}" for number in range(30)]).example(LONG, 0, 1, ByteTokenizer())

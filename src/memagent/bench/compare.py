@@ -39,6 +39,8 @@ class Difference:
     low: float
     high: float
     pairs: int
+    failed: int
+    """Pairs in which a run failed on the example, or it did not fit the window: a 0 there says nothing of an answer."""
     unpaired: int
     """Examples that only one of the runs has. Over everything: all results that were compared with no other."""
 
@@ -47,8 +49,10 @@ Place = tuple[str, Unit, int, str]
 """Task, unit, length and metric."""
 Pair = tuple[float, float]
 """The scores of one example in the two runs."""
-Run = dict[Place, dict[Reader, dict[str, float]]]
-"""The scores of a run, from 0 to 1, by the fingerprint of the example."""
+Score = tuple[float, bool]
+"""From 0 to 1, and whether the example was read."""
+Run = dict[Place, dict[Reader, dict[str, Score]]]
+"""The scores of a run, by number and fingerprint of the example."""
 
 
 def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
@@ -63,13 +67,15 @@ def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
     for place in sorted(run_a.keys() & run_b.keys()):
         for reader_a, reader_b in _counterparts(run_a[place].keys(), run_b[place].keys()):
             scores_a, scores_b = run_a[place][reader_a], run_b[place][reader_b]
-            pairs = {name: (scores_a[name], scores_b[name]) for name in sorted(scores_a.keys() & scores_b)}
+            shared = sorted(scores_a.keys() & scores_b)
+            pairs = {name: (scores_a[name][0], scores_b[name][0]) for name in shared}
+            failed = sum(not (scores_a[name][1] and scores_b[name][1]) for name in shared)
             for name, pair in pairs.items():
                 examples[place, name].append(pair)
             if pairs:
                 label = _label(reader_a, reader_b, len(models) > 1)
                 alone = len(scores_a.keys() ^ scores_b)
-                lines.append(_difference(place, label, list(pairs.values()), len(pairs), alone))
+                lines.append(_difference(place, label, list(pairs.values()), len(pairs), failed, alone))
     if not lines:
         return []
     labels = {line.compared for line in lines}
@@ -78,14 +84,16 @@ def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
     means = [(fmean(a for a, _ in pairs), fmean(b for _, b in pairs)) for pairs in examples.values()]
     number = sum(line.pairs for line in lines)
     alone = _size(run_a) + _size(run_b) - 2 * number
-    return [*lines, _difference((ALL, "own", 0, ""), label, means, number, alone)]
+    failed = sum(line.failed for line in lines)
+    return [*lines, _difference((ALL, "own", 0, ""), label, means, number, failed, alone)]
 
 
 def _by_place(results: Iterable[Result]) -> Run:
     run: Run = defaultdict(lambda: defaultdict(dict))
     for result in results:
         metric, score = next(iter(result.scores.items()))
-        run[result.task, result.unit, result.length, metric][result.reader, result.model][result.example] = score
+        scores = run[result.task, result.unit, result.length, metric][result.reader, result.model]
+        scores[f"{result.number}/{result.example}"] = score, result.status == "done"
     return run
 
 
@@ -112,7 +120,7 @@ def _label(a: Reader, b: Reader, with_model: bool) -> str:
     return " → ".join(names)
 
 
-def _difference(place: Place, label: str, scores: list[Pair], pairs: int, unpaired: int) -> Difference:
+def _difference(place: Place, label: str, scores: list[Pair], pairs: int, failed: int, unpaired: int) -> Difference:
     task, unit, length, metric = place
     mean, low, high = paired([b - a for a, b in scores])
     return Difference(
@@ -127,5 +135,6 @@ def _difference(place: Place, label: str, scores: list[Pair], pairs: int, unpair
         low=round(100 * low, 4),
         high=round(100 * high, 4),
         pairs=pairs,
+        failed=failed,
         unpaired=unpaired,
     )

@@ -7,6 +7,7 @@ holds nothing that depends on when, in which order or in how many runs the examp
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -165,7 +166,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"There are no results of a benchmark in {folder}: {error}.") from error
+        raise RunError(
+            f"There are no results of a benchmark in {folder}: give the --out of a run ({error})."
+        ) from error
     if not isinstance(settings, dict):
         raise RunError(f"{folder / SETTINGS} is damaged: give another folder.")
     return settings
@@ -209,7 +212,6 @@ def _result(value: dict[str, Any]) -> Result:
 
 
 def _storage(folder: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"The results in {folder} cannot be written ({error.strerror or error}): make room, then run the same "
-        "command to go on."
-    )
+    closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+    what = "give --out a folder that can be written" if closed else "make room, then run the same command to go on"
+    return StorageError(f"The results in {folder} cannot be written ({error.strerror or error}): {what}.")

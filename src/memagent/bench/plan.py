@@ -11,6 +11,7 @@ from memagent.errors import UsageError
 from memagent.tasks.example import Length, Task
 
 _SAMPLES = 10
+_PARAGRAPH = 140  # tokens, roughly
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Without any data, on a CPU, in minutes.
@@ -67,6 +68,9 @@ class Plan:
     readers: Sequence[str]
     seed: int = 42
     retrieve_tokens: int = 2048
+    shortened: bool = False
+    """Whether lengths that a task's data cannot fill are left out, and not refused: those of a preset are."""
+    left_out: frozenset[tuple[str, Length]] = frozenset()
 
     def __post_init__(self) -> None:
         for reader in self.readers:
@@ -77,17 +81,17 @@ class Plan:
         if not self.tasks or not self.readers or (self.samples is not None and self.samples < 1):
             raise UsageError("A benchmark needs a task, a reader and at least one sample.")
         for task in self.tasks:
-            if not self._lengths(task):
+            if not self.lengths_of(task):
                 raise UsageError(f"{task.name} needs another length: give --lengths, such as 8k.")
             if task.size is not None and task.size < self._samples(task) and "own" not in task.units:
                 raise UsageError(f"{task.name} has {task.size:,} examples, fewer than {self._samples(task):,} samples.")
 
     def samples_in_order(self) -> Iterator[Sample]:
         """Short before long, so that a table fills from the left."""
-        lengths = sorted({length for task in self.tasks for length in self._lengths(task)})
+        lengths = sorted({length for task in self.tasks for length in self.lengths_of(task)}, key=in_tokens)
         for length in lengths:
             for task in self.tasks:
-                if length.unit in task.units:
+                if length.unit in task.units and (task.name, length) not in self.left_out:
                     for number in range(self._samples(task)):
                         yield Sample(task, length, number)
 
@@ -96,6 +100,11 @@ class Plan:
             return min(self.samples or task.size, task.size)
         return self.samples or _SAMPLES
 
-    def _lengths(self, task: Task) -> list[Length]:
+    def lengths_of(self, task: Task) -> list[Length]:
         own = [Length(0, "own")]
         return [length for length in [*self.lengths, *own] if length.unit in task.units]
+
+
+def in_tokens(length: Length) -> int:
+    """About how long; a paragraph counts for 140 tokens."""
+    return length.value * (_PARAGRAPH if length.unit == "paragraphs" else 1)

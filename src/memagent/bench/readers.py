@@ -38,7 +38,7 @@ class Job:
     tokenizer: Tokenizer
     """Counts what `truncate` and `retrieve` take."""
     answer_tokens: int
-    """Of the readers that see the document: RULER's tokens_to_generate."""
+    """Of the readers that see the document: RULER's tokens_to_generate, and room to say the answer's prefix again."""
     retrieve_tokens: int
     """Of the passages that `retrieve` takes, together."""
     run: Path
@@ -61,7 +61,7 @@ async def direct(job: Job) -> Trace:
 
 
 async def truncate(job: Job) -> Trace:
-    """The model's window must be known. Where tokens are estimated, a prompt that the model refuses is cut further."""
+    """The model's window must be known. A prompt that the model refuses all the same is cut further."""
     assert job.chat.window is not None
     document, prompt = job.example.document, job.example.prompt()
     room = job.chat.window - job.answer_tokens - job.chat.prompt_tokens([Message("user", job.example.prompt(_GAP))])
@@ -75,7 +75,7 @@ async def truncate(job: Job) -> Trace:
         try:
             return await _ask(job, prompt)
         except WindowOverflow:
-            if job.tokenizer.exact or room <= 0:
+            if room <= 0:
                 raise
             cut, room = True, room * 4 // 5
 
@@ -131,7 +131,7 @@ def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
     if any(words.ids):  # else there is not a word to find
         index = bm25s.BM25()
         index.index(words, show_progress=False)
-        query = bm25s.tokenize(_bare(example.question), stopwords="en", show_progress=False)
+        query = bm25s.tokenize(example.query or _bare(example.question), stopwords="en", show_progress=False)
         ranked = index.retrieve(query, k=len(passages), show_progress=False).documents[0]
     taken: set[int] = set()
     for place in map(int, ranked):
@@ -150,5 +150,5 @@ def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
 
 
 def _bare(question: str) -> str:
-    """The question without the instruction before it, whose words are not to be looked for."""
+    """RULER's question without the instruction before it, whose words are not to be looked for."""
     return question.split("\n")[-1].removeprefix("Question: ")

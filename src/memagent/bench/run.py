@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ from memagent.agent import MemoryAgent
 from memagent.asking import Watch
 from memagent.bench.cells import cells
 from memagent.bench.ledger import RUNS, Key, Ledger, write_cells
-from memagent.bench.plan import Plan, Sample
+from memagent.bench.plan import Plan, Sample, in_tokens
 from memagent.bench.readers import READERS, Job
 from memagent.bench.results import Cell, Result, Status
 from memagent.bench.tracking import depths, track
@@ -32,7 +32,7 @@ from memagent.records import Trace, Turn, Usage
 from memagent.scoring import METRICS, final_answer
 from memagent.tasks.example import Example, Length
 from memagent.tasks.own import OwnTask
-from memagent.tokenizer import Tokenizer
+from memagent.tokenizer import Tokenizer, count
 
 _SHORT = 4096  # tokens: of shorter examples some cannot be made, and trying takes milliseconds
 _FAILURES = 8
@@ -49,6 +49,8 @@ class Progress:
     """Tokens that a memory reader has just read."""
     on_result: Callable[[Result, int], None] = lambda result, tokens: None
     """A result, and the tokens of its sample that were not yet told by turns."""
+    on_note: Callable[[str], None] = lambda sentence: None
+    """Something to be told once."""
 
 
 def settings(plan: Plan, agent: MemoryAgent, extra: dict[str, Any]) -> dict[str, Any]:
@@ -88,12 +90,14 @@ async def run(
         RunError, StorageError: see `Ledger`.
     """
     progress = progress or Progress()
+    if plan.shortened:
+        plan = await asyncio.to_thread(_possible, plan, tokenizer, progress)
     await agent.chat.open()
     _check(plan, agent)
     with closing(Ledger(folder, settings(plan, agent, extra or {}))) as ledger:
         bench = _Bench(plan, agent, tokenizer, ledger, concurrency, progress)
         missing = bench.missing()
-        await asyncio.to_thread(_try, missing, plan.seed, tokenizer)
+        await asyncio.to_thread(_try, missing, plan, tokenizer)
         waiting = iter(missing)
         workers = [asyncio.create_task(bench.work(waiting)) for _ in range(concurrency)]
         try:
@@ -123,13 +127,27 @@ def _check(plan: Plan, agent: MemoryAgent) -> None:
                 agent.check_budget(question.question)
 
 
-def _try(missing: list[tuple[Sample, list[str]]], seed: int, tokenizer: Tokenizer) -> None:
+def _possible(plan: Plan, tokenizer: Tokenizer, progress: Progress) -> Plan:
+    """The plan without the lengths that a task's data cannot fill: a preset has the same for all tasks."""
+    left_out: set[tuple[str, Length]] = set()
+    for task in plan.tasks:
+        for length in sorted(plan.lengths_of(task), reverse=True):
+            try:
+                task.example(length, 0, plan.seed, tokenizer)
+                break
+            except UsageError as error:
+                left_out.add((task.name, length))
+                progress.on_note(f"Left out: {error}")
+    return replace(plan, left_out=frozenset(left_out))
+
+
+def _try(missing: list[tuple[Sample, list[str]]], plan: Plan, tokenizer: Tokenizer) -> None:
     """Make the longest example of each task, and all the short ones, so that a length that cannot be is told before
     anything is paid for."""
-    longest = {sample.task.name: sample for sample, _ in missing}
+    longest = {sample.task.name: sample for sample, _ in sorted(missing, key=lambda each: expected_tokens(each[0]))}
     short = [sample for sample, _ in missing if sample.length.unit == "tokens" and sample.length.value < _SHORT]
     for sample in [*longest.values(), *short]:
-        sample.task.example(sample.length, sample.number, seed, tokenizer)
+        sample.task.example(sample.length, sample.number, plan.seed, tokenizer)
 
 
 class _Bench:
@@ -160,6 +178,8 @@ class _Bench:
             work += len(readers) * expected_tokens(sample)
             if readers:
                 left.append((sample, readers))
+        # What failed before comes last: it must not keep a run from what it has not tried.
+        left.sort(key=lambda each: any(self._ledger.attempts(self._key(each[0], reader)) for reader in each[1]))
         self._progress.on_start(total, done, work)
         return left
 
@@ -183,9 +203,11 @@ class _Bench:
     async def _read(self, sample: Sample, example: Example, reader: str) -> tuple[Result, int]:
         """The result, and how many tokens were told of as they were read."""
         told = 0
+        spent = Usage()  # in this attempt
 
         def on_turn(_: int, turn: Turn) -> None:
-            nonlocal told
+            nonlocal told, spent
+            spent += turn.completion.usage
             if turn.request.segment:
                 told += turn.request.segment.tokens
                 self._progress.on_turn(turn.request.segment.tokens)
@@ -195,7 +217,7 @@ class _Bench:
             example,
             self._agent,
             self._tokenizer,
-            sample.task.answer_tokens,
+            sample.task.answer_tokens + count(self._tokenizer, example.template.rsplit("\n", 1)[-1]),
             self._plan.retrieve_tokens,
             self._ledger.folder / RUNS / run_name(key),
             Watch(on_turn=on_turn),
@@ -211,7 +233,9 @@ class _Bench:
         except (ModelError, BudgetError, DocumentError) as error:
             status, cause = "failed", str(error)
         seconds = time.perf_counter() - began
-        return self._result(sample, example, reader, trace, status, cause, seconds), told
+        return self._result(
+            sample, example, reader, trace, status, cause, trace.usage if trace else spent, seconds
+        ), told
 
     def _result(
         self,
@@ -221,6 +245,7 @@ class _Bench:
         trace: Trace | None,
         status: Status,
         cause: str,
+        usage: Usage,
         seconds: float,
     ) -> Result:
         task, style = sample.task, self._agent.settings["answer"]
@@ -231,13 +256,13 @@ class _Bench:
         scored = {metric: prediction if metric.startswith("string_match") else said for metric in metrics}
         scores = {metric: METRICS[metric](text, example.answers) if trace else 0.0 for metric, text in scored.items()}
         solved = scores[metrics[0]] == 1
-        usage = trace.usage if trace else Usage()
+        answer = prediction if metrics[0].startswith("string_match") else final_answer(said, style)
         return Result(
             task=task.name,
             length=sample.length.value,
             unit=sample.length.unit,
             number=sample.number,
-            example=sha256(example.prompt().encode("utf-8", "surrogatepass")).hexdigest()[:16],
+            example=_fingerprint(example),
             reader=reader,
             model=self._agent.chat.model,
             status=status,
@@ -249,7 +274,7 @@ class _Bench:
             prediction=prediction,
             memory=trace.memory if trace else "",
             depths=depths(example) if task.placed else (),
-            facts=track(example, trace, solved) if trace and reader == "memory" else (),
+            facts=track(example, trace, answer, solved) if trace and reader == "memory" else (),
             tokens=example.tokens,
             turns=len(trace.turns) if trace else 0,
             prompt_tokens=usage.prompt_tokens,
@@ -265,8 +290,15 @@ class _Bench:
 
 def expected_tokens(sample: Sample) -> int:
     """About how long a sample is, before it is made."""
-    length = sample.length
-    return {"tokens": length.value, "paragraphs": 140 * length.value, "own": 1000}[length.unit]
+    if isinstance(sample.task, OwnTask):
+        return sample.task.expected_tokens(sample.number)
+    return in_tokens(sample.length)
+
+
+def _fingerprint(example: Example) -> str:
+    """Two results with the same one are of the same example, with the same right answers."""
+    whole = "\0".join([example.prompt(), *example.answers])
+    return sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def run_name(key: Key) -> str:

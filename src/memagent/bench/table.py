@@ -188,6 +188,8 @@ def _faults(grid: Grid) -> Iterator[str]:
             which = ", ".join(f"{state} {causes[state]:,}" for state in FAULTS if causes[state])
             examples = sum(cell.samples for cell in cells)
             name = named(reader, grid.readers)
+            failed = sum(cell.failed for cell in cells)
+            which += f"; {failed:,} more failed" if failed else ""
             yield f"{name} went wrong in {causes.total():,} of {examples:,} examples, by the earliest fault: {which}"
 
 

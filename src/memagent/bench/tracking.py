@@ -6,18 +6,22 @@ whose key stands in the question is not followed: a memory may hold the key and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from memagent.bench.results import FAULTS, State, Tracked
 from memagent.records import Trace
+from memagent.scoring import find_words
 from memagent.tasks.example import Example, Fact
 
 
-def track(example: Example, trace: Trace, solved: bool) -> tuple[Tracked, ...]:
-    """What became of each fact of the example that can be followed. `solved`: the example has its full score."""
-    facts = [fact for fact in example.facts if not _pattern(fact.key).search(example.question)]
-    patterns = [_pattern(fact.key) for fact in facts]
+def track(example: Example, trace: Trace, answer: str, solved: bool) -> tuple[Tracked, ...]:
+    """What became of each fact of the example that can be followed.
+
+    Args:
+        answer: what was scored.
+        solved: the example has its full score.
+    """
+    facts = [fact for fact in example.facts if not find_words(example.question, fact.key)]
     read: list[int | None] = [None] * len(facts)  # the step that read it
     held: list[int | None] = [None] * len(facts)  # the last step that held it
     steps = 0
@@ -28,11 +32,11 @@ def track(example: Example, trace: Trace, solved: bool) -> tuple[Tracked, ...]:
         for number, fact in enumerate(facts):
             if read[number] is None and fact.end <= segment.end:
                 read[number] = steps
-            if read[number] is not None and patterns[number].search(turn.completion.text):
+            if read[number] is not None and find_words(turn.completion.text, fact.key):
                 held[number] = steps
     found = []
-    for fact, pattern, step, last in zip(facts, patterns, read, held, strict=True):
-        answered = solved or (fact.key in example.answers and pattern.search(trace.answer or "") is not None)
+    for fact, step, last in zip(facts, read, held, strict=True):
+        answered = solved or (fact.key in example.answers and find_words(answer, fact.key) is not None)
         state, lost_at = _state(answered, last, steps)
         found.append(Tracked(_depth(example, fact), step or steps, state, lost_at))
     return tuple(found)
@@ -59,8 +63,3 @@ def _state(answered: bool, last: int | None, steps: int) -> tuple[State, int | N
 
 def _depth(example: Example, fact: Fact) -> float:
     return round(fact.start / max(len(example.document), 1), 4)
-
-
-def _pattern(key: str) -> re.Pattern[str]:
-    words = r"\s+".join(re.escape(word) for word in key.split())
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)

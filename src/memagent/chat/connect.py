@@ -43,7 +43,7 @@ def connect(
     if model.startswith("scripted:"):
         from memagent.chat.scripted import load_script
 
-        return load_script(rest)
+        return load_script(rest, window)
     if kind == "local" and base_url is None:
         from memagent.chat.local import LocalChat
 

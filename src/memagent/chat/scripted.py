@@ -73,7 +73,7 @@ class ScriptedChat:
         pass
 
 
-def load_script(path: str | Path) -> ScriptedChat:
+def load_script(path: str | Path, window: int | None = None) -> ScriptedChat:
     """A script from a file: one JSON string a line, replied in order, the last one again and again."""
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
@@ -99,4 +99,4 @@ def load_script(path: str | Path) -> ScriptedChat:
         position = min(position + 1, len(texts) - 1)
         return texts[position]
 
-    return ScriptedChat(reply, keep=False)
+    return ScriptedChat(reply, window=window, keep=False)

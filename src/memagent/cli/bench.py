@@ -129,6 +129,7 @@ def run(
         readers=[each.strip() for each in given["reader"].split(",") if each.strip()],
         seed=seed,
         retrieve_tokens=retrieve_tokens,
+        shortened=preset is not None,
     )
     budget = Budget(question_tokens, given["segment_tokens"], given["memory_tokens"], given["answer_tokens"])
     local = model.split(":")[0] == "local" and base_url is None

@@ -30,7 +30,12 @@ def render_differences(differences: Sequence[Difference], console: Console) -> N
             f"{each.a:.1f}",
             f"{each.b:.1f}",
             Text(f"{each.difference:+.1f} [{each.low:+.1f}, {each.high:+.1f}]"),
-            f"{each.pairs:,}" + (f" ({each.unpaired:,} unpaired)" if each.unpaired else ""),
+            ", ".join([f"{each.pairs:,}", *_notes(each)]),
             style="bold" if each.low > 0 or each.high < 0 else "",
         )
     console.print(table)
+
+
+def _notes(each: Difference) -> list[str]:
+    notes = ((each.failed, "not read"), (each.unpaired, "unpaired"))
+    return [f"{number:,} {what}" for number, what in notes if number]

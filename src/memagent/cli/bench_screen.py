@@ -27,7 +27,7 @@ def watching(silent: bool, console: Console | None = None) -> Iterator[Progress]
         return
     screen = _Screen(console or Console(stderr=True))
     with screen.bar:
-        yield Progress(screen.on_start, screen.on_turn, screen.on_result)
+        yield Progress(screen.on_start, screen.on_turn, screen.on_result, screen.on_note)
 
 
 class _Screen:
@@ -52,6 +52,9 @@ class _Screen:
 
     def on_turn(self, tokens: int) -> None:
         self._advance(tokens)
+
+    def on_note(self, sentence: str) -> None:
+        self._console.print(sentence, highlight=False, soft_wrap=True)
 
     def on_result(self, result: Result, tokens: int) -> None:
         self._done += 1

@@ -60,7 +60,7 @@ class Data:
     def fingerprints(self, tasks: Sequence[Task]) -> dict[str, str]:
         """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
         found = {name: fingerprint(path) for name, path in asdict(self).items() if path is not None}
-        return found | {task.name: fingerprint(*task.files) for task in tasks if isinstance(task, OwnTask)}
+        return found | {f"own:{task.name}": fingerprint(*task.files) for task in tasks if isinstance(task, OwnTask)}
 
     def path(self, source: str, tasks: Sequence[str]) -> str:
         """Where a source is. Raises UsageError: it was not given, and these tasks need it."""

@@ -82,6 +82,8 @@ class Example:
     facts: tuple[Fact, ...]
     template: str
     tokens: int
+    query: str = ""
+    """What is asked, without the instruction around it, where the question has one; for a search."""
 
     def prompt(self, context: str | None = None) -> str:
         """The whole prompt, over the document or over another `context`."""

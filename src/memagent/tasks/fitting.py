@@ -20,6 +20,10 @@ _AIM = 0.997  # of the length: what a guess aims at
 _GROWTH = 64  # how much larger than the last a guess may be: the rate of a small build is a rough one
 
 
+class TooShort(UsageError):
+    """No number of pieces comes near enough to the length."""
+
+
 def fit(
     build: Callable[[int], Example],
     length: Length,
@@ -34,7 +38,8 @@ def fit(
         start: as few pieces as an example can have.
 
     Raises:
-        UsageError: the length is too short, or no number of pieces comes near enough to it.
+        UsageError: the length is not in tokens.
+        TooShort: the length is too short, or no number of pieces comes near enough to it.
     """
     if length.unit != "tokens":
         raise UsageError(f"A length of {length} makes no sense for this task: give tokens, such as 8k.")
@@ -57,7 +62,7 @@ def fit(
         before = (pieces, found)
         guess = min(pieces + round((most * _AIM - found) / rate), pieces * _GROWTH) if pieces > start else 2 * start
         pieces = max(guess, low + 1) if high is None else min(max(guess, low + 1), high - 1)
-    raise UsageError(f"No example of this task has {length} tokens ({most:,}): give a greater length.")
+    raise TooShort(f"No example of this task has {length} tokens ({most:,}): give a greater length.")
 
 
 def sample_tokens(tokenizer: Tokenizer, answer_tokens: int) -> Callable[[Example], int]:

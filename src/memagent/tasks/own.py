@@ -3,13 +3,12 @@
 {"question": "Who signed the lease?", "path": "leases/2019.pdf", "answers": ["Ada Lovelace", "A. Lovelace"]}
 {"question": "What is the deposit?", "document": "The deposit is 1,200 euros. …", "answer": "1,200 euros"}
 
-A path is relative to the file and may name whatever memagent reads, a folder too. `"scorer"` is one of
+A path is relative to the file and may name a document that memagent reads, or a folder of them. `"scorer"` is one of
 `memagent.scoring.METRICS`, the same for all lines; without one it is sub_em.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,10 +19,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from memagent.documents import open_documents
 from memagent.errors import DocumentError, UsageError
 from memagent.records import Segment
-from memagent.scoring import METRICS
+from memagent.scoring import METRICS, find_words
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read
 from memagent.tasks.rows import Written, checked, read_rows
 from memagent.tokenizer import Tokenizer, count
+
+_BYTES_A_TOKEN = 4  # roughly
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,13 @@ class OwnTask:
         if not self.metrics[0].endswith("_all"):
             facts = facts[:1]
         template = f"{{context}}\n\nQuestion: {asked.question}\nAnswer:"
-        example = Example(document, asked.question, asked.answers, facts, template, 0)
+        example = Example(document, asked.question, asked.answers, facts, template, 0, asked.question)
         return replace(example, tokens=count(tokenizer, example.prompt()) + self.answer_tokens)
+
+    def expected_tokens(self, number: int) -> int:
+        """About how long a document is, before it is read."""
+        document = self.questions[number].document
+        return (len(document) if isinstance(document, str) else _bytes(document)) // _BYTES_A_TOKEN
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return facts_read(example, segments)
@@ -106,6 +112,10 @@ def load_own(path: str | Path) -> OwnTask:
     return OwnTask(name, tuple(scorers), tuple(questions), (Path(path), *sorted(opened)))
 
 
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -135,7 +145,5 @@ def _read(path: Path) -> str:
 
 def _facts(document: str, answers: Iterable[str]) -> Iterator[Fact]:
     for answer in answers:
-        # Whole words, where words are written with spaces between them: "19" does not stand in "1984".
-        found = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", document, re.ASCII)
-        if found:
+        if found := find_words(document, answer):
             yield Fact(answer, answer, found.start(), found.end())

@@ -155,7 +155,7 @@ class ParagraphTask:
             for paragraph, fact in asked.facts
         ]
         question = f"{INSTRUCTION}\n\nQuestion: {asked.question}" if self._instructed else asked.question
-        return Example(text, question, asked.answers, tuple(facts), _template(asked), 0)
+        return Example(text, question, asked.answers, tuple(facts), _template(asked), 0, asked.question)
 
     def _tokens(self, example: Example, tokenizer: Tokenizer) -> int:
         return count(tokenizer, example.prompt()) + self.answer_tokens

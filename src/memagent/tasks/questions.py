@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from memagent.scoring import find_words
 from memagent.tasks.data import HotpotQuestion, SquadQuestion, load_hotpotqa, load_paragraphs, load_squad
 from memagent.tasks.example import Fact
 from memagent.tasks.paragraphs import Asked, ParagraphTask
@@ -183,7 +184,7 @@ def _key(found: HotpotQuestion, title: str, sentence: str) -> str:
 
 
 def _names(text: str, words: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
+    return find_words(text, words) is not None
 
 
 def _squad_fact(context: str, found: SquadQuestion) -> Fact:
@@ -194,5 +195,13 @@ def _squad_fact(context: str, found: SquadQuestion) -> Fact:
     last = min((place for place in ends if place >= end), default=len(context))
     sentence = context[first:last].strip()
     first = context.index(sentence, first)
-    key = min((answer for answer in map(str.strip, found.answers) if answer in sentence), key=len)
+    answers = [answer for answer in map(str.strip, found.answers) if answer in sentence]
+    whole = [answer for answer in answers if _names(sentence, answer)]  # "four" may be marked in "fourth"
+    key = min(whole or [_whole_words(sentence, answer) for answer in answers], key=len)
     return Fact(sentence, key, first, first + len(sentence))
+
+
+def _whole_words(sentence: str, part: str) -> str:
+    """The words that the part stands in."""
+    found = re.search(rf"\w*{re.escape(part)}\w*", sentence)
+    return found[0] if found else part

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from memagent.errors import UsageError
 from memagent.records import Segment
 from memagent.tasks.example import NOTHING, Example, Fact, Length, Unit, generator
-from memagent.tasks.fitting import fit, sample_tokens
+from memagent.tasks.fitting import TooShort, fit, sample_tokens
 from memagent.tasks.templates import CWE, CWE_PREFIX, FWE, FWE_PREFIX
 from memagent.tasks.vocabulary import distinct, nouns_adjectives_verbs
 from memagent.tokenizer import Tokenizer
@@ -51,16 +51,32 @@ class CommonWords:
     placed: bool = False
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """Ten words 30 times and the rest 3 times; under 4,096 tokens, and where that is too long, 6 times and once."""
+        if length.value >= 4096:
+            try:
+                return self._example(length, number, seed, tokenizer, (30, 3), (40, 10, 3))
+            except TooShort:
+                pass
+        return self._example(length, number, seed, tokenizer, (6, 1), (20, 3, 1))
+
+    def _example(
+        self,
+        length: Length,
+        number: int,
+        seed: int,
+        tokenizer: Tokenizer,
+        times: tuple[int, int],
+        shot: tuple[int, int, int],
+    ) -> Example:
+        """`times`: how often common words stand, and others; `shot`: the example's words, and the same of it."""
         draw = generator(self.name, length, number, seed)
         words = self.words or nouns_adjectives_verbs()
-        often, seldom = (30, 3) if length.value >= 4096 else (6, 1)
-        shot_size, shot_often, shot_seldom = (40, 10, 3) if length.value >= 4096 else (20, 3, 1)
-        if len(words) < shot_size:
+        if len(words) < shot[0]:
             raise UsageError(f"There are {len(words):,} words, too few for {self.name}: give more with --words.")
-        shot_words = draw.sample(words, shot_size)
-        shot_list = self._listed(shot_words, shot_often, shot_seldom, draw)
-        shot = CWE.replace("{context}", shot_list) + CWE_PREFIX + " " + _numbered(shot_words[: self.common])
-        template = shot + "\n" + CWE + CWE_PREFIX
+        shot_words = draw.sample(words, shot[0])
+        shot_list = self._listed(shot_words, *shot[1:], draw)
+        before = CWE.replace("{context}", shot_list) + CWE_PREFIX + " " + _numbered(shot_words[: self.common])
+        template = before + "\n" + CWE + CWE_PREFIX
         chosen = draw.sample(words, len(words))  # of which the first are used
 
         def build(pieces: int) -> Example:
@@ -70,7 +86,7 @@ class CommonWords:
                     "or a smaller length."
                 )
             order = random.Random(f"{self.name}/{length}/{number}/{seed}/places")
-            document = self._listed(chosen[: self.common + pieces], often, seldom, order)
+            document = self._listed(chosen[: self.common + pieces], *times, order)
             answers = tuple(chosen[: self.common])
             facts = tuple(_first_places(document, _ENTRY, answers))
             return Example(document, CWE.replace("{context}\n", ""), answers, facts, template, 0)
