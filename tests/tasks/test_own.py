@@ -45,6 +45,7 @@ def test_a_line_is_an_example(tmp_path: Path) -> None:
         (Fact("Ada Lovelace", "Ada Lovelace", 11, 23),),
         "{context}\n\nQuestion: Who signed?\nAnswer:",
         len(prompt) + 128,
+        "Who signed?",
     )
     assert task.example(OWN, 0, 1, BYTES).prompt() == prompt
     assert task.example(OWN, 1, 2, BYTES).question == "Who else?"

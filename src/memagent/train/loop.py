@@ -124,12 +124,12 @@ def learn(
     config: RLConfig,
     reference: Reference | None,
 ) -> dict[str, float]:
-    """Optimiser steps on a batch, always the same number of them. Figures are means over the steps."""
-    if not training.processes.sum({"groups": len(groups)})["groups"]:
+    """Optimiser steps on a batch, always the same number, but no more than groups. Figures are means over the steps."""
+    steps = min(config.optimiser_steps, int(training.processes.sum({"groups": len(groups)})["groups"]))
+    if not steps:
         return {"optimiser_steps": 0}
     began = time.perf_counter()
     clip = Clip(config.clip_low, config.clip_high, config.dual_clip)
-    steps = config.optimiser_steps
 
     def loss(
         logprobs_N: torch.Tensor, entropies_N: torch.Tensor, batch: MicroBatch
@@ -146,8 +146,9 @@ def learn(
     parts = list(in_turn(steps, groups))
     found = [learner.step(part, loss) for part in parts]
     packed = [batch for part in parts for batch in micro_batches(part, training.config.optimiser.micro_tokens)]
-    return {name: fmean(each[name] for each in found) for name in found[0]} | {
-        "mismatch": found[0]["mismatch"],  # trainer against sampler, before the policy has moved
+    names = dict.fromkeys(name for each in found for name in each)
+    return {name: fmean(each.get(name, 0.0) for each in found) for name in names} | {
+        "mismatch": found[0].get("mismatch", 0.0),  # trainer against sampler, before the policy has moved
         "padding": padding(packed),
         "optimiser_steps": steps,
         "learning_seconds": time.perf_counter() - began,

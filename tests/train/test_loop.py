@@ -1,0 +1,148 @@
+"""A whole training in small: what it leaves, that it resumes exactly, and that its settings do something."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import metrics, run
+
+from memagent.errors import ModelError, RunError, StorageError
+from memagent.train.models import load_policy
+from memagent.train.run import newest
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_training_leaves_metrics_checkpoints_and_traces(tmp_path: Path) -> None:
+    rows = run(tmp_path / "run")
+    assert [(row["stage"], row["step"]) for row in rows] == [
+        *(("warmup", step) for step in range(1, 7)),
+        *(("rl", step) for step in range(1, 5)),
+    ]
+    assert rows[5]["loss"] < rows[0]["loss"]
+    learnt = [row for row in rows if row["stage"] == "rl" and row["groups_kept"]]
+    assert learnt
+    assert all(row["mismatch"] < 1e-4 for row in learnt)  # trainer and sampler agree
+    assert all(row["padding"] <= 0.1 for row in learnt)
+    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert saved == ["rl-000004", "warmup-000006"]
+    trace = [json.loads(line) for line in (tmp_path / "run" / "traces" / "rl-000002.jsonl").read_text().splitlines()]
+    assert set(trace[0]) == {"problem", "answer", "reward"}
+    assert trace[1]["prompt"][0].endswith(">")
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_a_run_killed_and_resumed_has_the_metrics_of_an_undisturbed_one(tmp_path: Path) -> None:
+    """Killed while it warms up, killed again in RL: figures and weights are bit for bit the same."""
+    whole = run(tmp_path / "whole")
+    program = f"from tiny import run; from pathlib import Path; run(Path({str(tmp_path / 'killed')!r}))"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    for lines in (4, 8):
+        process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(metrics(tmp_path / "killed")) < lines and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert run(tmp_path / "killed") == whole
+    ends = [newest(tmp_path / name) for name in ("whole", "killed")]
+    weights = [load_policy(end).model.state_dict() for end in ends if end]
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+
+
+def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
+    assert run(tmp_path / "run") == run(tmp_path / "run")
+
+
+def test_a_run_goes_on_with_more_steps_and_not_with_other_settings(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    assert run(tmp_path / "run", "rl.steps=5")[-1]["step"] == 5
+    with pytest.raises(RunError, match="begun with another rl.group"):
+        run(tmp_path / "run", "rl.group=8")
+
+
+CHANGES = [
+    "seed=1",
+    "rl.learning_rate=1e-2",
+    "rl.optimiser_steps=1",
+    "rl.credit='last'",
+    "rl.divide_by_std=true",
+    "rl.weighting='rollout'",
+    "rl.draws=1",
+    "rl.overlong_margin=5",
+    "rl.temperature=0.5",
+    "rl.kl=0.5",
+    "rl.group=5",
+    "rl.problems=3",
+    "warmup.source='own'",
+    "warmup.learning_rate=1e-4",
+    "warmup.problems=7",
+    "optimiser.warmup_steps=1",
+    "optimiser.weight_decay=0.5",
+    "optimiser.beta2=0.9",
+    "optimiser.max_norm=0.01",
+    "problems.metric='exact_match'",
+    "policy.precision='bfloat16'",
+]
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+    torch.set_num_threads(1)
+    return run(tmp_path_factory.mktemp("usual") / "run")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_setting_does_something(change: str, usual: list[dict[str, object]], tmp_path: Path) -> None:
+    assert run(tmp_path / "run", change) != usual
+
+
+@pytest.mark.parametrize("change", ["optimiser.micro_tokens=200", "sample_tokens=300"])
+def test_how_a_batch_is_cut_changes_nothing_but_rounding(
+    change: str, usual: list[dict[str, object]], tmp_path: Path
+) -> None:
+    for row, other in zip(usual[:6], run(tmp_path / "run", change)[:6], strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_a_loss_that_is_not_a_number_is_told_and_the_checkpoint_stays(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="The loss is .* set a lower learning rate"):
+        run(tmp_path / "run", "warmup.learning_rate=1e30", "optimiser.warmup_steps=0", "optimiser.max_norm=1e30")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    import resource
+
+    whole = run(tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        with pytest.raises(StorageError, match="cannot be written"):
+            run(tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert run(tmp_path / "full") == whole
+
+
+def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
+    from tiny import config
+
+    from memagent.train.setup import set_up
+
+    training = set_up(config(), tmp_path / "run")
+    with pytest.raises(RunError, match="Another process trains"):
+        set_up(config(), tmp_path / "run")
+    training.run.close()

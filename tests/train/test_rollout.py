@@ -1,0 +1,131 @@
+"""Rollouts in lockstep: texts of different lengths together, the reading loop's own prompts, rewards, overflows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memagent.budget import Budget
+from memagent.chat import Sampling
+from memagent.errors import WindowOverflow
+from memagent.reading import Reading
+from memagent.records import Message, Request, Trace
+from memagent.tasks.colours import ColourTask
+from memagent.tasks.example import Length
+from memagent.train.nano import PROMPTS, nano_policy
+from memagent.train.policy import Policy
+from memagent.train.problems import MemoryProblems, Problem
+from memagent.train.rollout import Rollout, Sampler
+from memagent.train.warmup import ideal
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return nano_policy(1)
+
+
+def sampler(policy: Policy, temperature: float = 1.0, batch_tokens: int = 65536) -> Sampler:
+    return Sampler(policy, Sampling(temperature), torch.Generator().manual_seed(5), batch_tokens)
+
+
+def problems(policy: Policy, length: int) -> MemoryProblems:
+    budget = Budget(question=8, segment=24, memory=6, answer=6)
+    return MemoryProblems(ColourTask(), Length(length), 1, policy.tokenizer, PROMPTS, budget, boxed=False)
+
+
+def test_each_conversation_is_the_loops_with_the_memory_before(policy: Policy) -> None:
+    drawn = [problems(policy, length).problem(number) for number, length in enumerate((48, 120, 72))]
+    groups = sampler(policy).rollouts(drawn, 3)
+    assert [[rollout.problem for rollout in group] for group in groups] == [[each.name] * 3 for each in drawn]
+    assert [len(group[0].trace.turns) for group in groups] == [3, 6, 4]
+    for problem, group in zip(drawn, groups, strict=True):
+        for rollout in group:
+            steps = problem.begin()
+            request = next(steps)
+            for turn in rollout.trace.turns:
+                assert turn.request == request
+                tokens = turn.completion.tokens
+                assert tokens is not None
+                assert list(tokens.prompt) == policy.render(request.messages)
+                assert turn.completion.text == policy.decode(tokens.ids)
+                assert len(tokens.ids) == len(tokens.logprobs) <= request.max_tokens
+                try:
+                    request = steps.send(turn.completion)
+                except StopIteration as stop:
+                    assert rollout.answer == stop.value
+                    assert rollout.reward == problem.reward(stop.value, rollout.trace)
+
+
+def texts(groups: list[list[Rollout]]) -> list[str]:
+    return [turn.completion.text for group in groups for rollout in group for turn in rollout.trace.turns]
+
+
+def test_small_batches_give_the_same_greedy_rollouts(policy: Policy) -> None:
+    drawn = [problems(policy, 72).problem(number) for number in range(6)]
+    assert texts(sampler(policy, 0).rollouts(drawn, 2)) == texts(sampler(policy, 0, 70).rollouts(drawn, 2))
+
+
+def test_the_beginnings_of_a_group_are_computed_once(policy: Policy) -> None:
+    lockstep = sampler(policy)
+    lockstep.rollouts([problems(policy, 96).problem(0)], 8)
+    assert lockstep.work.computed_tokens < 0.9 * lockstep.work.prompt_tokens
+
+
+def test_any_generator_of_requests_is_an_agent(policy: Policy) -> None:
+    """Two conversations, of which the second shows what was written in the first."""
+
+    def steps() -> Reading:
+        first = yield Request((Message("user", "red blue"),), 3)
+        second = yield Request((Message("user", f"{first.text} ?"),), 2)
+        return second.text + "!"
+
+    def reward(answer: str, trace: Trace) -> float:
+        return len(trace.turns) / 4 if answer.endswith("!") else 0
+
+    [[rollout]] = sampler(policy).rollouts([Problem("two", steps, reward)])
+    assert rollout.reward == 0.5
+    assert len(rollout.conversations) == 2
+
+
+def test_a_prompt_beyond_the_window_is_thrown_into_the_attempt(policy: Policy) -> None:
+    def steps() -> Reading:
+        try:
+            yield Request((Message("user", "leaf " * 600),), 3)
+        except WindowOverflow:
+            return (yield Request((Message("user", "leaf"),), 3)).text
+        raise AssertionError
+
+    [[rollout]] = sampler(policy).rollouts([Problem("long", steps, lambda answer, trace: 1.0)])
+    assert len(rollout.trace.turns) == 1
+
+
+def test_ideal_completions_are_those_of_a_perfect_reader(policy: Policy) -> None:
+    problem = problems(policy, 120).problem(2)
+    conversations = ideal(policy, problem)
+    assert len(conversations) == 6
+    words = [policy.decode(each.completion) for each in conversations]
+    assert all(each.completion[-1] == policy.end for each in conversations)
+    assert "none" in words[0]
+    assert problem.reward(words[-1], Trace("", ())) == 1
+    assert words[-2] == words[-1]
+    for before, after in zip(words[:-1], conversations[1:], strict=False):
+        assert before in policy.decode(after.prompt)
+
+
+def test_text_in_a_document_cannot_become_a_special_token(policy: Policy) -> None:
+    assert policy.end not in policy.render((Message("user", "red <end> blue"),))
+
+
+def test_the_last_digit_of_a_colour_counts() -> None:
+    policy = nano_policy(1)
+    budget = Budget(question=8, segment=24, memory=6, answer=6)
+    task = ColourTask("colours_changed", digits=3)
+    source = MemoryProblems(task, Length(192), 1, policy.tokenizer, PROMPTS, budget, boxed=False)
+    for number in range(20):
+        example = task.example(Length(192), number, 1, policy.tokenizer)
+        asked = example.question.split()
+        last = {word[:-1]: word for word in example.document.split() if word[:-1] in asked}
+        assert example.answers == (" ".join(f"{colour} {last[colour]}" for colour in asked),)
+        assert all(sum(word[:-1] == colour for word in example.document.split()) == 3 for colour in asked)
+        words = [policy.decode(each.completion) for each in ideal(policy, source.problem(number))]
+        assert words[-1] == example.answers[0]
