@@ -9,7 +9,7 @@ from memagent.budget import Budget
 from memagent.chat import Sampling
 from memagent.errors import WindowOverflow
 from memagent.reading import Reading
-from memagent.records import Message, Request, Trace
+from memagent.records import Completion, Message, Request, Trace
 from memagent.tasks.colours import ColourTask
 from memagent.tasks.example import Length
 from memagent.train.nano import PROMPTS, nano_policy
@@ -33,6 +33,14 @@ def problems(policy: Policy, length: int) -> MemoryProblems:
     return MemoryProblems(ColourTask(), Length(length), 1, policy.tokenizer, PROMPTS, budget, boxed=False)
 
 
+def advanced(steps: Reading, completion: Completion, request: Request) -> tuple[Request, str]:
+    """The next request, or at the end the last one, and the attempt's value."""
+    try:
+        return steps.send(completion), ""
+    except StopIteration as stop:
+        return request, stop.value
+
+
 def test_each_conversation_is_the_loops_with_the_memory_before(policy: Policy) -> None:
     drawn = [problems(policy, length).problem(number) for number, length in enumerate((48, 120, 72))]
     groups = sampler(policy).rollouts(drawn, 3)
@@ -49,11 +57,9 @@ def test_each_conversation_is_the_loops_with_the_memory_before(policy: Policy) -
                 assert list(tokens.prompt) == policy.render(request.messages)
                 assert turn.completion.text == policy.decode(tokens.ids)
                 assert len(tokens.ids) == len(tokens.logprobs) <= request.max_tokens
-                try:
-                    request = steps.send(turn.completion)
-                except StopIteration as stop:
-                    assert rollout.answer == stop.value
-                    assert rollout.reward == problem.reward(stop.value, rollout.trace)
+                request, value = advanced(steps, turn.completion, request)
+            assert rollout.answer == value
+            assert rollout.reward == problem.reward(value, rollout.trace)
 
 
 def texts(groups: list[list[Rollout]]) -> list[str]:
@@ -113,7 +119,7 @@ def test_ideal_completions_are_those_of_a_perfect_reader(policy: Policy) -> None
 
 
 def test_text_in_a_document_cannot_become_a_special_token(policy: Policy) -> None:
-    assert policy.end not in policy.render((Message("user", "red <end> blue"),))
+    assert policy.end not in policy.render((Message("user", "red <the end> blue"),))
 
 
 def test_the_last_digit_of_a_colour_counts() -> None:

@@ -24,7 +24,7 @@ def make_policy(config: PolicyConfig, habits: Habits, seed: int, device: torch.d
     if config.model == "nano":
         from memagent.train.nano import nano_policy
 
-        policy = nano_policy(seed)
+        policy = nano_policy(seed, autocast=config.precision == "bfloat16")
         policy.model.to(device)
         return policy
     model, tokenizer = _load(config.model, _dtype(config))

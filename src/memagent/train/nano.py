@@ -14,7 +14,7 @@ PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {
 
 _NEEDLES = [colour + digit for colour in COLOURS for digit in DIGITS]
 _WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *_NEEDLES, *FILLER]
-_PAD, _END, _UNKNOWN = "<pad>", "<end>", "<unknown>"
+_PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # with spaces, so that no text can hold them
 
 
 def nano_tokenizer() -> Any:
@@ -32,7 +32,9 @@ def nano_tokenizer() -> Any:
     return tokenizer
 
 
-def nano_policy(seed: int, width: int = 64, layers: int = 3, heads: int = 4, segment: int = 24) -> Policy:
+def nano_policy(
+    seed: int, width: int = 64, layers: int = 3, heads: int = 4, segment: int = 24, autocast: bool = False
+) -> Policy:
     """An untrained one. The seed decides its weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -55,4 +57,4 @@ def nano_policy(seed: int, width: int = 64, layers: int = 3, heads: int = 4, seg
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config)
     habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
-    return Policy(model, tokenizer, habits)
+    return Policy(model, tokenizer, habits, autocast=autocast)

@@ -95,7 +95,7 @@ class Run:
             temporary.mkdir()
             policy.save(temporary)
             size = self.metrics.stat().st_size if self.metrics.exists() else 0
-            torch.save({"stage": stage, "step": step, "metrics": size, **state}, temporary / STATE)
+            _save({"stage": stage, "step": step, "metrics": size, **state}, temporary / STATE)
             for file in temporary.iterdir():
                 with file.open("rb") as opened:
                     os.fsync(opened.fileno())
@@ -112,10 +112,14 @@ class Run:
     def load(self, place: Path) -> dict[str, Any]:
         """The state of a checkpoint. Metrics written after it are forgotten: they will be written again."""
         state: dict[str, Any] = torch.load(place / STATE, weights_only=True)
+        self.forget(state["metrics"])
+        return state
+
+    def forget(self, size: int) -> None:
+        """The metrics after so many bytes."""
         with writing(self.metrics):
             if self.metrics.exists():
-                os.truncate(self.metrics, state["metrics"])
-        return state
+                os.truncate(self.metrics, size)
 
     def _saved(self) -> list[Path]:
         return _saved(self.folder)
@@ -155,13 +159,26 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """What goes wrong on the disk is a StorageError."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError, _TornFile) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise StorageError(
-            f"{path} cannot be written ({error.strerror or error}): make room, then run the same command to go on "
-            "from the last checkpoint."
+            f"{path} cannot be written ({why}): make room, then run the same command to go on from the last checkpoint."
         ) from error
+
+
+class _TornFile(Exception):
+    """torch could not write all of a file."""
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    try:
+        torch.save(state, path)
+    except RuntimeError as error:  # what torch's writer raises for any failure of the disk
+        raise _TornFile(str(error).splitlines()[0]) from error
 
 
 def _saved(folder: Path) -> list[Path]:

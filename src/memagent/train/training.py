@@ -105,6 +105,7 @@ class Training:
         """The state of the newest checkpoint, put in place; where there is none, that of a beginning."""
         place: Path | None = self.run.newest()
         if place is None:
+            self.run.forget(0)
             return {"stage": "warmup", "step": 0}
         state = self.run.load(place)
         self.policy.load_weights(place)
