@@ -13,6 +13,7 @@ from memagent.train.setup import set_up
 SETS = (
     "problems.lengths=['48']",
     "problems.warmup_lengths=['48']",
+    "problems.tasks=['colours']",
     "warmup.steps=6",
     "warmup.problems=8",
     "warmup.stop_at=1.0",

@@ -49,6 +49,8 @@ class ProblemsConfig:
 
     tasks: tuple[str, ...] = ("colours",)
     lengths: tuple[str, ...] = ("200",)
+    warmup_tasks: tuple[str, ...] = ()
+    """Of the warm start; those of `tasks` where there are none."""
     warmup_lengths: tuple[str, ...] = ()
     """Of the warm start; those of `lengths` where there are none."""
     metric: str | None = None

@@ -47,6 +47,7 @@ def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Tra
     habits = Habits(prompts_for(given.layout), budget)
     data = Data(given.prose, given.squad, given.hotpotqa, given.paragraphs, given.words)
     tasks = data.tasks(given.tasks)
+    first = data.tasks(given.warmup_tasks) if given.warmup_tasks else tasks
     run = Run(out, config)
     policy = make_policy(config.policy, habits, config.seed, processes.device)
     training = Training(
@@ -55,7 +56,7 @@ def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Tra
         tests(tasks, config.watch.lengths or given.lengths[:1], policy, config),
         config,
         run,
-        mixture(tasks, given.warmup_lengths or given.lengths, policy, given, config.seed),
+        mixture(first, given.warmup_lengths or given.lengths, policy, given, config.seed),
         processes,
     )
     if on_step:
