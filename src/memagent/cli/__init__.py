@@ -27,6 +27,9 @@ app = typer.Typer(
     "5 stopped early and resumable, 130 interrupted.",
 )
 
+_KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept: the same command goes on.")
+_KEPT["train"] = " The same command goes on from the last checkpoint."
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -59,14 +62,7 @@ def main() -> None:
         sys.exit(error.status)
     except SystemExit as done:
         if done.code == 130:  # typer's own for Ctrl-C
-            _say(
-                "Interrupted."
-                + (
-                    " What was read is kept: the same command goes on."
-                    if sys.argv[1:2] in (["ask"], ["bench"], ["train"])
-                    else ""
-                )
-            )
+            _say(f"Interrupted.{_KEPT.get(''.join(sys.argv[1:2]), '')}")
         raise
 
 
