@@ -42,10 +42,11 @@ class MemoryAgent:
 
     Args:
         chat: the model, or its name as for `--model`.
-        budget: tokens for question, segment, memory and answer.
+        budget: tokens for question, segment, memory and answer; None is what the model is used to.
         cut: where segments end, see `memagent.segments`.
-        layout: "paper", or "section-first" for many questions on one document.
-        answer: the format asked of the model for its answer.
+        layout: "paper", "section-first" for many questions on one document, or a template of your own; None is what
+            the model is used to.
+        answer: "boxed", "sentence", or a template of your own; None is what the model is used to.
         fsync: wait for the disk after each turn of a journalled reading.
         citations: follow the facts of the last memory back to the document.
 
@@ -58,18 +59,19 @@ class MemoryAgent:
         *,
         budget: Budget | None = None,
         cut: Cut = "natural",
-        layout: Layout = "paper",
-        answer: AnswerStyle = "boxed",
+        layout: Layout | str | None = None,
+        answer: AnswerStyle | str | None = None,
         fsync: bool = True,
         citations: bool = True,
     ) -> None:
         if cut not in get_args(Cut):
             raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
         self.chat = connect(chat) if isinstance(chat, str) else chat
-        self.budget = budget or Budget()
-        self.prompts = prompts_for(layout, answer)
-        self._cut, self._layout, self._answer, self._fsync = cut, layout, answer, fsync
-        self._citations = citations
+        habits = self.chat.habits
+        own_layout, own_answer = habits.prompts.names
+        self.budget = budget or habits.budget
+        self.prompts = prompts_for(layout or own_layout, answer or own_answer)
+        self._cut, self._fsync, self._citations = cut, fsync, citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it
 
     # -- what people call -------------------------------------------------------------------------------------------
@@ -197,7 +199,8 @@ class MemoryAgent:
     @property
     def settings(self) -> dict[str, Any]:
         """How it reads, whatever it is asked."""
-        return {"budget": asdict(self.budget), "cut": self._cut, "layout": self._layout, "answer": self._answer}
+        layout, answer = self.prompts.names
+        return {"budget": asdict(self.budget), "cut": self._cut, "layout": layout, "answer": answer}
 
     def check_budget(self, question: str) -> None:
         """Hold the budget against the window, chat template included. The chat must be open.
@@ -282,7 +285,7 @@ class MemoryAgent:
                 journal.finish({"citations": [asdict(citation) for citation in found]})
         return Answer(
             question=asked.question,
-            text=final_answer(asked.answer, self._answer),
+            text=final_answer(asked.answer, self.prompts.style),
             finish=trace.turns[-1].completion.finish,
             memory=trace.memory,
             citations=tuple(cited(citation, document.parts) for citation in found),

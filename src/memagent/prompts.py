@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from memagent.errors import UsageError
 
@@ -83,6 +83,9 @@ Updated memory:
 Layout = Literal["paper", "section-first"]
 AnswerStyle = Literal["boxed", "sentence"]
 
+_UPDATES: dict[str, str] = {"paper": UPDATE, "section-first": UPDATE_SECTION_FIRST}
+_ANSWERS: dict[str, str] = {"boxed": ANSWER_BOXED, "sentence": ANSWER_SENTENCE}
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
@@ -91,20 +94,41 @@ class Prompts:
     update: str = UPDATE
     answer: str = ANSWER_BOXED
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of layout and answer style, as `prompts_for` takes them; a template of one's own is its own name."""
+        return _name(_UPDATES, self.update), _name(_ANSWERS, self.answer)
 
-def prompts_for(layout: Layout = "paper", answer: AnswerStyle = "boxed") -> Prompts:
-    """The templates for a layout and an answer style.
+    @property
+    def style(self) -> AnswerStyle | None:
+        """What the answer is to be taken out of; None is the whole completion."""
+        if "\\boxed" in self.answer:
+            return "boxed"
+        return "sentence" if self.answer == ANSWER_SENTENCE else None
+
+
+def prompts_for(layout: str = "paper", answer: str = "boxed") -> Prompts:
+    """The templates for a layout and an answer style; either may also be a template of one's own.
 
     Raises:
-        UsageError: there is no such layout or style.
+        UsageError: there is no such layout or style, or a field is missing in a template.
     """
-    for value, choices in ((layout, get_args(Layout)), (answer, get_args(AnswerStyle))):
-        if value not in choices:
-            raise UsageError(f"{value} is none of {', '.join(choices)}.")
     return Prompts(
-        update=UPDATE if layout == "paper" else UPDATE_SECTION_FIRST,
-        answer=ANSWER_BOXED if answer == "boxed" else ANSWER_SENTENCE,
+        _template(_UPDATES, layout, ("{prompt}", "{memory}", "{chunk}")),
+        _template(_ANSWERS, answer, ("{prompt}", "{memory}")),
     )
+
+
+def _name(known: dict[str, str], template: str) -> str:
+    return next((name for name, each in known.items() if each == template), template)
+
+
+def _template(known: dict[str, str], name: str, fields: tuple[str, ...]) -> str:
+    if name in known:
+        return known[name]
+    if missing := [field for field in fields if field not in name]:
+        raise UsageError(f"{name} is none of {', '.join(known)}, and no template without {' and '.join(missing)}.")
+    return name
 
 
 def fill(template: str, **fields: str) -> str:

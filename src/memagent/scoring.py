@@ -44,9 +44,9 @@ _NUMBER = r"(?<![\w.])-?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0
 _PIECE = re.compile(rf"(?P<number>{_NUMBER})|(?P<inside>['’]|\.(?![0-9]))|[^\w\s.]|_")
 
 
-def final_answer(text: str, style: AnswerStyle = "boxed") -> str:
-    """The answer in a completion; the whole completion, stripped, where the model did not keep to the format."""
-    found = boxed(text) if style == "boxed" else after_sentence(text)
+def final_answer(text: str, style: AnswerStyle | None = "boxed") -> str:
+    """The answer in a completion; the whole one, stripped, without a style or where the model did not keep to it."""
+    found = boxed(text) if style == "boxed" else after_sentence(text) if style == "sentence" else None
     return text.strip() if found is None else found
 
 

@@ -116,7 +116,7 @@ def _check(plan: Plan, agent: MemoryAgent) -> None:
     """Refuse what could not go well with this model, before anything is paid for."""
     if "truncate" in plan.readers and agent.chat.window is None:
         raise UsageError("The reader truncate must know the model's window: give --window.")
-    in_box = agent.settings["answer"] == "boxed"
+    in_box = agent.prompts.style == "boxed"
     for task in plan.tasks:
         if task.metrics[0].startswith("boxed") and (set(plan.readers) != {"memory"} or not in_box):
             raise UsageError(f"{task.name} is scored by the box of an answer: only the reader memory is asked for one.")
@@ -248,7 +248,7 @@ class _Bench:
         usage: Usage,
         seconds: float,
     ) -> Result:
-        task, style = sample.task, self._agent.settings["answer"]
+        task, style = sample.task, self._agent.prompts.style
         in_box = reader == "memory" and style == "boxed"  # nobody else is asked for a box
         metrics = [metric for metric in task.metrics if in_box or not metric.startswith("boxed")]
         prediction = (trace.answer or "") if trace else ""

@@ -8,6 +8,7 @@ from math import inf
 from typing import Protocol
 
 from memagent.errors import UsageError
+from memagent.habits import Habits
 from memagent.records import Completion, Message, Request
 from memagent.tokenizer import Tokenizer
 
@@ -42,6 +43,9 @@ class Chat(Protocol):
     """Tokens that prompt and completion may have together; None when unknown."""
 
     sampling: Sampling
+
+    habits: Habits
+    """How the model is used to reading; `Habits()` where nobody knows."""
 
     tokenizer: Tokenizer
     """Counts the tokens of a text, exactly or as an estimate."""

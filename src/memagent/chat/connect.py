@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from memagent.chat import Chat, Sampling
@@ -24,7 +25,8 @@ def connect(
 
     Args:
         model: `local` (the default model on this machine), `local:PATH` (a GGUF file or an OpenVINO folder),
-            `scripted:FILE` (see `memagent.chat.scripted`), or a name that the server at `base_url` knows.
+            `checkpoint:DIR` (a training run, or one of its checkpoints), `scripted:FILE` (see
+            `memagent.chat.scripted`), or a name that the server at `base_url` knows.
         base_url: of an OpenAI-compatible server, ending in /v1. None is OpenAI's own. The key comes from
             the environment variable OPENAI_API_KEY.
         tokenizer: a tokenizer.json or a folder with one, for a server's model. Without it tokens are estimated.
@@ -44,6 +46,8 @@ def connect(
         from memagent.chat.scripted import load_script
 
         return load_script(rest, window)
+    if model.startswith("checkpoint:"):
+        return _checkpoint(rest, sampling, window)
     if kind == "local" and base_url is None:
         from memagent.chat.local import LocalChat
 
@@ -65,3 +69,13 @@ def connect(
         retries=retries,
         concurrency=concurrency,
     )
+
+
+def _checkpoint(folder: str, sampling: Sampling | None, window: int | None) -> Chat:
+    """A policy under training. By name, because rooms of this floor do not know the trainer, which needs PyTorch."""
+    try:
+        trained = import_module("memagent.train.chat")
+    except ImportError as error:
+        raise UsageError(f"A checkpoint needs {error.name}: pip install 'memagent[train]'.") from error
+    chat: Chat = trained.CheckpointChat(Path(folder), sampling=sampling, window=window)
+    return chat

@@ -21,6 +21,7 @@ from memagent.chat import OnText, Sampling
 from memagent.chat.http_failures import Failures, is_overflow
 from memagent.chat.http_replies import Draft, Listing, Reply
 from memagent.errors import ModelError, UsageError, WindowOverflow
+from memagent.habits import Habits
 from memagent.records import Completion, Message, Request, Usage
 from memagent.tokenizer import EstimatedTokenizer, Tokenizer, count
 
@@ -85,6 +86,7 @@ class HttpChat:
         self.window = window
         self.tokenizer: Tokenizer = tokenizer or EstimatedTokenizer()
         self.sampling = sampling or Sampling()
+        self.habits = Habits()
         self._slots = asyncio.Semaphore(concurrency)
         self._limit = "max_tokens"  # newer models of OpenAI take it by another name
         self._streams = True  # False once the server has ignored `stream`

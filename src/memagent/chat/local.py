@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from memagent.chat import OnText, Sampling
 from memagent.chat.weights import find_weights
 from memagent.errors import ModelError, WindowOverflow
+from memagent.habits import load_habits
 from memagent.records import Completion, Message, Request, Usage
 from memagent.tokenizer import EstimatedTokenizer, FileTokenizer, Tokenizer
 
@@ -30,7 +31,8 @@ class LocalChat:
     """A model on this machine. Greedy unless `sampling` says otherwise.
 
     Args:
-        path: a GGUF file or an OpenVINO folder; None for the default model.
+        path: a GGUF file, or an OpenVINO folder (with `memagent.json`, where it was trained to read); None for the
+            default model.
         prompt_lookup: see `Engine`. Used for greedy decoding only.
         window: tokens that prompt and completion may have together, when the model's own number is to be changed.
     """
@@ -45,6 +47,7 @@ class LocalChat:
     ) -> None:
         self._weights = find_weights(path)
         self.sampling = sampling or Sampling()
+        self.habits = load_habits(self._weights.path)
         self._prompt_lookup = prompt_lookup and self.sampling.temperature == 0
         self.model = self._weights.path.name
         self.window = window or self._weights.window

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from memagent.chat import OnText, Sampling
 from memagent.errors import ModelError, UsageError, WindowOverflow
+from memagent.habits import Habits
 from memagent.records import Completion, Message, Request, Usage
 from memagent.tokenizer import ByteTokenizer, Tokenizer, count
 
@@ -28,6 +29,7 @@ class ScriptedChat:
 
     model = "scripted"
     sampling = Sampling()
+    habits = Habits()
 
     def __init__(
         self,

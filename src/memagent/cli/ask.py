@@ -12,9 +12,20 @@ from typing import Annotated, Any
 import typer
 
 from memagent.cli import app
-from memagent.cli.options import Debug, Json, Model, Quiet
+from memagent.cli.options import (
+    AnswerFormat,
+    AnswerTokens,
+    Debug,
+    Json,
+    MemoryTokens,
+    Model,
+    PromptLayout,
+    QuestionTokens,
+    Quiet,
+    SegmentTokens,
+    budget_of,
+)
 from memagent.errors import UsageError
-from memagent.prompts import AnswerStyle, Layout
 from memagent.segments import Cut
 
 
@@ -36,17 +47,15 @@ def ask(
         Path | None, typer.Option(help="tokenizer.json, or a folder with one, of the server's model.")
     ] = None,
     window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
-    question_tokens: Annotated[int, typer.Option(min=1, help="The most that a question may have.")] = 1024,
-    segment_tokens: Annotated[int, typer.Option(min=1, help="The most read at once.")] = 5000,
-    memory_tokens: Annotated[int, typer.Option(min=1, help="The most that the memory may have.")] = 1024,
-    answer_tokens: Annotated[int, typer.Option(min=1, help="The most that the answer may have.")] = 1024,
+    question_tokens: QuestionTokens = None,
+    segment_tokens: SegmentTokens = None,
+    memory_tokens: MemoryTokens = None,
+    answer_tokens: AnswerTokens = None,
     cut: Annotated[
         Cut, typer.Option(help="After paragraphs, sentences, words; or tokens, as in the paper.")
     ] = "natural",
-    answer: Annotated[AnswerStyle, typer.Option(help="The format asked of the model for its answer.")] = "boxed",
-    layout: Annotated[
-        Layout, typer.Option(help="section-first: many questions on one document share its computation.")
-    ] = "paper",
+    answer: AnswerFormat = None,
+    layout: PromptLayout = None,
     run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop, resumable, before more are spent.")] = None,
@@ -66,7 +75,6 @@ def ask(
 ) -> None:
     """Answer a question over documents of any length."""
     from memagent.agent import MemoryAgent
-    from memagent.budget import Budget
     from memagent.chat import Sampling
     from memagent.chat.connect import connect
     from memagent.cli.output import as_json, print_answer, watching
@@ -75,7 +83,6 @@ def ask(
 
     asked, names = _split(arguments or [], question or [], questions)
     limits = Limits(max_tokens, max_cost, _price(price))
-    budget = Budget(question_tokens, segment_tokens, memory_tokens, answer_tokens)
     chat = connect(
         model,
         base_url=base_url,
@@ -87,6 +94,7 @@ def ask(
         retries=retries,
         concurrency=concurrency,
     )
+    budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
     agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer)
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])

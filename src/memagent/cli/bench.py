@@ -14,9 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 from memagent.cli import app
-from memagent.cli.options import Debug, Json, Model, Quiet
+from memagent.cli.options import (
+    AnswerFormat,
+    AnswerTokens,
+    Debug,
+    Json,
+    MemoryTokens,
+    Model,
+    PromptLayout,
+    QuestionTokens,
+    Quiet,
+    SegmentTokens,
+    budget_of,
+)
 from memagent.errors import ModelError, UsageError
-from memagent.prompts import AnswerStyle, Layout
 from memagent.segments import Cut
 
 if TYPE_CHECKING:
@@ -86,16 +97,14 @@ def run(
         Path | None, typer.Option(help="tokenizer.json, or a folder with one: counts the lengths, too.")
     ] = None,
     window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
-    question_tokens: Annotated[int, typer.Option(min=1, help="The most that a question may have.")] = 1024,
-    segment_tokens: Annotated[int, typer.Option(min=1, help="The most read at once.")] = 5000,
-    memory_tokens: Annotated[int, typer.Option(min=1, help="The most that the memory may have.")] = 1024,
-    answer_tokens: Annotated[
-        int, typer.Option(min=1, help="The most that the memory reader's answer may have.")
-    ] = 1024,
+    question_tokens: QuestionTokens = None,
+    segment_tokens: SegmentTokens = None,
+    memory_tokens: MemoryTokens = None,
+    answer_tokens: AnswerTokens = None,
     retrieve_tokens: Annotated[int, typer.Option(min=1, help="Of passages that the reader retrieve takes.")] = 2048,
     cut: Annotated[Cut, typer.Option(help="Where segments end; tokens is the paper's way.")] = "natural",
-    layout: Annotated[Layout, typer.Option(help="Of the memory reader's prompt.")] = "paper",
-    answer: Annotated[AnswerStyle, typer.Option(help="The format asked of the memory reader's answer.")] = "boxed",
+    layout: PromptLayout = None,
+    answer: AnswerFormat = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
@@ -112,7 +121,6 @@ def run(
     from memagent.bench.plan import Plan
     from memagent.bench.report import write_report
     from memagent.bench.run import run as run_bench
-    from memagent.budget import Budget
     from memagent.chat import Sampling
     from memagent.chat.connect import connect
     from memagent.cli.bench_screen import watching
@@ -131,7 +139,6 @@ def run(
         retrieve_tokens=retrieve_tokens,
         shortened=preset is not None,
     )
-    budget = Budget(question_tokens, given["segment_tokens"], given["memory_tokens"], given["answer_tokens"])
     local = model.split(":")[0] == "local" and base_url is None
     at_once = concurrency or (4 if local else 16)
     chat = connect(
@@ -145,6 +152,7 @@ def run(
         retries=retries,
         concurrency=at_once,
     )
+    budget = budget_of(chat, question_tokens, given["segment_tokens"], given["memory_tokens"], given["answer_tokens"])
     counter = load_tokenizer(tokenizer) if tokenizer else chat.tokenizer
     if not counter.exact:  # one that does not learn: the same lengths and segments in every run
         counter = chat.tokenizer = EstimatedTokenizer(learns=False)

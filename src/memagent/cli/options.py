@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from memagent.prompts import AnswerStyle, Layout
+
+if TYPE_CHECKING:
+    from memagent.budget import Budget
+    from memagent.chat import Chat
 
 
 def _set_debug(value: bool) -> None:
@@ -23,6 +29,31 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Model = Annotated[
     str,
     typer.Option(
-        "--model", help="local, local:PATH (GGUF or OpenVINO folder), scripted:FILE, or a name the server knows."
+        "--model",
+        help="local, local:PATH (GGUF or OpenVINO folder), checkpoint:DIR (of a training), scripted:FILE, or a name "
+        "the server knows.",
     ),
 ]
+
+# Budget and prompts: where nothing is given, what the model is used to.
+QuestionTokens = Annotated[int | None, typer.Option(min=1, help="The most that a question may have. [default: 1024]")]
+SegmentTokens = Annotated[int | None, typer.Option(min=1, help="The most read at once. [default: 5000]")]
+MemoryTokens = Annotated[int | None, typer.Option(min=1, help="The most that the memory may have. [default: 1024]")]
+AnswerTokens = Annotated[
+    int | None, typer.Option(min=1, help="The most that the answer from memory may have. [default: 1024]")
+]
+PromptLayout = Annotated[
+    Layout | None,
+    typer.Option(help="section-first: many questions on one document share its computation. [default: paper]"),
+]
+AnswerFormat = Annotated[
+    AnswerStyle | None, typer.Option(help="The format asked of the model for its answer. [default: boxed]")
+]
+
+
+def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int | None, answer: int | None) -> Budget:
+    """What is given, and else what the model is used to."""
+    from memagent.budget import Budget
+
+    used = chat.habits.budget
+    return Budget(question or used.question, segment or used.segment, memory or used.memory, answer or used.answer)

@@ -9,8 +9,9 @@ import torch
 
 from memagent.chat.weights import cache_folder, find_weights
 from memagent.errors import ModelError, UsageError
+from memagent.habits import Habits, load_habits
 from memagent.train.config import PolicyConfig
-from memagent.train.policy import Habits, Policy, load_habits
+from memagent.train.policy import Policy
 
 _LORA = "adapter_config.json"
 
@@ -51,8 +52,11 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
 
 
 def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     folder = Path(name)
     if name == "local":
         folder = dequantised()
@@ -64,7 +68,7 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         else:
             model = AutoModelForCausalLM.from_pretrained(folder if folder.is_dir() else name, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(folder if folder.is_dir() else name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"The model {name} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model, tokenizer
 

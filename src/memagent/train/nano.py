@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from memagent.budget import Budget
+from memagent.habits import Habits
 from memagent.prompts import NO_MEMORY, Prompts
 from memagent.tasks.colours import COLOURS, DIGITS, FILLER, NOTHING
-from memagent.train.policy import Habits, Policy
+from memagent.train.policy import Policy
 
 PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {memory} ?")
 """Every word of a template is a token: the paper's would be four times as long as what they hold."""

@@ -6,27 +6,16 @@ A policy on disk is an ordinary Hugging Face folder (the base model's, or an ada
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from memagent.budget import Budget
-from memagent.prompts import Prompts
+from memagent.habits import Habits
 from memagent.records import Message
 from memagent.tokenizer import FileTokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How a policy is used to reading."""
-
-    prompts: Prompts = field(default_factory=Prompts)
-    budget: Budget = field(default_factory=Budget)
 
 
 class Policy:
@@ -101,7 +90,7 @@ class Policy:
         """Weights (of an adapter, where there is one), tokenizer and habits."""
         self.model.save_pretrained(folder, safe_serialization=True)
         self.transformers_tokenizer.save_pretrained(folder)
-        (folder / HABITS).write_text(json.dumps(asdict(self.habits), indent=1) + "\n", encoding="utf-8")
+        self.habits.save(folder)
 
     def load_weights(self, folder: Path) -> None:
         """The weights that `save` has written, into this policy."""
@@ -134,18 +123,6 @@ class Policy:
         frame = [list(backend.encode(piece, add_special_tokens=False).ids) for piece in [*pieces, rendered]]
         backend.encode_special_tokens = True
         return frame
-
-
-HABITS = "memagent.json"
-
-
-def load_habits(folder: Path) -> Habits:
-    """The habits in a policy's folder; the paper's where there are none."""
-    path = folder / HABITS
-    if not path.is_file():
-        return Habits()
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return Habits(Prompts(**found["prompts"]), Budget(**found["budget"]))
 
 
 def _listed(value: int | list[int] | None) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -97,6 +98,11 @@ class Sampler:
         done = [attempt.finished() for attempt in attempts]
         return [done[start : start + group] for start in range(0, len(done), group)]
 
+    def completions(self, requests: Sequence[Request]) -> list[Completion]:
+        """Of single conversations, as one batch."""
+        groups = self.rollouts([Problem("", partial(_once, request), _worth_nothing) for request in requests])
+        return [rollout.trace.turns[0].completion for (rollout,) in groups]
+
     def _render(self, waiting: Sequence[_Attempt]) -> None:
         for attempt in waiting:
             while attempt.request is not None:
@@ -145,3 +151,11 @@ class Sampler:
             Usage(len(prompt), len(one.ids), seconds),
             Tokens(tuple(one.ids), tuple(one.logprobs), tuple(prompt)),
         )
+
+
+def _once(request: Request) -> Reading:
+    return (yield request).text
+
+
+def _worth_nothing(answer: str, trace: Trace) -> float:
+    return 0.0

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from memagent.budget import Budget
 from memagent.errors import UsageError
+from memagent.habits import Habits
 from memagent.prompts import prompts_for
 from memagent.tasks.catalog import Data
 from memagent.tasks.example import Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
 from memagent.train.models import make_policy
-from memagent.train.policy import Habits, Policy
+from memagent.train.policy import Policy
 from memagent.train.problems import MemoryProblems, Problem, Problems
 from memagent.train.processes import Processes
 from memagent.train.run import Run
