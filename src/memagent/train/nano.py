@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from memagent.budget import Budget
@@ -18,29 +19,27 @@ _WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *_NEEDLES, *FILL
 _PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # with spaces, so that no text can hold them
 
 
-def nano_tokenizer() -> Any:
-    """A token a word or digit."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = {word: number for number, word in enumerate([_PAD, _END, _UNKNOWN, *_WORDS])}
-    backend = Tokenizer(models.WordLevel(words, unk_token=_UNKNOWN))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token=_PAD, eos_token=_END, unk_token=_UNKNOWN, clean_up_tokenization_spaces=False
-    )
-    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
-    return tokenizer
+def nano_policy(seed: int, segment: int = 24, autocast: bool = False) -> Policy:
+    """An untrained one for `memagent.tasks.colours`."""
+    habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
+    return small_policy(_WORDS, seed, habits, autocast=autocast)
 
 
-def nano_policy(
-    seed: int, width: int = 64, layers: int = 3, heads: int = 4, segment: int = 24, autocast: bool = False
+def small_policy(
+    words: Sequence[str],
+    seed: int,
+    habits: Habits | None = None,
+    *,
+    width: int = 64,
+    layers: int = 3,
+    heads: int = 4,
+    autocast: bool = False,
 ) -> Policy:
-    """An untrained one. The seed decides its weights."""
+    """An untrained Llama over a vocabulary of one's own. The seed decides its weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = nano_tokenizer()
+    tokenizer = word_tokenizer(words)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -56,6 +55,19 @@ def nano_policy(
         eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config)
-    habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
-    return Policy(model, tokenizer, habits, autocast=autocast)
+    return Policy(LlamaForCausalLM(config), tokenizer, habits or Habits(), autocast=autocast)
+
+
+def word_tokenizer(words: Sequence[str]) -> Any:
+    """A token a word; words are separated by white space. The chat template adds nothing."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: number for number, word in enumerate([_PAD, _END, _UNKNOWN, *words])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=_UNKNOWN))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token=_PAD, eos_token=_END, unk_token=_UNKNOWN, clean_up_tokenization_spaces=False
+    )
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    return tokenizer

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils.logging import disable_progress_bar
 
 from memagent.habits import Habits
 from memagent.records import Message
@@ -88,6 +89,7 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Weights (of an adapter, where there is one), tokenizer and habits."""
+        disable_progress_bar()
         self.model.save_pretrained(folder, safe_serialization=True)
         self.transformers_tokenizer.save_pretrained(folder)
         self.habits.save(folder)
