@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -91,6 +93,36 @@ def test_any_generator_of_requests_is_an_agent(policy: Policy) -> None:
     [[rollout]] = sampler(policy).rollouts([Problem("two", steps, reward)])
     assert rollout.reward == 0.5
     assert len(rollout.conversations) == 2
+
+
+def test_a_conversation_that_grows_goes_on_from_its_cache(policy: Policy) -> None:
+    """From the first time that a prompt goes on with the conversation before; what is sampled does not change."""
+
+    def talk(name: str, turns: int) -> Problem:
+        def steps() -> Reading:
+            messages = [Message("user", f"{name} blue leaf moon salt rain")]
+            for number in range(turns):
+                said = (yield Request(tuple(messages), 2 + number)).text
+                messages += [Message("assistant", said), Message("user", f"road {name}{number}")]
+            return said
+
+        return Problem(name, steps, lambda answer, trace: 1.0)
+
+    lockstep = sampler(policy, 0)
+    drawn = [talk("red", 4), talk("pink", 2), talk("gold", 3)]
+    first, before = lockstep.rollouts(drawn, 2), replace(lockstep.work)
+    again = lockstep.rollouts(drawn, 2)
+    computed = lockstep.work.computed_tokens - before.computed_tokens
+    # Of two attempts: five words once and one each; then, a turn, two words and the one said last.
+    fed = sum(5 + 2 * 1 + 2 * 3 * (turns - 1) for turns in (4, 2, 3))
+    assert computed == fed < 0.6 * before.prompt_tokens
+    for group, other in zip(first, again, strict=True):
+        for rollout, same in zip(group, other, strict=True):
+            for turn, repeated in zip(rollout.trace.turns, same.trace.turns, strict=True):
+                assert turn.completion.tokens is not None
+                assert repeated.completion.tokens is not None
+                assert turn.completion.tokens.ids == repeated.completion.tokens.ids
+                assert turn.completion.tokens.logprobs == pytest.approx(repeated.completion.tokens.logprobs, abs=1e-4)
 
 
 def test_a_prompt_beyond_the_window_is_thrown_into_the_attempt(policy: Policy) -> None:

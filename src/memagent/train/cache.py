@@ -6,9 +6,12 @@ they lie: a row may have holes, which the attention mask leaves out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
 _ROOM = 32  # tokens of room made at once
@@ -33,6 +36,19 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = self.keys[rows], self.values[rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was computed of one row: its tokens, and a layer's keys and values, each heads x tokens x width."""
+
+    ids: Sequence[int]
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
+
+    def common(self, prompt: Sequence[int]) -> int:
+        """How many tokens of a prompt it serves; the last one is always computed anew."""
+        most = min(len(self.ids), len(prompt) - 1)
+        return next((place for place in range(most) if self.ids[place] != prompt[place]), most)
+
+
 class BatchCache(Cache):  # type: ignore[misc]
     """Keys and values of B rows, B x heads x tokens x width a layer."""
 
@@ -43,6 +59,26 @@ class BatchCache(Cache):  # type: ignore[misc]
         """Make the batch these rows: to share what one row computed among many, or to drop finished ones."""
         for layer in self.layers:
             layer.select(rows)
+
+    def keep(self, row: int, ids: Sequence[int], mask_T: torch.Tensor) -> Kept:
+        """A copy of the tokens of a row that the mask does not leave out, which are `ids`."""
+        places = mask_T.nonzero()[:, 0]
+        return Kept(ids, [(layer.keys[row][:, places], layer.values[row][:, places]) for layer in self.layers])
+
+    def fill(self, rows: Sequence[Kept], lengths: Sequence[int]) -> None:
+        """Begin an empty cache with the first tokens of B rows, filled up at their ends."""
+        width = max(lengths)
+        for number in range(len(rows[0].layers)):
+            keys, values = (
+                torch.stack(
+                    [
+                        pad(kept.layers[number][which][:, :length], (0, 0, 0, width - length))
+                        for kept, length in zip(rows, lengths, strict=True)
+                    ]
+                )
+                for which in (0, 1)
+            )
+            self.update(keys, values, number)
 
 
 def _joined(held: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from memagent.errors import WindowOverflow
 from memagent.reading import Reading
 from memagent.records import Completion, Request, Tokens, Trace, Turn, Usage
 from memagent.train.batches import Conversation
+from memagent.train.cache import Kept
 from memagent.train.policy import Policy
 from memagent.train.problems import Problem
 from memagent.train.sampling import Sampled, Work, sample
@@ -48,6 +49,7 @@ class _Attempt:
         self.answer = ""
         self.request: Request | None = None
         self.prompt: list[int] = []
+        self.kept: Kept | None = None
         self._steps: Reading = problem.begin()
         self._advance(lambda: next(self._steps))
 
@@ -86,6 +88,8 @@ class Sampler:
     batch_tokens: int = 65536
     on_turn: Callable[[int], None] = lambda left: None
     work: Work = field(default_factory=Work)
+    _growing: bool = False
+    """Whether a prompt was seen that goes on with the conversation before: then what was computed is kept."""
 
     def rollouts(self, problems: Sequence[Problem], group: int = 1) -> list[list[Rollout]]:
         """`group` rollouts of each problem, in the order of the problems."""
@@ -106,7 +110,8 @@ class Sampler:
     def _render(self, waiting: Sequence[_Attempt]) -> None:
         for attempt in waiting:
             while attempt.request is not None:
-                attempt.prompt = self.policy.render(attempt.request.messages)
+                before, attempt.prompt = attempt.prompt, self.policy.render(attempt.request.messages)
+                self._growing |= bool(before) and attempt.prompt[: len(before)] == before
                 room = self.policy.window - attempt.request.max_tokens
                 if len(attempt.prompt) <= room:
                     break
@@ -139,9 +144,11 @@ class Sampler:
             self.sampling,
             self.random,
             self.work,
+            [attempt.kept for attempt in batch] if self._growing else None,
         )
         seconds = (time.perf_counter() - began) / len(batch)
         for attempt, one in zip(batch, found, strict=True):
+            attempt.kept = one.kept
             attempt.take(self._completion(attempt.prompt, one, seconds))
 
     def _completion(self, prompt: Sequence[int], one: Sampled, seconds: float) -> Completion:

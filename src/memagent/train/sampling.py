@@ -1,7 +1,7 @@
 """Completions of a batch of prompts in lockstep, with the log-probability of every token that was sampled.
 
 What prompts of one family have in common at their beginning (the rollouts of one problem at the same step: all but
-the memory) is computed once. Finished rows leave the batch.
+the memory) is computed once. A conversation that grows goes on from what was kept of it. Finished rows leave the batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from memagent.chat import Sampling
 from memagent.records import Finish
-from memagent.train.cache import BatchCache
+from memagent.train.cache import BatchCache, Kept
 from memagent.train.policy import Policy
 
 _CROWD = 0.75  # rows are dropped when fewer than this share of them still run
@@ -26,6 +26,8 @@ class Sampled:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Finish = "length"
+    kept: Kept | None = None
+    """Of prompt and completion, where it was asked for."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ def sample(
     sampling: Sampling,
     random: torch.Generator,
     work: Work | None = None,
+    kept: Sequence[Kept | None] | None = None,
 ) -> list[Sampled]:
     """Complete B prompts.
 
@@ -59,9 +62,10 @@ def sample(
         families: prompts of the same family stand next to each other, and share their beginnings.
         random: the source of randomness; unused at temperature 0.
         work: is added to.
+        kept: what each prompt may go on from. Where it is given, completions keep theirs.
     """
     found = [Sampled() for _ in prompts]
-    cache, mask_BT, hidden_BD = _read(policy, prompts, families, work)
+    cache, mask_BT, hidden_BD = _read(policy, prompts, families, work, kept or ())
     positions_B = torch.tensor([len(prompt) for prompt in prompts], device=policy.device)
     rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to; -1 once it is finished
     while True:
@@ -76,6 +80,8 @@ def sample(
                 one.finish = "stop"
             if one.finish == "stop" or len(one.ids) >= limits[row]:
                 rows[place] = -1
+                if kept is not None:
+                    one.kept = cache.keep(place, [*prompts[row], *one.ids[:-1]], mask_BT[place])
         left = [place for place, row in enumerate(rows) if row >= 0]
         if not left:
             break
@@ -93,41 +99,57 @@ def sample(
 
 
 def _read(
-    policy: Policy, prompts: Sequence[Sequence[int]], families: Sequence[object], work: Work | None
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    families: Sequence[object],
+    work: Work | None,
+    kept: Sequence[Kept | None],
 ) -> tuple[BatchCache, torch.Tensor, torch.Tensor]:
     """The cache of B prompts, its mask, and the last state of each prompt, B x width."""
     cache = BatchCache()
-    groups = _families(families)
-    shared = [_common(prompts[start:end]) for start, end in groups]
-    heads = [prompts[start][:length] for (start, _), length in zip(groups, shared, strict=True)]
-    tails = [
-        prompts[row][length:] for (start, end), length in zip(groups, shared, strict=True) for row in range(start, end)
-    ]
-    if any(shared) and len(groups) < len(prompts):
-        ids, mask_BT = _padded(heads, policy)
-        positions = torch.arange(ids.shape[1], device=policy.device).expand(ids.shape)
-        policy.hidden(ids, mask_BT, positions, cache)
-        of_family = [family for family, (start, end) in enumerate(groups) for _ in range(start, end)]
-        select = torch.tensor(of_family, device=policy.device)
-        cache.select(select)
-        mask_BT = mask_BT[select]
+    if any(kept):
+        computed, begins = 0, _go_on(cache, prompts, kept)
     else:
-        heads, tails = [], list(prompts)
-        shared = [0] * len(groups)
-        mask_BT = torch.ones(len(prompts), 0, dtype=torch.long, device=policy.device)
+        computed, begins = _share(cache, policy, prompts, families)
+    tails = [prompt[begin:] for prompt, begin in zip(prompts, begins, strict=True)]
     ids, mask = _padded(tails, policy)
-    begins = torch.tensor(
-        [length for (start, end), length in zip(groups, shared, strict=True) for _ in range(start, end)],
-        device=policy.device,
-    )
-    mask_BT = torch.cat([mask_BT, mask], dim=1)
-    positions = begins[:, None] + torch.arange(ids.shape[1], device=policy.device)
+    begins_B = torch.tensor(begins, device=policy.device)
+    before = torch.arange(max(begins), device=policy.device) < begins_B[:, None]
+    mask_BT = torch.cat([before.long(), mask], dim=1)
+    positions = begins_B[:, None] + torch.arange(ids.shape[1], device=policy.device)
     hidden = policy.hidden(ids, mask_BT, positions, cache)
     lasts = torch.tensor([len(tail) - 1 for tail in tails], device=policy.device)
     if work:
         work.prompt_tokens += sum(map(len, prompts))
-        work.computed_tokens += sum(map(len, heads)) + sum(map(len, tails))
+        work.computed_tokens += computed + sum(map(len, tails))
     return cache, mask_BT, hidden[torch.arange(len(tails), device=policy.device), lasts]
+
+
+def _go_on(cache: BatchCache, prompts: Sequence[Sequence[int]], kept: Sequence[Kept | None]) -> list[int]:
+    """Fill the cache with what was kept of each prompt. Gives how many tokens of each that is."""
+    known = next(each for each in kept if each)
+    empty = Kept((), [(keys[:, :0], values[:, :0]) for keys, values in known.layers])
+    rows = [each or empty for each in kept]
+    begins = [row.common(prompt) for row, prompt in zip(rows, prompts, strict=True)]
+    cache.fill(rows, begins)
+    return begins
+
+
+def _share(
+    cache: BatchCache, policy: Policy, prompts: Sequence[Sequence[int]], families: Sequence[object]
+) -> tuple[int, list[int]]:
+    """Compute what the prompts of each family begin with. Gives how many tokens that was, and of each prompt."""
+    groups = _families(families)
+    shared = [_common(prompts[start:end]) for start, end in groups]
+    if not any(shared) or len(groups) == len(prompts):
+        return 0, [0] * len(prompts)
+    heads = [prompts[start][:length] for (start, _), length in zip(groups, shared, strict=True)]
+    ids, mask = _padded(heads, policy)
+    positions = torch.arange(ids.shape[1], device=policy.device).expand(ids.shape)
+    policy.hidden(ids, mask, positions, cache)
+    of_family = [family for family, (start, end) in enumerate(groups) for _ in range(start, end)]
+    cache.select(torch.tensor(of_family, device=policy.device))
+    return sum(map(len, heads)), [shared[family] for family in of_family]
 
 
 def _families(families: Sequence[object]) -> list[tuple[int, int]]:
