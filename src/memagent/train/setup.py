@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memagent.budget import Budget
@@ -86,5 +86,6 @@ def mixture(
 
 
 def tests(tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: TrainConfig) -> dict[str, Problems]:
-    """By length, the same for every seed of a training."""
-    return {length: mixture(tasks, [length], policy, config.problems, _TESTS) for length in lengths}
+    """By length, the same for every seed of a training, scored by each task's own metric."""
+    scored = replace(config.problems, metric=None)
+    return {length: mixture(tasks, [length], policy, scored, _TESTS) for length in lengths}

@@ -1,0 +1,128 @@
+"""The trainer: readings in lockstep against one by one, padding of an update, and tokens trained a second against TRL.
+
+TRL lives in an environment of its own: `python benchmarks/train.py PYTHON`, where PYTHON has trl 1.16 and torch 2.13.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from common import clock, figure, text
+
+from memagent.chat import Sampling
+from memagent.habits import Habits
+from memagent.reading import Reading
+from memagent.records import Message, Request, Trace
+from memagent.train.batches import micro_batches, padding
+from memagent.train.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
+from memagent.train.loop import reinforce
+from memagent.train.models import dequantised, make_policy
+from memagent.train.policy import Policy
+from memagent.train.problems import Problem
+from memagent.train.rollout import Rollout, Sampler
+from memagent.train.run import Run, read_metrics
+from memagent.train.setup import set_up
+from memagent.train.training import Training
+from memagent.train.warmup import warm_up
+
+# Against TRL: prompts of one length and completions of one length, so that both process the same tokens.
+PROMPT, COMPLETION, GROUPS, GROUP, STEPS = 256, 48, 2, 8, 3
+
+
+def main(trl: str = "") -> None:
+    with TemporaryDirectory() as folder:
+        nano(Path(folder) / "nano")
+        if trl:
+            against_trl(trl, Path(folder) / "trl")
+        else:
+            figure("train: tokens a second against TRL", "not measured", "needs an environment with TRL")
+
+
+def nano(folder: Path) -> None:
+    """Readings of the nano preset after its warm start: 256 at once and, 32 of them, one by one."""
+    config = load_config(preset="nano", sets=["watch.evaluate_every=0"])
+    training = set_up(config, folder)
+    warm_up(training, {"step": 0})
+    training.run.close()
+    problems = [training.problems.problem(number) for number in range(256)]
+    together, rollouts = _speed(training.policy, [problems])
+    alone, _ = _speed(training.policy, [[problem] for problem in problems[:32]])
+    figure(
+        "train: tokens sampled a second, 256 readings in lockstep",
+        f"{together:,.0f} = {together / alone:.1f} x one by one",
+        "goal: at least 5 x",
+    )
+    conversations = [each for rollout in rollouts for each in rollout.conversations]
+    share = padding(micro_batches(conversations, config.optimiser.micro_tokens))
+    figure(f"train: padding, {len(conversations):,} conversations of 5 lengths", f"{share:.1%}", "goal: under 10 %")
+
+
+def _speed(policy: Policy, batches: list[list[Problem]]) -> tuple[float, list[Rollout]]:
+    """Tokens sampled a second."""
+    sampler = Sampler(policy, Sampling(1.0), torch.Generator().manual_seed(1))
+    with clock() as seconds:
+        rollouts = [rollout for batch in batches for (rollout,) in sampler.rollouts(batch)]
+    return sampler.work.sampled_tokens / seconds[0], rollouts
+
+
+def against_trl(python: str, folder: Path) -> None:
+    """Whole steps, sampling and learning, of all weights of SmolLM2-135M in float32: ours, then TRL's."""
+    policy = make_policy(PolicyConfig("local"), Habits(), 0, torch.device("cpu"))
+    policy.stops = frozenset()  # completions of one length
+    ids = policy.tokenizer.ids(text(200_000))
+    prompts = [policy.decode(ids[start : start + PROMPT]) for start in range(0, GROUPS * STEPS * 1000, 1000)]
+    ours = _ours(policy, prompts, folder)
+    del policy
+    file = folder / "prompts.json"
+    file.write_text(json.dumps(prompts), encoding="utf-8")
+    script = Path(__file__).with_name("train_trl.py")
+    command = [python, str(script), str(dequantised()), str(file), *map(str, (COMPLETION, GROUPS, GROUP))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    figure(
+        f"train: tokens trained a second, steps of {GROUPS * GROUP} x ({PROMPT} + {COMPLETION})",
+        f"{ours:,.0f} = {ours / theirs:.2f} x TRL's {theirs:,.0f}",
+        "goal: at least 1 x",
+    )
+
+
+def _ours(policy: Policy, prompts: list[str], folder: Path) -> float:
+    """Tokens a second, the first step left out."""
+    config = TrainConfig(
+        rl=RLConfig(steps=STEPS, problems=GROUPS, group=GROUP, draws=1, learning_rate=1e-6),
+        optimiser=OptimiserConfig(micro_tokens=GROUP * (PROMPT + COMPLETION + 16)),
+        watch=WatchConfig(evaluate_every=0, checkpoint_every=1000, trace_every=0),
+    )
+    training = Training(policy, _Prompts(prompts), {}, config, Run(folder, config))
+    reinforce(training, {"step": 0})
+    training.run.close()
+    steps = read_metrics(folder / "metrics.jsonl")[1:]
+    return sum(row["tokens_per_second"] for row in steps) / len(steps)
+
+
+class _Prompts:
+    """Problems of one conversation, with a reward that differs within a group."""
+
+    def __init__(self, prompts: list[str]) -> None:
+        self._prompts = prompts
+
+    def problem(self, number: int) -> Problem:
+        draw = random.Random(number)
+
+        def begin() -> Reading:
+            return (yield Request((Message("user", self._prompts[number]),), COMPLETION)).text
+
+        def reward(answer: str, trace: Trace) -> float:
+            return draw.random()
+
+        return Problem(str(number), begin, reward)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
