@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import torch
@@ -103,7 +104,7 @@ def _ours(policy: Policy, prompts: list[str], folder: Path) -> float:
     reinforce(training, {"step": 0})
     training.run.close()
     steps = read_metrics(folder / "metrics.jsonl")[1:]
-    return sum(row["tokens_per_second"] for row in steps) / len(steps)
+    return fmean(row["tokens_per_second"] for row in steps)
 
 
 class _Prompts:

@@ -3,11 +3,14 @@
 MODEL PROMPTS.json COMPLETION GROUPS GROUP: completions of exactly so many tokens, batches of GROUPS x GROUP.
 """
 
+from __future__ import annotations
+
 import json
 import random
 import sys
 import time
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -20,18 +23,18 @@ with open(file, encoding="utf-8") as opened:
     prompts = json.load(opened)
 
 
-def reward(completions, **_):
+def reward(completions: list[Any], **_: Any) -> list[float]:
     return [random.random() for _ in completions]
 
 
-class Clock(TrainerCallback):
-    def __init__(self):
-        self.times = []
+class Clock(TrainerCallback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.times: list[float] = []
 
-    def on_step_begin(self, *_, **__):
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
         self.times.append(time.perf_counter())
 
-    def on_train_end(self, *_, **__):
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         self.times.append(time.perf_counter())
 
 
