@@ -17,7 +17,6 @@ import torch
 from common import clock, figure, text
 
 from memagent.chat import Sampling
-from memagent.habits import Habits
 from memagent.reading import Reading
 from memagent.records import Message, Request, Trace
 from memagent.train.batches import micro_batches, padding
@@ -74,7 +73,7 @@ def _speed(policy: Policy, batches: list[list[Problem]]) -> tuple[float, list[Ro
 
 def against_trl(python: str, folder: Path) -> None:
     """Whole steps, sampling and learning, of all weights of SmolLM2-135M in float32: ours, then TRL's."""
-    policy = make_policy(PolicyConfig("local"), Habits(), 0, torch.device("cpu"))
+    policy = make_policy(PolicyConfig("local"), 0, torch.device("cpu"))
     policy.stops = frozenset()  # completions of one length
     ids = policy.tokenizer.ids(text(200_000))
     prompts = [policy.decode(ids[start : start + PROMPT]) for start in range(0, GROUPS * STEPS * 1000, 1000)]

@@ -4,8 +4,8 @@ leaf moon red4 salt gold1 rain blue7 moon red9 salt …
 red blue  ->  red red9 blue blue7
 
 Eight colours carry digits; colour and digit are one word. Two colours are asked. In `colours` each of these has one
-digit; in `colours_changed` it has several, one after the other, and the last one counts. The other colours stand all
-over the document. A memory says of each colour asked what was read of it.
+digit; in `colours_changed` it has several, one after the other and well apart, and the last one counts. The other
+colours stand all over the document. A memory says of each colour asked what was read of it.
 """
 
 from __future__ import annotations
@@ -49,16 +49,18 @@ class ColourTask:
         draw = generator(self.name, length, number, seed)
         colours = draw.sample(COLOURS, len(COLOURS))
         asked, others = colours[:_ASKED], colours[_ASKED:]
-        needles = [colour + digit for colour in asked for digit in draw.sample(DIGITS, self.digits)]
-        draw.shuffle(needles)
-        depths = sorted(draw.random() for _ in needles)
+        needles = sorted(
+            (depth, colour + digit)
+            for colour in asked
+            for depth, digit in zip(_depths(self.digits, draw), draw.sample(DIGITS, self.digits), strict=True)
+        )
         stream = draw.random()
-        last = {needle[:-1]: needle for needle in needles}
+        last = {needle[:-1]: needle for _, needle in needles}
         answer = _written(asked, last)
 
         def build(pieces: int) -> Example:
             words = _words(pieces, others, random.Random(stream))
-            for shift, (depth, needle) in enumerate(zip(depths, needles, strict=True)):
+            for shift, (depth, needle) in enumerate(needles):
                 words.insert(shift + int(depth * (pieces + 1)), needle)
             facts = []
             start = 0
@@ -82,6 +84,15 @@ class ColourTask:
 
 def _written(asked: list[str], held: dict[str, str]) -> str:
     return " ".join(f"{colour} {held.get(colour, NOTHING)}" for colour in asked)
+
+
+def _depths(many: int, draw: random.Random) -> list[float]:
+    """Places from 0 to 1 in order, uniform among those where no two are nearer than half their share of the way."""
+    gap = 1 / (2 * many)
+    return [
+        place * gap + depth * (1 - (many - 1) * gap)
+        for place, depth in enumerate(sorted(draw.random() for _ in range(many)))
+    ]
 
 
 def _words(many: int, colours: list[str], draw: random.Random) -> list[str]:

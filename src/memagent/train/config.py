@@ -55,10 +55,11 @@ class ProblemsConfig:
     """Of the warm start; those of `lengths` where there are none."""
     metric: str | None = None
     """The reward, in memagent.scoring.METRICS; each task's first metric where there is none."""
-    segment_tokens: Positive = 5000
-    memory_tokens: Positive = 1024
-    answer_tokens: Positive = 1024
-    layout: Layout = "paper"
+    segment_tokens: Positive | None = None
+    """These four: what the model is used to where they are left out, which is the paper's for most."""
+    memory_tokens: Positive | None = None
+    answer_tokens: Positive | None = None
+    layout: Layout | None = None
     prose: str | None = None
     squad: str | None = None
     hotpotqa: str | None = None

@@ -14,6 +14,7 @@ import torch
 from memagent.errors import ModelError
 from memagent.train.batches import Conversation, MicroBatch, collate, logprobs, micro_batches
 from memagent.train.config import OptimiserConfig
+from memagent.train.memory import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
 
@@ -47,11 +48,13 @@ class Learner:
         """One optimiser step. Gives the loss, the gradient's norm, and the loss's figures.
 
         Raises:
-            ModelError: the loss or the gradient is not a finite number; the weights are as they were before.
+            ModelError: the memory is not enough, or loss or gradient is no finite number; the weights are as before.
         """
         sums: dict[str, float] = {"loss": 0.0}
         for batch in micro_batches(conversations, self._config.micro_tokens):
-            for name, value in self._backward(collate(batch, self._policy.pad), loss).items():
+            with enough_memory("a micro-batch", "optimiser.micro_tokens", self._config.micro_tokens):
+                figures = self._backward(collate(batch, self._policy.pad), loss)
+            for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
         self._processes.sum_gradients(self._policy.parameters)
         norm = float(torch.nn.utils.clip_grad_norm_(self._policy.parameters, self._config.max_norm))
@@ -69,6 +72,7 @@ class Learner:
 
     def _backward(self, batch: MicroBatch, loss: Loss) -> dict[str, float]:
         batch = batch.to(self._policy.device)
+        self._policy.study()
         logprobs_N, entropies_N = logprobs(self._policy, batch, self._temperature)
         value, figures = loss(logprobs_N, entropies_N, batch)
         value.backward()

@@ -9,14 +9,14 @@ import torch
 
 from memagent.chat.weights import cache_folder, find_weights
 from memagent.errors import ModelError, UsageError
-from memagent.habits import Habits, load_habits
+from memagent.habits import load_habits
 from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
 _LORA = "adapter_config.json"
 
 
-def make_policy(config: PolicyConfig, habits: Habits, seed: int, device: torch.device) -> Policy:
+def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy:
     """The policy that a training begins with.
 
     Raises:
@@ -33,8 +33,9 @@ def make_policy(config: PolicyConfig, habits: Habits, seed: int, device: torch.d
         torch.manual_seed(seed)
         model = _with_lora(model, config.lora_rank)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
         model.enable_input_require_grads()
+    habits = load_habits(Path(config.model))
     return Policy(model.to(device), tokenizer, habits, autocast=config.precision == "bfloat16")
 
 

@@ -87,6 +87,14 @@ class Policy:
     def precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
 
+    def study(self) -> None:
+        """Before gradients are wanted. Without dropout: the trainer's policy must be the sampler's."""
+        self.model.train(self.model.is_activation_checkpointing)
+
+    def perform(self) -> None:
+        """Before it is sampled from, which needs the cache that gradient checkpointing does without."""
+        self.model.eval()
+
     def save(self, folder: Path) -> None:
         """Weights (of an adapter, where there is one), tokenizer and habits."""
         disable_progress_bar()

@@ -19,6 +19,7 @@ from memagent.reading import Reading
 from memagent.records import Completion, Request, Tokens, Trace, Turn, Usage
 from memagent.train.batches import Conversation
 from memagent.train.cache import Kept
+from memagent.train.memory import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.problems import Problem
 from memagent.train.sampling import Sampled, Work, sample
@@ -136,16 +137,17 @@ class Sampler:
 
     def _complete(self, batch: Sequence[_Attempt]) -> None:
         began = time.perf_counter()
-        found = sample(
-            self.policy,
-            [attempt.prompt for attempt in batch],
-            [attempt.request.max_tokens for attempt in batch if attempt.request],
-            [attempt.family for attempt in batch],
-            self.sampling,
-            self.random,
-            self.work,
-            [attempt.kept for attempt in batch] if self._growing else None,
-        )
+        with enough_memory("sampling", "sample_tokens", self.batch_tokens):
+            found = sample(
+                self.policy,
+                [attempt.prompt for attempt in batch],
+                [attempt.request.max_tokens for attempt in batch if attempt.request],
+                [attempt.family for attempt in batch],
+                self.sampling,
+                self.random,
+                self.work,
+                [attempt.kept for attempt in batch] if self._growing else None,
+            )
         seconds = (time.perf_counter() - began) / len(batch)
         for attempt, one in zip(batch, found, strict=True):
             attempt.kept = one.kept

@@ -26,7 +26,10 @@ from memagent.train.policy import Policy
 from memagent.train.rollout import Rollout
 
 STATE = "training.pt"
-_UNSETTLED = {"steps", "stop_at", "evaluate_every", "trace_every", "checkpoint_every", "final_lengths", "final_samples"}
+_UNSETTLED = {
+    *("steps", "stop_at", "evaluate_every", "trace_every", "checkpoint_every", "final_lengths", "final_samples"),
+    *("micro_tokens", "sample_tokens"),
+}
 """Settings that may change between the sittings of a run."""
 
 

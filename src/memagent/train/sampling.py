@@ -64,6 +64,7 @@ def sample(
         work: is added to.
         kept: what each prompt may go on from. Where it is given, completions keep theirs.
     """
+    policy.perform()
     found = [Sampled() for _ in prompts]
     cache, mask_BT, hidden_BD = _read(policy, prompts, families, work, kept or ())
     positions_B = torch.tensor([len(prompt) for prompt in prompts], device=policy.device)

@@ -44,13 +44,12 @@ def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Tra
     """
     processes = Processes()
     given = config.problems
-    budget = Budget(segment=given.segment_tokens, memory=given.memory_tokens, answer=given.answer_tokens)
-    habits = Habits(prompts_for(given.layout), budget)
     data = Data(given.prose, given.squad, given.hotpotqa, given.paragraphs, given.words)
     tasks = data.tasks(given.tasks)
     first = data.tasks(given.warmup_tasks) if given.warmup_tasks else tasks
     run = Run(out, config)
-    policy = make_policy(config.policy, habits, config.seed, processes.device)
+    policy = make_policy(config.policy, config.seed, processes.device)
+    policy.habits = adapted(policy.habits, given)
     training = Training(
         policy,
         mixture(tasks, given.lengths, policy, given, config.seed),
@@ -63,6 +62,19 @@ def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Tra
     if on_step:
         training.on_step = on_step
     return training
+
+
+def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
+    """The habits of a model, with what the configuration wants otherwise."""
+    layout, answer = habits.prompts.names
+    used = habits.budget
+    budget = Budget(
+        used.question,
+        config.segment_tokens or used.segment,
+        config.memory_tokens or used.memory,
+        config.answer_tokens or used.answer,
+    )
+    return Habits(prompts_for(config.layout or layout, answer), budget)
 
 
 def mixture(

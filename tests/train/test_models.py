@@ -1,0 +1,83 @@
+"""Policies from folders: LoRA, gradient checkpointing, bfloat16."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import run
+
+from memagent.train.batches import Conversation, collate, logprobs
+from memagent.train.config import PolicyConfig
+from memagent.train.models import load_policy, make_policy
+from memagent.train.nano import nano_policy
+from memagent.train.policy import Policy
+from memagent.train.run import newest
+
+CPU = torch.device("cpu")
+TALK = [Conversation(tuple(range(4, 30)), tuple(range(5, 11))), Conversation(tuple(range(7, 20)), tuple(range(4, 8)))]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    nano_policy(1).save(folder)
+    return folder
+
+
+def gradients(policy: Policy) -> list[torch.Tensor]:
+    policy.study()
+    found, _ = logprobs(policy, collate(TALK, policy.pad))
+    found.sum().backward()
+    return [parameter.grad for parameter in policy.parameters if parameter.grad is not None]
+
+
+def test_gradient_checkpointing_changes_no_gradient(base: Path) -> None:
+    usual = PolicyConfig(str(base))
+    plain = gradients(make_policy(usual, 0, CPU))
+    saving = make_policy(replace(usual, gradient_checkpointing=True), 0, CPU)
+    found = gradients(saving)
+    assert saving.model.training
+    assert len(found) == len(plain) > 0
+    for ours, theirs in zip(found, plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_gradient_checkpointing_trains_as_without_it(base: Path, tmp_path: Path) -> None:
+    """Sampling in between needs the cache, which a model that saves memory does without."""
+    sets = (f"policy.model='{base}'", "warmup.steps=2")
+    plain, saving = (
+        run(tmp_path / "plain", *sets),
+        run(tmp_path / "saving", *sets, "policy.gradient_checkpointing=true"),
+    )
+    for row, other in zip(plain, saving, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-3, abs=1e-6)
+
+
+def test_an_adapter_alone_is_trained_and_comes_back(base: Path, tmp_path: Path) -> None:
+    policy = make_policy(PolicyConfig(str(base), lora_rank=2), 0, CPU)
+    assert sum(parameter.numel() for parameter in policy.parameters) < 0.1 * sum(
+        parameter.numel() for parameter in policy.model.parameters()
+    )
+    run(tmp_path / "run", f"policy.model='{base}'", "policy.lora_rank=2", "warmup.learning_rate=1e-2")
+    end = newest(tmp_path / "run")
+    assert end is not None
+    assert (end / "adapter_model.safetensors").is_file()
+    trained = load_policy(end)
+    before, _ = logprobs(load_policy(base), collate(TALK, policy.pad))
+    after, _ = logprobs(trained, collate(TALK, policy.pad))
+    assert not torch.allclose(before, after, atol=1e-3)
+    again = make_policy(PolicyConfig(str(base), lora_rank=2), 5, CPU)
+    again.load_weights(end)
+    torch.testing.assert_close(logprobs(again, collate(TALK, policy.pad))[0], after)
+
+
+def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:
+    policy = make_policy(PolicyConfig(str(base), precision="bfloat16"), 0, CPU)
+    assert {parameter.dtype for parameter in policy.parameters} == {torch.float32}
+    exact, _ = logprobs(load_policy(base), collate(TALK, policy.pad))
+    rough, _ = logprobs(policy, collate(TALK, policy.pad))
+    assert rough.dtype == torch.float32
+    assert 0 < (exact - rough).abs().max() < 0.3
