@@ -18,8 +18,8 @@ from memagent.errors import RunError, WindowOverflow
 from memagent.journal import Journal
 from memagent.limits import Limits
 from memagent.prompts import Prompts
-from memagent.reading import Reading, reading
-from memagent.records import Completion, Request, Segment, Trace, Turn, Usage
+from memagent.reading import Reading, Underway, reading
+from memagent.records import Completion, Segment, Trace, Turn, Usage
 from memagent.segments import Cut, segments
 from memagent.tokenizer import Tokenizer, count
 
@@ -35,25 +35,17 @@ class Watch:
     on_turn: Callable[[int, Turn], None] = lambda question, turn: None
 
 
-class Asking:
+class Asking(Underway):
     """One question's reading under way. With a journal its turns are kept there, else here."""
 
     def __init__(self, question: str, steps: Reading, journal: Journal | None) -> None:
+        super().__init__(steps)
         self.question = question
         self.journal = journal
-        self.request: Request | None = None
-        """What the reading wants next; None once it has its answer."""
-        self.answer = ""
         self.turns = 0
-        self._reading = steps
         self._kept: list[Turn] = []
-        self._start()
-
-    def _start(self) -> None:
-        """Up to the first request that the journal has no completion for."""
-        self._advance(lambda: next(self._reading))
-        for turn in self.journal.trace.turns if self.journal else ():
-            self._send(turn.completion)
+        for turn in journal.trace.turns if journal else ():  # up to the first request that has no completion yet
+            self._go_on(turn.completion)
 
     @property
     def trace(self) -> Trace:
@@ -69,30 +61,20 @@ class Asking:
         segment = self.request.segment if self.request else None
         return segment.start if segment else float("inf")
 
-    def take(self, completion: Completion) -> Turn:
-        """A turn is finished: keep it, then go on to the next request."""
+    def finish_turn(self, completion: Completion) -> Turn:
+        """Keep it, then go on to the next request."""
         assert self.request is not None
         turn = Turn(self.turns, self.request, completion)
         if self.journal:
             self.journal.append(turn)
         else:
             self._kept.append(turn)
-        self._send(completion)
+        self._go_on(completion)
         return turn
 
-    def overflow(self, error: WindowOverflow) -> None:
-        """The prompt was too long: the reading asks again with less, or raises."""
-        self._advance(lambda: self._reading.throw(error))
-
-    def _send(self, completion: Completion) -> None:
+    def _go_on(self, completion: Completion) -> None:
         self.turns += 1
-        self._advance(lambda: self._reading.send(completion))
-
-    def _advance(self, step: Callable[[], Request]) -> None:
-        try:
-            self.request = step()
-        except StopIteration as stop:
-            self.request, self.answer = None, stop.value
+        self.take(completion)
 
 
 def begin(
@@ -143,7 +125,7 @@ async def _turn(number: int, asking: Asking, chat: Chat, watch: Watch) -> None:
     except WindowOverflow as error:
         asking.overflow(error)
     else:
-        watch.on_turn(number, asking.take(completion))
+        watch.on_turn(number, asking.finish_turn(completion))
 
 
 def _coming(asked: Iterable[Asking], chat: Chat) -> Usage:

@@ -9,7 +9,7 @@ WindowOverflow in here, and the segment is read as two halves.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from memagent.budget import Budget
 from memagent.errors import WindowOverflow
@@ -52,3 +52,27 @@ def update(question: str, memory: str, segment: Segment, budget: Budget, prompts
 def answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Request:
     """The last step: it sees the question and the memory, and nothing of the document."""
     return Request((Message("user", fill(prompts.answer, prompt=question, memory=memory)),), budget.answer)
+
+
+class Underway:
+    """A reading being driven: what it wants next, and at the end what it returned."""
+
+    def __init__(self, steps: Reading) -> None:
+        self.request: Request | None = None
+        """To be completed; None once there is an answer."""
+        self.answer = ""
+        self._steps = steps
+        self._advance(lambda: next(steps))
+
+    def take(self, completion: Completion) -> None:
+        self._advance(lambda: self._steps.send(completion))
+
+    def overflow(self, error: WindowOverflow) -> None:
+        """The prompt was too long: the reading asks again with less, or raises."""
+        self._advance(lambda: self._steps.throw(error))
+
+    def _advance(self, step: Callable[[], Request]) -> None:
+        try:
+            self.request = step()
+        except StopIteration as stop:
+            self.request, self.answer = None, stop.value

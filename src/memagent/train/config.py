@@ -36,8 +36,8 @@ class PolicyConfig:
     """`nano` (from scratch), `local` (the default model), or a Hugging Face folder or name."""
     lora_rank: Natural = 0
     """0 trains all weights."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; weights that are trained stay in float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the computation: bfloat16 on a GPU, float32 on a CPU. Weights that are trained stay in float32."""
     gradient_checkpointing: bool = False
 
 

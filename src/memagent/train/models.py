@@ -22,13 +22,14 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
     Raises:
         UsageError, ModelError: there is no such model, or it cannot be loaded.
     """
+    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type != "cpu")
     if config.model == "nano":
         from memagent.train.nano import nano_policy
 
-        policy = nano_policy(seed, autocast=config.precision == "bfloat16")
+        policy = nano_policy(seed, autocast=bfloat16)
         policy.model.to(device)
         return policy
-    model, tokenizer = _load(config.model, _dtype(config))
+    model, tokenizer = _load(config.model, torch.bfloat16 if bfloat16 and config.lora_rank else torch.float32)
     if config.lora_rank:
         torch.manual_seed(seed)
         model = _with_lora(model, config.lora_rank)
@@ -36,7 +37,7 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
         model.activation_checkpointing_enable()
         model.enable_input_require_grads()
     habits = load_habits(Path(config.model))
-    return Policy(model.to(device), tokenizer, habits, autocast=config.precision == "bfloat16")
+    return Policy(model.to(device), tokenizer, habits, autocast=bfloat16)
 
 
 def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
@@ -91,11 +92,6 @@ def dequantised() -> Path:
         tokenizer.save_pretrained(temporary)
         temporary.rename(folder)
     return folder
-
-
-def _dtype(config: PolicyConfig) -> torch.dtype:
-    """Weights that are trained stay in float32; those under an adapter need not."""
-    return torch.bfloat16 if config.precision == "bfloat16" and config.lora_rank else torch.float32
 
 
 def _with_lora(model: Any, rank: int) -> Any:

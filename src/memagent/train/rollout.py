@@ -15,7 +15,7 @@ import torch
 
 from memagent.chat import Sampling
 from memagent.errors import WindowOverflow
-from memagent.reading import Reading
+from memagent.reading import Reading, Underway
 from memagent.records import Completion, Request, Tokens, Trace, Turn, Usage
 from memagent.train.batches import Conversation
 from memagent.train.cache import Kept
@@ -41,33 +41,20 @@ class Rollout:
         return [Conversation(each.prompt, each.ids, each.logprobs) for each in tokens if each]
 
 
-class _Attempt:
+class _Attempt(Underway):
     """An attempt under way."""
 
     def __init__(self, problem: Problem, family: int) -> None:
+        super().__init__(problem.begin())
         self.problem, self.family = problem, family
         self.turns: list[Turn] = []
-        self.answer = ""
-        self.request: Request | None = None
         self.prompt: list[int] = []
         self.kept: Kept | None = None
-        self._steps: Reading = problem.begin()
-        self._advance(lambda: next(self._steps))
 
-    def take(self, completion: Completion) -> None:
+    def finish_turn(self, completion: Completion) -> None:
         assert self.request is not None
         self.turns.append(Turn(len(self.turns), self.request, completion))
-        self._advance(lambda: self._steps.send(completion))
-
-    def overflow(self, error: WindowOverflow) -> None:
-        """The prompt is too long: the attempt asks again with less, or raises."""
-        self._advance(lambda: self._steps.throw(error))
-
-    def _advance(self, step: Callable[[], Request]) -> None:
-        try:
-            self.request = step()
-        except StopIteration as stop:
-            self.request, self.answer = None, stop.value
+        self.take(completion)
 
     def finished(self) -> Rollout:
         trace = Trace(self.problem.name, self.turns)
@@ -151,7 +138,7 @@ class Sampler:
         seconds = (time.perf_counter() - began) / len(batch)
         for attempt, one in zip(batch, found, strict=True):
             attempt.kept = one.kept
-            attempt.take(self._completion(attempt.prompt, one, seconds))
+            attempt.finish_turn(self._completion(attempt.prompt, one, seconds))
 
     def _completion(self, prompt: Sequence[int], one: Sampled, seconds: float) -> Completion:
         return Completion(

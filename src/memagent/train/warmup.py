@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from memagent.errors import UsageError
+from memagent.reading import Underway
 from memagent.records import Completion
 from memagent.train.batches import Conversation, MicroBatch
 from memagent.train.config import WarmupConfig
@@ -52,16 +53,13 @@ def ideal(policy: Policy, problem: Problem) -> list[Conversation]:
     if problem.ideal is None:
         raise UsageError(f"Nobody knows the ideal completions of {problem.name}: set warmup.source to own.")
     found = []
-    steps = problem.begin()
-    request = next(steps)
-    while True:
-        text = problem.ideal(request)
+    attempt = Underway(problem.begin())
+    while attempt.request is not None:
+        text = problem.ideal(attempt.request)
         completion = (*policy.tokenizer.ids(text), policy.end)
-        found.append(Conversation(tuple(policy.render(request.messages)), completion))
-        try:
-            request = steps.send(Completion(text))
-        except StopIteration:
-            return found
+        found.append(Conversation(tuple(policy.render(attempt.request.messages)), completion))
+        attempt.take(Completion(text))
+    return found
 
 
 def best(group: Sequence[Rollout]) -> list[Rollout]:
