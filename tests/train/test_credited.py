@@ -62,7 +62,7 @@ def gradients(micro_tokens: int) -> tuple[float, torch.Tensor]:
     policy = nano_policy(0)
     policy.model.double()
     config = OptimiserConfig(micro_tokens=micro_tokens, max_norm=1e9)
-    learner = Learner(policy, 1e-3, config, Processes())
+    learner = Learner(policy, 1e-3, 10, config, Processes())
     seen: list[torch.Tensor] = []
     learner.optimiser.register_step_pre_hook(
         lambda *_: seen.append(torch.cat([p.grad.flatten() for p in policy.parameters if p.grad is not None]))
@@ -116,7 +116,7 @@ torch.set_num_threads(1)
 processes = Processes()
 policy = nano_policy(0)
 config = OptimiserConfig()
-learner = Learner(policy, 1e-3, config, processes)
+learner = Learner(policy, 1e-3, 10, config, processes)
 training = Training.__new__(Training)
 training.policy, training.processes = policy, processes
 training.config = type("C", (), {"optimiser": config})()

@@ -90,6 +90,7 @@ CHANGES = [
     "optimiser.warmup_steps=1",
     "optimiser.weight_decay=0.5",
     "optimiser.beta2=0.9",
+    "optimiser.decay=1.0",
     "optimiser.max_norm=0.01",
     "problems.metric='exact_match'",
     "policy.precision='bfloat16'",

@@ -32,7 +32,7 @@ except ModelError as error:
     print(error)
 """
 LEARN = """
-    learner = Learner(policy, 1e-3, OptimiserConfig(micro_tokens=10**9), Processes())
+    learner = Learner(policy, 1e-3, 10, OptimiserConfig(micro_tokens=10**9), Processes())
     learner.step([Conversation(tuple(range(20)), tuple(range(20)))] * 40_000, imitation)
 """
 SAMPLE = """

@@ -115,7 +115,7 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "qa_1": lambda data, name, prose: qa_1(data.path("squad", [name])),
     "qa_2": lambda data, name, prose: qa_2(data.path("hotpotqa", [name])),
     "colours": lambda data, name, prose: ColourTask(),
-    "colours_changed": lambda data, name, prose: ColourTask(name, digits=3),
+    "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
 RULER = [name for name in _MAKE if name not in ("hqa", "colours", "colours_changed")]

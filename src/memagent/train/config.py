@@ -123,6 +123,9 @@ class OptimiserConfig:
     __pydantic_config__ = _STRICT
 
     warmup_steps: Natural = 20
+    decay: Share = 0.0
+    """The share of a stage's steps, its last ones, in which the rate falls linearly to nothing. Not for a stage that `stop_at`
+    ends early."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     beta2: Share = 0.999
     max_norm: Rate = 1.0

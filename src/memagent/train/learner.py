@@ -27,12 +27,14 @@ class Learner:
 
     Args:
         learning_rate: reached after the warm-up.
+        steps: that there will be.
     """
 
     def __init__(
         self,
         policy: Policy,
         learning_rate: float,
+        steps: int,
         config: OptimiserConfig,
         processes: Processes,
         temperature: float = 1.0,
@@ -41,8 +43,10 @@ class Learner:
         self.optimiser = torch.optim.AdamW(
             policy.parameters, lr=learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay
         )
-        warmup = max(config.warmup_steps, 1)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: min((step + 1) / warmup, 1.0))
+        warmup, decay = max(config.warmup_steps, 1), max(config.decay * steps, 1)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: max(min((step + 1) / warmup, 1.0, (steps - step) / decay), 0.0)
+        )
 
     def step(self, conversations: Sequence[Conversation], loss: Loss) -> dict[str, float]:
         """One optimiser step. Gives the loss, the gradient's norm, and the loss's figures.

@@ -47,7 +47,7 @@ def train(training: Training) -> None:
 def reinforce(training: Training, state: dict[str, Any]) -> None:
     """RL, from a step on."""
     config = training.config.rl
-    learner = training.learner(config.learning_rate, state, config.temperature)
+    learner = training.learner(config.learning_rate, config.steps * config.optimiser_steps, state, config.temperature)
     reference = Reference(training.policy, state.get("reference")) if config.kl else None
     kept = {"reference": reference.weights} if reference else {}
     for step in range(state["step"] + 1, config.steps + 1):

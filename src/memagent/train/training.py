@@ -60,9 +60,9 @@ class Training:
         self.position += many
         return [problems.problem((first + each) * ranks + self.processes.rank) for each in range(many)]
 
-    def learner(self, rate: float, state: dict[str, Any], temperature: float = 1.0) -> Learner:
-        """The optimiser, as it was where the state holds one."""
-        learner = Learner(self.policy, rate, self.config.optimiser, self.processes, temperature)
+    def learner(self, rate: float, steps: int, state: dict[str, Any], temperature: float = 1.0) -> Learner:
+        """The optimiser of a stage, as it was where the state holds one."""
+        learner = Learner(self.policy, rate, steps, self.config.optimiser, self.processes, temperature)
         if "optimiser" in state:
             learner.optimiser.load_state_dict(state["optimiser"])
             learner.schedule.load_state_dict(state["schedule"])

@@ -23,7 +23,7 @@ from memagent.train.training import Training, speed
 def warm_up(training: Training, state: dict[str, Any]) -> None:
     """Supervised steps, until there have been enough or an evaluation is good enough."""
     config = training.config.warmup
-    learner = training.learner(config.learning_rate, state)
+    learner = training.learner(config.learning_rate, config.steps, state)
     step, reached = state["step"], 0.0
     while step < config.steps and reached < config.stop_at:
         began = time.perf_counter()
