@@ -124,8 +124,7 @@ class OptimiserConfig:
 
     warmup_steps: Natural = 20
     decay: Share = 0.0
-    """The share of a stage's steps, its last ones, in which the rate falls linearly to nothing. Not for a stage that `stop_at`
-    ends early."""
+    """The share of a stage's steps, its last ones, in which the rate falls linearly to nothing."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     beta2: Share = 0.999
     max_norm: Rate = 1.0
