@@ -19,7 +19,7 @@ from memagent.train.run import read_metrics
 VARIANTS = {
     "as the preset": (),
     "credit to the last conversation only": ("rl.credit='last'",),
-    "no dynamic sampling": ("rl.draws=1",),
+    "no dynamic sampling (no other groups are drawn)": ("rl.draws=1",),
     "advantage divided by the std": ("rl.divide_by_std=true",),
     "no clip-higher (0.2 on both sides)": ("rl.clip_high=0.2",),
     "every rollout weighs the same": ("rl.weighting='rollout'",),

@@ -27,7 +27,7 @@ from memagent.train.evaluation import evaluate
 from memagent.train.loop import train
 from memagent.train.nano import small_policy
 from memagent.train.problems import Problem
-from memagent.train.run import Run
+from memagent.train.run import Run, stage_end
 from memagent.train.training import Training
 
 WORDS = [*"0123456789*+?=", "call", "say", "nothing", "error"]
@@ -92,22 +92,26 @@ def pupil(a: int, b: int, c: int, draw: random.Random) -> Callable[[Request], st
 def learn(out: Path, config: TrainConfig) -> tuple[float, float]:
     """The share of right answers before RL and after, greedy, on problems that were not trained on."""
     policy = small_policy(WORDS, config.seed)
-    training = Training(policy, Sums(config.seed), {"test": Sums(10**9)}, config, Run(out, config))
-    shares: dict[str, float] = {}
+    training = Training(policy, Sums(config.seed), {}, config, Run(out, config))
+    tests = Sums(10**9)
 
     def on_step(stage: str, step: int, steps: int, figures: dict[str, Any]) -> None:
         if step == 1 or step % 10 == 0:
-            names = ("loss", "reward", "entropy", "accuracy_test")
+            names = ("loss", "reward", "entropy")
             print(stage, step, *(f"{name} {figures[name]:.3f}" for name in names if name in figures), flush=True)
-        if step == steps and stage == "warmup":
-            shares[stage] = evaluate(policy, training.tests, 200)["test"].mean
 
     training.on_step = on_step
     try:
         train(training)
     finally:
         training.run.close()
-    return shares["warmup"], evaluate(policy, training.tests, 200)["test"].mean
+    shares = []
+    for stage in ("warmup", "rl"):
+        place = stage_end(out, stage)
+        assert place is not None
+        policy.load_weights(place)
+        shares.append(evaluate(policy, {"test": tests}, 200)["test"].mean)
+    return shares[0], shares[1]
 
 
 CONFIG = TrainConfig(

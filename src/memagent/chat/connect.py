@@ -76,6 +76,8 @@ def _checkpoint(folder: str, sampling: Sampling | None, window: int | None) -> C
     try:
         trained = import_module("memagent.train.chat")
     except ImportError as error:
+        if (error.name or "").startswith("memagent"):
+            raise
         raise UsageError(f"A checkpoint needs {error.name}: pip install 'memagent[train]'.") from error
     chat: Chat = trained.CheckpointChat(Path(folder), sampling=sampling, window=window)
     return chat

@@ -48,7 +48,9 @@ def train(
             found = finish(training, settings, screen.say)
         finally:
             training.run.close()
+    if not training.processes.first:
+        return
     if json_output:
         print(json.dumps(found))
-    elif training.processes.first:
+    else:
         screen.table(found)

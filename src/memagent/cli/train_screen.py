@@ -75,15 +75,17 @@ class Screen:
         if not rows:
             return
         stages = list(dict.fromkeys(row["stage"] for row in rows))
-        table = Table("tokens", *[{"warmup": "warm start", "rl": "with RL"}.get(stage, stage) for stage in stages])
-        for tokens in sorted({row["tokens"] for row in rows}):
+        table = Table(
+            rows[0]["unit"], *[{"warmup": "warm start", "rl": "with RL"}.get(stage, stage) for stage in stages]
+        )
+        for length in sorted({row["length"] for row in rows}):
             cells = []
             for stage in stages:
-                here = [row for row in rows if row["tokens"] == tokens and row["stage"] == stage]
-                cells += [
-                    f"{100 * row['mean']:.1f} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]" for row in here[-1:]
-                ]
-            table.add_row(f"{tokens:,}", *cells)
+                here = [row for row in rows if row["length"] == length and row["stage"] == stage]
+                cells.append(
+                    "".join(f"{100 * row['mean']:.1f} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]" for row in here)
+                )
+            table.add_row(f"{length:,}", *cells)
         Console(highlight=False).print(table)
 
     def _show(self, line: str, now: bool) -> None:

@@ -107,12 +107,16 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
     return all_NV.gather(1, batch.targets_N[:, None])[:, 0], entropies_N
 
 
-def in_turn(parts: int, items: Sequence[list[Conversation]]) -> Iterator[list[Conversation]]:
-    """Deal out the items (the conversations of a group each) into so many parts, longest first to the shortest part."""
+def in_turn(parts: int, items: Sequence[list[Conversation]], rank: int = 0) -> Iterator[list[Conversation]]:
+    """Deal out the items (the conversations of a group each) into so many parts, longest first to the shortest part.
+
+    Args:
+        rank: of this process. Each begins with another part, so that no part is left empty where each has few items.
+    """
     dealt: list[list[Conversation]] = [[] for _ in range(parts)]
     sizes = [0] * parts
     for item in sorted(items, key=lambda each: sum(map(len, each)), reverse=True):
         least = sizes.index(min(sizes))
         dealt[least] += item
         sizes[least] += sum(map(len, item))
-    yield from dealt
+    yield from (dealt[(part - rank) % parts] for part in range(parts))

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from hashlib import sha256
+from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import torch
 
 from memagent.chat import OnText, Sampling
-from memagent.errors import ModelError, WindowOverflow
+from memagent.errors import WindowOverflow
 from memagent.records import Completion, Message, Request
 from memagent.train.models import load_policy
 from memagent.train.processes import Processes
 from memagent.train.rollout import Sampler
 from memagent.train.run import newest
-
-_Waiting = tuple[Request, asyncio.Future[Completion]]
 
 
 class CheckpointChat:
@@ -36,13 +35,13 @@ class CheckpointChat:
         self.sampling = sampling or Sampling()
         self._policy = load_policy(folder, Processes().device)
         self.model = f"{folder.name}-{_digest(folder)}"
-        self.window = window or self._policy.window
+        self.window = self._policy.window = window or self._policy.window
         self.tokenizer = self._policy.tokenizer
         self.habits = self._policy.habits
         random = torch.Generator(self._policy.device).manual_seed(self.sampling.seed or 0)
         self._sampler = Sampler(self._policy, self.sampling, random)
-        self._waiting: list[_Waiting] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._next = _Batch()
+        self._turn = asyncio.Lock()
 
     async def open(self) -> None:
         pass
@@ -60,35 +59,34 @@ class CheckpointChat:
                 f"A prompt of {tokens:,} tokens and {request.max_tokens:,} for the completion do not fit the window of "
                 f"{self.window:,}: lower --segment-tokens or --memory-tokens."
             )
-        future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        completion = await future
+        batch = self._next
+        batch.requests.append(request)
+        if batch.job is None:
+            batch.job = asyncio.create_task(self._run(batch))
+        place = len(batch.requests) - 1
+        completion = (await asyncio.shield(batch.job))[place]
         if on_text:
             on_text(completion.text)
         return completion
 
-    async def _work(self) -> None:
-        """Batch after batch, until nobody waits."""
-        while self._waiting:
-            await asyncio.sleep(0)  # whoever asks at the same time comes into the same batch
-            batch, self._waiting = self._waiting, []
-            try:
-                found = await asyncio.to_thread(self._sampler.completions, [request for request, _ in batch])
-            except ModelError as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, future), completion in zip(batch, found, strict=True):
-                if not future.done():  # else nobody waits for it any more
-                    future.set_result(completion)
+    async def _run(self, batch: _Batch) -> list[Completion]:
+        """The completions of a batch; more requests come into it until it is its turn."""
+        async with self._turn:
+            await asyncio.sleep(0)
+            self._next = _Batch()
+            return await asyncio.to_thread(self._sampler.completions, batch.requests)
+
+
+@dataclass(slots=True)
+class _Batch:
+    requests: list[Request] = field(default_factory=list)
+    job: asyncio.Task[list[Completion]] | None = None
 
 
 def _digest(folder: Path) -> str:
     """Of the weights: a run may only be resumed with the same ones."""
     found = sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        found.update(path.read_bytes())
+        with path.open("rb") as file:
+            found.update(file_digest(file, "sha256").digest())
     return found.hexdigest()[:8]

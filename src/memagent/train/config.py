@@ -99,6 +99,7 @@ class RLConfig:
     group: Annotated[int, Field(ge=2)] = 16
     """Rollouts of a group."""
     optimiser_steps: Positive = 1
+    """Of a batch, or one a group where there are fewer groups."""
     learning_rate: Rate = 1e-5
     clip_low: Share = 0.2
     clip_high: Annotated[float, Field(ge=0)] = 0.28
@@ -110,7 +111,8 @@ class RLConfig:
     divide_by_std: bool = False
     weighting: Weighting = "token"
     draws: Positive = 4
-    """Dynamic sampling: groups of equal reward are dropped and others drawn, so often at most; 1 keeps what it gets."""
+    """Dynamic sampling: groups of equal reward teach nothing. They are dropped and others drawn until the batch is full
+    or there were so many draws; 1 draws no others."""
     overlong_margin: Natural = 0
     """Soft punishment of completions that come within so many tokens of their limit; 0 is none."""
     temperature: Rate = 1.0
@@ -126,7 +128,7 @@ class OptimiserConfig:
     decay: Share = 0.0
     """The share of a stage's steps, its last ones, in which the rate falls linearly to nothing."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    beta2: Share = 0.999
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     max_norm: Rate = 1.0
     micro_tokens: Positive = 8192
     """Of a micro-batch, padding counted."""
@@ -155,7 +157,7 @@ class TrainConfig:
 
     seed: Natural = 0
     sample_tokens: Positive = 65536
-    """Of prompts that are completed as one batch."""
+    """Of prompts and completions in one batch of the sampler."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     problems: ProblemsConfig = field(default_factory=ProblemsConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
@@ -177,7 +179,7 @@ def load_config(file: str | Path | None = None, preset: str | None = None, sets:
         UsageError: which setting is wrong.
     """
     if (file is None) == (preset is None):
-        raise UsageError("Training needs a configuration: give a TOML file, or --preset NAME.")
+        raise UsageError("Training needs one configuration: give a TOML file, or --preset NAME.")
     name = str(file) if file is not None else f"the preset {preset}"
     try:
         text = Path(file).read_text(encoding="utf-8") if file is not None else _preset(str(preset))

@@ -52,16 +52,16 @@ def _steps(axes: Any, metrics: Sequence[dict[str, Any]], stage: str, name: str, 
 
 def _lengths(axes: Any, accuracy: Sequence[dict[str, Any]]) -> None:
     for stage in dict.fromkeys(row["stage"] for row in accuracy):
-        rows = sorted((row for row in accuracy if row["stage"] == stage), key=lambda row: row["tokens"])
+        rows = sorted((row for row in accuracy if row["stage"] == stage), key=lambda row: row["length"])
         means = [100 * row["mean"] for row in rows]
         bars = [[100 * (row["mean"] - row["low"]) for row in rows], [100 * (row["high"] - row["mean"]) for row in rows]]
         axes.errorbar(
-            [row["tokens"] for row in rows], means, bars, marker="o", capsize=3, color=_COLOURS[stage],
+            [row["length"] for row in rows], means, bars, marker="o", capsize=3, color=_COLOURS[stage],
             label=_NAMES[stage],
         )  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_ylim(0, 102)
-    axes.set_xlabel("tokens of the text")
+    axes.set_xlabel(f"{accuracy[0]['unit']} of the text")
     axes.set_ylabel("accuracy, % (95 % intervals)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

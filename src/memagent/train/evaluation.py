@@ -31,7 +31,8 @@ def evaluate(
     sampler = Sampler(policy, Sampling(0.0), torch.Generator(policy.device), sample_tokens)
     found = {}
     for name, problems in tests.items():
-        groups = sampler.rollouts([problems.problem(number) for number in range(samples)])
+        drawn = {problem.name: problem for problem in map(problems.problem, range(samples))}  # each once
+        groups = sampler.rollouts(list(drawn.values()))
         rewards = [group[0].reward for group in groups]
         found[name] = Accuracy(*interval(rewards, binary=False), len(rewards))
     return found

@@ -4,56 +4,91 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from memagent.tasks.catalog import Data
-from memagent.tasks.example import parse_length
+from memagent.errors import RunError
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import evaluate
+from memagent.train.models import make_policy
 from memagent.train.run import read_metrics, stage_end, writing
-from memagent.train.setup import tests
+from memagent.train.setup import final_lengths, task_list, tests
 from memagent.train.training import Training
 
 Say = Callable[[str], None]
+Row = dict[str, Any]
 
 
-def finish(training: Training, config: TrainConfig, say: Say = lambda sentence: None) -> dict[str, Any]:
+def finish(training: Training, config: TrainConfig, say: Say = lambda sentence: None) -> dict[str, list[Row]]:
     """Evaluate the policies at the end of each stage at `watch.final_lengths`; write results.json and the curves.
 
-    A length of a policy that results.json has already is not evaluated again.
+    Without a warm start, its policy is the one that RL began with. What results.json has of the same checkpoint is not
+    evaluated again.
+
+    Raises:
+        RunError: results.json is damaged.
     """
     path = training.run.folder / "results.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"accuracy": []}
-    data = config.problems
-    tasks = Data(data.prose, data.squad, data.hotpotqa, data.paragraphs, data.words).tasks(data.tasks)
-    done = {(row["stage"], row["length"], row["samples"]) for row in found["accuracy"]}
+    known = _known(path)
+    rows: list[Row] = []
     for stage in ("warmup", "rl"):
         place = stage_end(training.run.folder, stage)
-        if place is None:
+        if place is None and stage == "rl":
             continue
-        training.policy.load_weights(place)
-        for length in config.watch.final_lengths:
-            if (stage, length, config.watch.final_samples) in done:
-                continue
-            say(f"evaluating {stage} at {length} tokens")
-            suite = tests(tasks, [length], training.policy, config)
-            accuracy = evaluate(training.policy, suite, config.watch.final_samples, config.sample_tokens)[length]
-            row = {"stage": stage, "length": length, "tokens": parse_length(length).value, **asdict(accuracy)}
-            found["accuracy"].append(row)
+        for length in final_lengths(config):
+            key = {
+                "stage": stage,
+                "checkpoint": place.name if place else "start",
+                "length": length.value,
+                "unit": length.unit,
+                "samples": config.watch.final_samples,
+            }
+            row = next((row for row in known if key.items() <= row.items()), None)
+            if row is None:
+                say(f"evaluating {'the warm start' if stage == 'warmup' else 'RL'} at {length} {length.unit}")
+                row = key | _accuracy(training, config, place, str(length))
+            rows.append(row)
             if training.processes.first:
-                with writing(path):
-                    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                _write(path, rows)
     if training.processes.first:
-        _draw(training, found, say)
+        _draw(training, rows, say)
+    return {"accuracy": rows}
+
+
+def _accuracy(training: Training, config: TrainConfig, place: Path | None, length: str) -> dict[str, float]:
+    policy = training.policy
+    if place:
+        policy.load_weights(place)
+    else:
+        policy = make_policy(config.policy, config.seed, training.processes.device)
+        policy.habits = training.policy.habits
+    suite = tests(task_list(config.problems, config.problems.tasks), [length], policy, config)
+    found = evaluate(policy, suite, config.watch.final_samples, config.sample_tokens)[length]
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _known(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    try:
+        found: list[Row] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{path} is damaged ({error}): remove it, and run the same command again.") from error
     return found
 
 
-def _draw(training: Training, found: dict[str, Any], say: Say) -> None:
+def _write(path: Path, rows: list[Row]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    with writing(path):
+        temporary.write_text(json.dumps({"accuracy": rows}, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+def _draw(training: Training, rows: list[Row], say: Say) -> None:
     from memagent.train.curves import available, draw
 
     if not available():
         say("No pictures: pip install 'memagent[plots]' for them.")
         return
     with writing(training.run.folder):
-        draw(read_metrics(training.run.metrics), found["accuracy"], training.run.folder)
+        draw(read_metrics(training.run.metrics), rows, training.run.folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -43,10 +44,22 @@ class Learner:
         self.optimiser = torch.optim.AdamW(
             policy.parameters, lr=learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay
         )
-        warmup, decay = max(config.warmup_steps, 1), max(config.decay * steps, 1)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: max(min((step + 1) / warmup, 1.0, (steps - step) / decay), 0.0)
-        )
+        self._rate, self._steps = learning_rate, steps
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._share)
+
+    def resume(self, optimiser: dict[str, Any], schedule: dict[str, Any]) -> None:
+        """Go on from saved states, with the rate and the steps that are wanted now."""
+        self.optimiser.load_state_dict(optimiser)
+        self.schedule.load_state_dict(schedule)
+        self.schedule.base_lrs = [self._rate]
+        for group in self.optimiser.param_groups:
+            group["initial_lr"], group["lr"] = self._rate, self._rate * self._share(self.schedule.last_epoch)
+
+    def _share(self, step: int) -> float:
+        """Of the learning rate, at a step counted from 0."""
+        rising = min((step + 1) / max(self._config.warmup_steps, 1), 1.0)
+        falling = self._config.decay * self._steps
+        return min(rising, max(self._steps - step, 0) / falling) if falling else rising
 
     def step(self, conversations: Sequence[Conversation], loss: Loss) -> dict[str, float]:
         """One optimiser step. Gives the loss, the gradient's norm, and the loss's figures.
@@ -69,7 +82,8 @@ class Learner:
                 f"The loss is {figures['loss']:g} and the gradient's norm {norm:g}: set a lower learning rate, and run "
                 "the same command to go on from the last checkpoint."
             )
-        self.optimiser.step()
+        with enough_memory("the optimiser", "policy.lora_rank or optimiser.micro_tokens", self._config.micro_tokens):
+            self.optimiser.step()
         self.schedule.step()
         self.optimiser.zero_grad()
         return figures

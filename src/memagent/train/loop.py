@@ -143,7 +143,7 @@ def learn(
             value, figures["kl"] = value + config.kl * kl, kl.detach()
         return value, figures
 
-    parts = list(in_turn(steps, groups))
+    parts = list(in_turn(steps, groups, training.processes.rank))
     found = [learner.step(part, loss) for part in parts]
     packed = [batch for part in parts for batch in micro_batches(part, training.config.optimiser.micro_tokens)]
     names = dict.fromkeys(name for each in found for name in each)

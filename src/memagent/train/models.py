@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from memagent.chat.weights import cache_folder, find_weights
 from memagent.errors import ModelError, UsageError
 from memagent.habits import load_habits
+from memagent.records import Message
 from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
 _LORA = "adapter_config.json"
+_FAR = 0.02  # of the largest logit: more than rounding, also in bfloat16
 
 
 def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy:
@@ -30,14 +33,15 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
         policy.model.to(device)
         return policy
     model, tokenizer = _load(config.model, torch.bfloat16 if bfloat16 and config.lora_rank else torch.float32)
-    if config.lora_rank:
+    if config.lora_rank and not hasattr(model, "peft_config"):  # an adapter that is there already is trained on
         torch.manual_seed(seed)
         model = _with_lora(model, config.lora_rank)
     if config.gradient_checkpointing:
         model.activation_checkpointing_enable()
         model.enable_input_require_grads()
-    habits = load_habits(Path(config.model))
-    return Policy(model.to(device), tokenizer, habits, autocast=bfloat16)
+    return _checked(
+        Policy(model.to(device), tokenizer, load_habits(Path(config.model)), autocast=bfloat16), config.model
+    )
 
 
 def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
@@ -47,10 +51,10 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
         UsageError: there is none.
         ModelError: it is damaged.
     """
-    if not (folder / "config.json").is_file() and not (folder / _LORA).is_file():
+    if not any(folder.glob("*.safetensors")):
         raise UsageError(f"There is no policy in {folder}: give a checkpoint of a training, or its --out.")
     model, tokenizer = _load(str(folder), torch.float32)
-    return Policy(model.to(device).eval(), tokenizer, load_habits(folder))
+    return _checked(Policy(model.to(device).eval(), tokenizer, load_habits(folder)), str(folder))
 
 
 def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -66,13 +70,41 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         if (folder / _LORA).is_file():
             from peft import AutoPeftModelForCausalLM
 
-            model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=dtype)
+            model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=dtype, is_trainable=True)
         else:
             model = AutoModelForCausalLM.from_pretrained(folder if folder.is_dir() else name, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(folder if folder.is_dir() else name)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"The model {name} cannot be loaded: {str(error).splitlines()[0]}") from error
+        base = f", or its base {_base(folder)}," if (folder / _LORA).is_file() else ""
+        raise ModelError(f"The model {name}{base} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model, tokenizer
+
+
+def _base(folder: Path) -> str:
+    return str(json.loads((folder / _LORA).read_text(encoding="utf-8")).get("base_model_name_or_path"))
+
+
+def _checked(policy: Policy, name: str) -> Policy:
+    """Refuse models that the sampler or the trainer would compute otherwise than they are meant to be.
+
+    Raises:
+        ModelError: sliding windows of attention, work of the model's own on its logits, or no chat template.
+    """
+    config = policy.model.config
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None)):
+        raise ModelError(f"{name} attends to a sliding window: only models that attend to everything can be trained.")
+    if not policy.transformers_tokenizer.chat_template:
+        raise ModelError(f"The tokenizer of {name} has no chat template: give an instruct model.")
+    ids = torch.tensor([policy.render((Message("user", "Who?"),))], device=policy.device)
+    policy.perform()
+    with torch.inference_mode(), policy.precision():
+        meant = policy.model(input_ids=ids).logits[0, -1].float()
+        positions = torch.arange(ids.shape[1], device=policy.device)[None]
+        ours = policy.logits(policy.hidden(ids, torch.ones_like(ids), positions)[0, -1])
+    if (meant - ours).abs().max() > _FAR * max(1.0, float(meant.abs().max())):
+        raise ModelError(f"{name} does work of its own on its logits, which the trainer does not know of.")
+    return policy
 
 
 def dequantised() -> Path:

@@ -1,7 +1,7 @@
 """The policy: a causal language model with its tokenizer and chat template, and what a training run needs of it.
 
-A policy on disk is an ordinary Hugging Face folder (the base model's, or an adapter with the base beside it) and
-`memagent.json`, which says how the policy is used to reading: its prompts and its budget.
+A policy on disk is an ordinary Hugging Face folder (a model, or an adapter that names its base) and `memagent.json`,
+which says how the policy is used to reading: its prompts and its budget.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Policy:
         self.habits = habits
         self.transformers_tokenizer = tokenizer
         self.tokenizer = FileTokenizer(tokenizer.backend_tokenizer)
-        self.pad: int = tokenizer.pad_token_id
         self.end: int = tokenizer.eos_token_id
+        self.pad: int = self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         """Ends a completion."""
         self.stops = frozenset([*_listed(model.generation_config.eos_token_id), self.end])
         self.window: int = model.config.max_position_embeddings
@@ -88,7 +88,8 @@ class Policy:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
 
     def study(self) -> None:
-        """Before gradients are wanted. Without dropout: the trainer's policy must be the sampler's."""
+        """Before gradients are wanted. Training mode only where gradient checkpointing needs it: dropout would make the
+        trainer's policy another one than the sampler's."""
         self.model.train(self.model.is_activation_checkpointing)
 
     def perform(self) -> None:

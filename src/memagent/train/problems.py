@@ -44,7 +44,7 @@ class MemoryProblems:
     """A task's examples, read segment by segment into one memory.
 
     Args:
-        seed: of the examples. Problems for training and for evaluation have different ones.
+        seed: of the examples.
         metric: in `memagent.scoring.METRICS`; None is the task's first.
     """
 
@@ -58,8 +58,13 @@ class MemoryProblems:
     metric: str | None = None
     boxed: bool = True
     """Whether an ideal answer stands in a box."""
+    first: int = 0
+    """The task's examples from this one on."""
+    many: int | None = None
+    """So many of them, again and again; None is all there ever are."""
 
     def problem(self, number: int) -> Problem:
+        number = self.first + (number if self.many is None else number % self.many)
         example = self.task.example(self.length, number, self.seed, self.tokenizer)
         pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
         score = METRICS[self.metric or self.task.metrics[0]]

@@ -7,7 +7,7 @@ ones live together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -37,8 +37,12 @@ class Rollout:
     @property
     def conversations(self) -> list[Conversation]:
         """What the policy read and wrote, conversation by conversation, as the tokens that were sampled."""
-        tokens = [turn.completion.tokens for turn in self.trace.turns]
-        return [Conversation(each.prompt, each.ids, each.logprobs) for each in tokens if each]
+        found = []
+        for turn in self.trace.turns:
+            tokens = turn.completion.tokens
+            assert tokens is not None, "a policy's completions carry their tokens"
+            found.append(Conversation(tokens.prompt, tokens.ids, tokens.logprobs))
+        return found
 
 
 class _Attempt(Underway):
@@ -66,15 +70,13 @@ class Sampler:
     """Samples rollouts of a policy.
 
     Args:
-        batch_tokens: of prompts that are completed as one batch, at most; memory grows with it.
-        on_turn: called after each turn of a batch with how many attempts are under way.
+        batch_tokens: of the prompts and completions of one batch, at most; memory grows with it.
     """
 
     policy: Policy
     sampling: Sampling
     random: torch.Generator
     batch_tokens: int = 65536
-    on_turn: Callable[[int], None] = lambda left: None
     work: Work = field(default_factory=Work)
     _growing: bool = False
     """Whether a prompt was seen that goes on with the conversation before: then what was computed is kept."""
@@ -86,7 +88,6 @@ class Sampler:
             self._render(waiting)
             for batch in self._batches(waiting):
                 self._complete(batch)
-            self.on_turn(len(waiting))
         done = [attempt.finished() for attempt in attempts]
         return [done[start : start + group] for start in range(0, len(done), group)]
 
@@ -114,10 +115,11 @@ class Sampler:
         for attempt in waiting:
             if attempt.request is None:
                 continue
-            longest = max(longest, len(attempt.prompt))
+            tokens = len(attempt.prompt) + attempt.request.max_tokens
+            longest = max(longest, tokens)
             if batch and longest * (len(batch) + 1) > self.batch_tokens:
                 yield batch
-                batch, longest = [], len(attempt.prompt)
+                batch, longest = [], tokens
             batch.append(attempt)
         if batch:
             yield batch

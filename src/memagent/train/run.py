@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -28,34 +29,39 @@ from memagent.train.rollout import Rollout
 STATE = "training.pt"
 _UNSETTLED = {
     *("steps", "stop_at", "evaluate_every", "trace_every", "checkpoint_every", "final_lengths", "final_samples"),
-    *("micro_tokens", "sample_tokens"),
+    *("micro_tokens", "sample_tokens", "gradient_checkpointing", "learning_rate"),
 }
 """Settings that may change between the sittings of a run."""
 
 
 class Run:
-    """The folder of a training run, held by one process at a time.
+    """The folder of a training run, held by one run at a time.
+
+    Args:
+        first: whether this is the process that writes. The others only read.
 
     Raises:
         RunError: another process trains there, or it was begun with other settings.
         StorageError: it cannot be written.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, first: bool = True) -> None:
         self.folder = folder
         self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
+        self._board: Any = None
+        self._lock = FileLock(folder / ".lock")
+        if not first:
+            return
         with writing(folder):
             if folder.is_file():
                 raise UsageError(f"{folder} is a file: give --out a folder.")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / ".lock")
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
                 raise RunError(f"Another process trains in {folder}: wait for it, or give another --out.") from None
             self._bind(as_dict(config))
-        self._board: Any = None
 
     def close(self) -> None:
         if self._board:
@@ -100,32 +106,34 @@ class Run:
             size = self.metrics.stat().st_size if self.metrics.exists() else 0
             _save({"stage": stage, "step": step, "metrics": size, **state}, temporary / STATE)
             for file in temporary.iterdir():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
+                _sync(file)
             shutil.rmtree(place, ignore_errors=True)
             temporary.rename(place)
-        for old in self._saved():
+            _sync(self.checkpoints)
+        for old in _saved(self.folder):
             if old != place and old.name.startswith(f"{stage}-"):
                 shutil.rmtree(old, ignore_errors=True)
         return place
 
-    def newest(self) -> Path | None:
-        return newest(self.folder)
-
     def load(self, place: Path) -> dict[str, Any]:
-        """The state of a checkpoint. Metrics written after it are forgotten: they will be written again."""
-        state: dict[str, Any] = torch.load(place / STATE, weights_only=True)
-        self.forget(state["metrics"])
+        """The state of a checkpoint, on the CPU.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        try:
+            state: dict[str, Any] = torch.load(place / STATE, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError, LookupError) as error:
+            raise RunError(
+                f"The checkpoint {place} is damaged ({error}): remove it to go on from the one before."
+            ) from error
         return state
 
     def forget(self, size: int) -> None:
-        """The metrics after so many bytes."""
+        """The metrics after so many bytes: they will be written again."""
         with writing(self.metrics):
             if self.metrics.exists():
                 os.truncate(self.metrics, size)
-
-    def _saved(self) -> list[Path]:
-        return _saved(self.folder)
 
     def _bind(self, settings: dict[str, Any]) -> None:
         """Note the settings, or hold them against those the run was begun with."""
@@ -141,6 +149,15 @@ class Run:
         temporary = path.with_name(".config.json")
         temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def newest(folder: Path) -> Path | None:

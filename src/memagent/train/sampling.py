@@ -38,11 +38,6 @@ class Work:
     computed_tokens: int = 0
     sampled_tokens: int = 0
 
-    def add(self, other: Work) -> None:
-        self.prompt_tokens += other.prompt_tokens
-        self.computed_tokens += other.computed_tokens
-        self.sampled_tokens += other.sampled_tokens
-
 
 @torch.inference_mode()
 def sample(

@@ -9,9 +9,11 @@ from pathlib import Path
 from memagent.budget import Budget
 from memagent.errors import UsageError
 from memagent.habits import Habits
-from memagent.prompts import prompts_for
+from memagent.prompts import fill, prompts_for
+from memagent.records import Message
+from memagent.scoring import METRICS
 from memagent.tasks.catalog import Data
-from memagent.tasks.example import Task, parse_length
+from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
 from memagent.train.models import make_policy
 from memagent.train.policy import Policy
@@ -21,7 +23,9 @@ from memagent.train.run import Run
 from memagent.train.training import OnStep, Training
 
 _TESTS = 1_000_000_007
-"""Added to the seed: problems for tests are never those of the training."""
+"""The seed of the problems for tests, so that no seed of a training draws the same."""
+_HELD = 100
+"""Examples held back for tests of a task that has only so many; half of them, where that is less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +43,30 @@ def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Tra
     """Everything that `train` needs. The folder is locked until `training.run.close()`.
 
     Raises:
-        UsageError: a setting makes no sense.
+        UsageError, BudgetError: a setting makes no sense.
+        ModelError: the model cannot be loaded.
         RunError: the folder belongs to another run.
     """
     processes = Processes()
     given = config.problems
-    data = Data(given.prose, given.squad, given.hotpotqa, given.paragraphs, given.words)
-    tasks = data.tasks(given.tasks)
-    first = data.tasks(given.warmup_tasks) if given.warmup_tasks else tasks
-    run = Run(out, config)
+    if given.metric is not None and given.metric not in METRICS:
+        raise UsageError(f"There is no metric {given.metric}: problems.metric is one of {', '.join(METRICS)}.")
+    tasks = task_list(given, given.tasks)
+    first = task_list(given, given.warmup_tasks) if given.warmup_tasks else tasks
+    final_lengths(config)
     policy = make_policy(config.policy, config.seed, processes.device)
     policy.habits = adapted(policy.habits, given)
+    _check_budget(policy)
     training = Training(
         policy,
         mixture(tasks, given.lengths, policy, given, config.seed),
         tests(tasks, config.watch.lengths or given.lengths[:1], policy, config),
         config,
-        run,
+        Run(out, config, processes.first),
         mixture(first, given.warmup_lengths or given.lengths, policy, given, config.seed),
         processes,
     )
+    processes.wait()
     if on_step:
         training.on_step = on_step
     return training
@@ -78,26 +86,58 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
 
 
 def mixture(
-    tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: ProblemsConfig, seed: int
+    tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: ProblemsConfig, seed: int, test: bool = False
 ) -> Problems:
-    """Tasks x lengths, one after the other."""
-    if not tasks or not lengths:
-        raise UsageError("Training needs a task and a length: set problems.tasks and problems.lengths.")
+    """Tasks x lengths, one after the other. A task of your own has the lengths of its documents.
+
+    Args:
+        test: the problems held back for tests, where a task has only so many.
+    """
     habits = policy.habits
-    boxed = "\\boxed" in habits.prompts.answer
-    return Mixture(
-        [
-            MemoryProblems(
-                task, parse_length(length), seed, policy.tokenizer, habits.prompts, habits.budget,
-                metric=config.metric, boxed=boxed,
-            )
-            for length in lengths
-            for task in tasks
-        ]
-    )  # fmt: skip
+    boxed = habits.prompts.style == "boxed"
+    sources = []
+    for length in [*map(parse_length, lengths), Length(0, "own")]:
+        for task in tasks:
+            if length.unit not in task.units:
+                continue
+            held = min(_HELD, (task.size or 0) // 2)
+            sources.append(
+                MemoryProblems(
+                    task, length, _TESTS if test and not held else seed, policy.tokenizer, habits.prompts,
+                    habits.budget, metric=config.metric, boxed=boxed, first=0 if test else held,
+                    many=held if test and held else (task.size or held) - held or None,
+                )
+            )  # fmt: skip
+    if not sources:
+        raise UsageError(
+            "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
+        )
+    return Mixture(sources)
 
 
 def tests(tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: TrainConfig) -> dict[str, Problems]:
-    """By length, the same for every seed of a training, scored by each task's own metric."""
+    """By length, the same for every seed of a training if the tasks have no end, scored by each task's own metric."""
     scored = replace(config.problems, metric=None)
-    return {length: mixture(tasks, [length], policy, scored, _TESTS) for length in lengths}
+    return {length: mixture(tasks, [length], policy, scored, config.seed, test=True) for length in lengths or ["own"]}
+
+
+def final_lengths(config: TrainConfig) -> list[Length]:
+    """Of the evaluation at the end."""
+    return [parse_length(length) for length in config.watch.final_lengths]
+
+
+def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
+    return Data(config.prose, config.squad, config.hotpotqa, config.paragraphs, config.words).tasks(names)
+
+
+def _check_budget(policy: Policy) -> None:
+    """Hold the budget against the window, with an empty question."""
+    prompts = policy.habits.prompts
+    update = fill(prompts.update, prompt="", memory="", chunk="")
+    last = fill(prompts.answer, prompt="", memory="")
+    policy.habits.budget.check(
+        question=0,
+        update=len(policy.render((Message("user", update),))),
+        answer=len(policy.render((Message("user", last),))),
+        window=policy.window,
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from memagent.chat import Sampling
+from memagent.errors import RunError
 from memagent.train.batches import Conversation
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import Accuracy, evaluate
@@ -19,7 +19,7 @@ from memagent.train.policy import Policy
 from memagent.train.problems import Problem, Problems
 from memagent.train.processes import Processes
 from memagent.train.rollout import Rollout, Sampler
-from memagent.train.run import Run
+from memagent.train.run import Run, newest
 
 OnStep = Callable[[str, int, int, dict[str, Any]], None]
 """Called after each step with the stage, the step, the steps of the stage, and the figures."""
@@ -64,8 +64,7 @@ class Training:
         """The optimiser of a stage, as it was where the state holds one."""
         learner = Learner(self.policy, rate, steps, self.config.optimiser, self.processes, temperature)
         if "optimiser" in state:
-            learner.optimiser.load_state_dict(state["optimiser"])
-            learner.schedule.load_state_dict(state["schedule"])
+            learner.resume(state["optimiser"], state["schedule"])
         return learner
 
     def after_step(
@@ -89,10 +88,11 @@ class Training:
         if not done and not _is_time(step, self.config.watch.checkpoint_every):
             return
         randoms = self.processes.gather(self.random.get_state())
+        positions = self.processes.gather(self.position)
         if self.processes.first:
             state = {
                 "done": done,
-                "position": self.position,
+                "positions": positions,
                 "random": randoms,
                 "optimiser": learner.optimiser.state_dict(),
                 "schedule": learner.schedule.state_dict(),
@@ -102,14 +102,23 @@ class Training:
         self.processes.wait()
 
     def resume(self) -> dict[str, Any]:
-        """The state of the newest checkpoint, put in place; where there is none, that of a beginning."""
-        place: Path | None = self.run.newest()
+        """The state of the newest checkpoint, put in place; where there is none, that of a beginning.
+
+        Raises:
+            RunError: the checkpoint is damaged, or other processes wrote it.
+        """
+        place = newest(self.run.folder)
+        state: dict[str, Any] = {"stage": "warmup", "step": 0, "metrics": 0}
+        if place:
+            state = self.run.load(place)
+        if self.processes.first:
+            self.run.forget(state["metrics"])
         if place is None:
-            self.run.forget(0)
-            return {"stage": "warmup", "step": 0}
-        state = self.run.load(place)
+            return state
+        if len(state["positions"]) != self.processes.many:
+            raise RunError(f"{len(state['positions'])} processes trained in {self.run.folder}: go on with as many.")
         self.policy.load_weights(place)
-        self.position = state["position"]
+        self.position = state["positions"][self.processes.rank]
         self.random.set_state(state["random"][self.processes.rank])
         return {"stage": "rl", "step": 0} if state["stage"] == "warmup" and state["done"] else state
 

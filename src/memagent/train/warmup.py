@@ -33,8 +33,7 @@ def warm_up(training: Training, state: dict[str, Any]) -> None:
         step += 1
         found = training.after_step("warmup", step, config.steps, figures | speed(lessons, began))
         reached = next(iter(found.values())).mean if found else 0.0
-        training.save("warmup", step, learner)
-    training.save("warmup", step, learner, done=True)
+        training.save("warmup", step, learner, done=step == config.steps or reached >= config.stop_at)
 
 
 def imitation(
