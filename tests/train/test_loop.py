@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import metrics, run
+from tiny import config, metrics, run
 
-from memagent.errors import ModelError, RunError, StorageError
+from memagent.errors import BudgetError, ModelError, RunError, StorageError, UsageError
+from memagent.train.finish import finish
+from memagent.train.loop import train
 from memagent.train.models import load_policy
 from memagent.train.run import newest
+from memagent.train.setup import set_up
 
 
 @pytest.fixture(autouse=True)
@@ -138,11 +141,105 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
 
 
 def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
-    from tiny import config
-
-    from memagent.train.setup import set_up
-
     training = set_up(config(), tmp_path / "run")
     with pytest.raises(RunError, match="Another process trains"):
         set_up(config(), tmp_path / "run")
     training.run.close()
+
+
+def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
+    """Killed after the warm start: both go on where each was."""
+    program = "import sys; from tiny import run; from pathlib import Path; run(Path(sys.argv[1]), *sys.argv[2:])"
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"
+    }  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
+    def train(folder: Path, *sets: str) -> list[dict[str, object]]:
+        subprocess.run(
+            [*command, str(tmp_path / "program.py"), str(folder), *sets],
+            check=True, env=environment, capture_output=True, timeout=200,
+        )  # fmt: skip
+        return metrics(folder)
+
+    whole = train(tmp_path / "whole")
+    assert [row["step"] for row in whole] == [*range(1, 7), *range(1, 5)]  # each once
+    assert train(tmp_path / "halves", "rl.steps=2") == whole[:8]
+    assert train(tmp_path / "halves") == whole
+    with pytest.raises(RunError, match="2 processes trained"):
+        run(tmp_path / "halves", "rl.steps=5")
+
+
+def test_a_run_goes_on_at_the_rate_that_is_wanted_now(tmp_path: Path) -> None:
+    """More steps, another rate: the first step after the resume moves the weights as an undisturbed run's does."""
+    run(tmp_path / "run", "rl.steps=2")
+    assert run(tmp_path / "run", "rl.steps=4") == run(tmp_path / "whole", "rl.steps=4")
+    run(tmp_path / "other", "rl.steps=2")
+    assert run(tmp_path / "other", "rl.learning_rate=1e-2") != run(tmp_path / "whole")
+
+
+def test_a_mistake_leaves_the_folder_free(tmp_path: Path) -> None:
+    for wrong in (
+        "policy.model='/nowhere'",
+        "problems.lengths=['6oo']",
+        "problems.metric='em'",
+        "watch.final_lengths=['x']",
+    ):
+        with pytest.raises((ModelError, UsageError)):
+            run(tmp_path / "run", wrong)
+    with pytest.raises(BudgetError, match="larger than the model's window of 512"):
+        run(tmp_path / "run", "problems.segment_tokens=600")
+    run(tmp_path / "run", "rl.steps=0", "warmup.steps=1")
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    run(tmp_path / "run", "rl.steps=2")
+    place = newest(tmp_path / "run")
+    assert place is not None
+    state = place / "training.pt"
+    whole = state.read_bytes()
+    for torn in (b"", whole[:100], whole[: len(whole) // 2]):
+        state.write_bytes(torn)
+        with pytest.raises(RunError, match=r"rl-000002 is damaged"):
+            run(tmp_path / "run", "rl.steps=4")
+
+
+def test_the_evaluation_at_the_end_is_of_the_newest_policy(tmp_path: Path) -> None:
+    """Without a warm start, the policy before RL is the one that RL began with. A length is evaluated once."""
+    sets = ("warmup.steps=0", "watch.final_lengths=['48', '60']", "watch.final_samples=4")
+
+    def rows(steps: int) -> tuple[list[tuple[str, str, int]], list[str]]:
+        training = set_up(config(*sets, f"rl.steps={steps}"), tmp_path / "run")
+        said: list[str] = []
+        try:
+            train(training)
+            found = finish(training, training.config, said.append)
+        finally:
+            training.run.close()
+        return [(row["stage"], row["checkpoint"], row["length"]) for row in found["accuracy"]], said
+
+    first, said = rows(1)
+    assert first == [
+        *(("warmup", "start", 48), ("warmup", "start", 60)),
+        *(("rl", "rl-000001", 48), ("rl", "rl-000001", 60)),
+    ]
+    assert len(said) == 4
+    again, said = rows(3)
+    assert again[2:] == [("rl", "rl-000003", 48), ("rl", "rl-000003", 60)]
+    assert len(said) == 2
+    assert (tmp_path / "run" / "length.png").stat().st_size > 5000
+
+
+def test_questions_of_your_own_are_trained_on_and_some_held_back(tmp_path: Path) -> None:
+    lines = [{"question": f"red{number}", "document": "leaf moon red4 salt", "answer": "red4"} for number in range(5)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    training = set_up(
+        config(f"problems.tasks=['{tmp_path / 'own.jsonl'}']", "problems.warmup_tasks=[]"), tmp_path / "run"
+    )
+    training.run.close()
+    trained = {training.problems.problem(number).name for number in range(9)}
+    (held,) = ({test.problem(number).name for number in range(9)} for test in training.tests.values())
+    assert len(trained) == 3
+    assert len(held) == 2
+    assert not trained & held

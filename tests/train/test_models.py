@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny import run
 
+from memagent.errors import ModelError
 from memagent.train.batches import Conversation, collate, logprobs
 from memagent.train.config import PolicyConfig
 from memagent.train.models import load_policy, make_policy
@@ -72,6 +73,36 @@ def test_an_adapter_alone_is_trained_and_comes_back(base: Path, tmp_path: Path) 
     again = make_policy(PolicyConfig(str(base), lora_rank=2), 5, CPU)
     again.load_weights(end)
     torch.testing.assert_close(logprobs(again, collate(TALK, policy.pad))[0], after)
+
+
+def test_an_adapter_is_trained_on(base: Path, tmp_path: Path) -> None:
+    """A second stage on the adapter of the first."""
+    first = make_policy(PolicyConfig(str(base), lora_rank=2), 0, CPU)
+    first.save(tmp_path)
+    second = make_policy(PolicyConfig(str(tmp_path), lora_rank=2), 0, CPU)
+    assert [each.shape for each in second.parameters] == [each.shape for each in first.parameters]
+
+
+def test_models_that_would_be_computed_otherwise_are_refused(base: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, GraniteConfig, GraniteForCausalLM, MistralConfig, MistralForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    sizes = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2,
+    }  # fmt: skip
+    sliding = MistralForCausalLM(MistralConfig(**sizes, sliding_window=6))
+    scaled = GraniteForCausalLM(GraniteConfig(**sizes, logits_scaling=8.0, initializer_range=1.0))
+    for model, why in ((sliding, "attends to a sliding window"), (scaled, "work of its own on its logits")):
+        model.save_pretrained(tmp_path / why)
+        tokenizer.save_pretrained(tmp_path / why)
+        with pytest.raises(ModelError, match=why):
+            load_policy(tmp_path / why)
+    plain = tmp_path / "plain"
+    nano_policy(1).save(plain)
+    (plain / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="no chat template"):
+        load_policy(plain)
 
 
 def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:

@@ -18,8 +18,10 @@ class Processes:
     @cached_property
     def _state(self) -> Any:
         from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
 
-        return PartialState()
+        # Told to use the CPU, several processes talk over gloo; not told, each would take itself for the only one.
+        return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
     @property
     def rank(self) -> int:
