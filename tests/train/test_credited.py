@@ -123,7 +123,9 @@ training.policy, training.processes = policy, processes
 training.config = type("C", (), {"optimiser": config})()
 mine = t.GROUPS[processes.rank :: processes.many]
 seen = []
-learner.optimiser.register_step_pre_hook(lambda *_: seen.append(torch.cat([p.grad.flatten() for p in policy.parameters])))
+learner.optimiser.register_step_pre_hook(
+    lambda *_: seen.append(torch.cat([p.grad.flatten() for p in policy.parameters]))
+)
 figures = learn(training, credited(mine, RLConfig(), processes), learner, RLConfig(), None)
 if processes.first:
     torch.save({"loss": figures["loss"], "norm": figures["norm"], "gradient": seen[0]}, sys.argv[1])
