@@ -93,26 +93,33 @@ def mixture(
     Args:
         test: the problems held back for tests, where a task has only so many.
     """
-    habits = policy.habits
-    boxed = habits.prompts.style == "boxed"
-    sources = []
-    for length in [*map(parse_length, lengths), Length(0, "own")]:
-        for task in tasks:
-            if length.unit not in task.units:
-                continue
-            held = min(_HELD, (task.size or 0) // 2)
-            sources.append(
-                MemoryProblems(
-                    task, length, _TESTS if test and not held else seed, policy.tokenizer, habits.prompts,
-                    habits.budget, metric=config.metric, boxed=boxed, first=0 if test else held,
-                    many=held if test and held else (task.size or held) - held or None,
-                )
-            )  # fmt: skip
+    sources = [
+        _source(task, length, policy, config, seed, test)
+        for length in [*map(parse_length, lengths), Length(0, "own")]
+        for task in tasks
+        if length.unit in task.units
+    ]
     if not sources:
         raise UsageError(
             "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
         )
     return Mixture(sources)
+
+
+def _source(
+    task: Task, length: Length, policy: Policy, config: ProblemsConfig, seed: int, test: bool
+) -> MemoryProblems:
+    habits = policy.habits
+    first, many = 0, task.size
+    if task.size is None:
+        seed = _TESTS if test else seed
+    elif held := min(_HELD, task.size // 2):
+        first, many = (0, held) if test else (held, task.size - held)
+    boxed = habits.prompts.style == "boxed"
+    return MemoryProblems(
+        task, length, seed, policy.tokenizer, habits.prompts, habits.budget,
+        metric=config.metric, boxed=boxed, first=first, many=many,
+    )  # fmt: skip
 
 
 def tests(tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: TrainConfig) -> dict[str, Problems]:
