@@ -24,3 +24,15 @@ def test_a_stream_of_turns() -> None:
         "\\boxed{in the oven}",
         "in the oven",
     ]
+
+
+def test_an_agent_with_a_calculator_is_trained(tmp_path: Path) -> None:
+    """Its parts, and a few steps; LOG.md has what it learns."""
+    program = (
+        "import sys; sys.path.insert(0, 'examples'); from pathlib import Path; from dataclasses import replace; "
+        "import calculator as c; config = replace(c.CONFIG, warmup=replace(c.CONFIG.warmup, steps=2), "
+        "rl=replace(c.CONFIG.rl, steps=1, problems=2)); "
+        f"print(c.calculate('4 7 * 8 6'), '|', c.calculate('4 0 4 2 + 1 5'), '|', c.calculate('7 7'), '|', "
+        f"*[c.learn(Path({str(tmp_path / 'run')!r}), config) for _ in range(2)])"
+    )
+    assert output("-c", program).splitlines()[-1] == "4 0 4 2 | 4 0 5 7 | error | (0.0, 0.0) (0.0, 0.0)"
