@@ -1,7 +1,8 @@
-"""The ablations on the nano preset: `python benchmarks/ablations.py OUT [SEEDS]`. Hours; run again to go on.
+"""The ablations on the nano preset: `python benchmarks/ablations.py OUT [SEEDS]`. An hour; run again to go on.
 
-Each run is `memagent train --preset nano` with one setting changed; a variant and a seed have a folder in OUT. Printed:
-exact match at the training length, greedy, when RL is half done and at its end, seed by seed. Not part of `run.py`.
+The warm start of a seed is shared: from its end, `memagent train --preset nano` with one setting changed, and fewer
+steps of RL than the preset has, where differences show. A variant and a seed have a folder in OUT. Printed: exact match
+at the training length, greedy, when RL is half done and at its end, seed by seed. Not part of `run.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from statistics import fmean
 
 from common import figure
 
-from memagent.train.run import read_metrics
+from memagent.train.run import read_metrics, stage_end
 
 VARIANTS = {
     "as the preset": (),
@@ -24,15 +25,17 @@ VARIANTS = {
     "no clip-higher (0.2 on both sides)": ("rl.clip_high=0.2",),
     "every rollout weighs the same": ("rl.weighting='rollout'",),
 }
-WATCH = ("watch.final_lengths=[]", "watch.evaluate_every=20")
+STEPS = 100
 
 
 def main(out: str, seeds: str = "3") -> None:
+    starts = [_warm_start(Path(out) / f"warm-start-{seed}", seed) for seed in range(int(seeds))]
     for name, sets in VARIANTS.items():
-        found = [
-            _run(Path(out) / f"{name.split(' (')[0].replace(' ', '-')}-{seed}", seed, sets)
-            for seed in range(int(seeds))
-        ]
+        found = []
+        for seed, start in enumerate(starts):
+            folder = Path(out) / f"{name.split(' (')[0].replace(' ', '-')}-{seed}"
+            _train(folder, seed, f"policy.model='{start}'", "warmup.steps=0", f"rl.steps={STEPS}", *sets)
+            found.append(_accuracies(folder))
         half, end = ([each[place] for each in found] for place in (0, 1))
         figure(
             f"ablation: {name}",
@@ -41,20 +44,29 @@ def main(out: str, seeds: str = "3") -> None:
         )
 
 
-def _run(folder: Path, seed: int, sets: tuple[str, ...]) -> tuple[float, float]:
-    """The accuracy half way, and at the end."""
-    options = [part for each in (*sets, *WATCH, f"seed={seed}") for part in ("--set", each)]
+def _warm_start(folder: Path, seed: int) -> Path:
+    """The checkpoint at its end."""
+    _train(folder, seed, "rl.steps=0")
+    place = stage_end(folder, "warmup")
+    assert place
+    return place.resolve()
+
+
+def _train(folder: Path, seed: int, *sets: str) -> None:
+    options = [part for each in (*sets, f"seed={seed}", "watch.final_lengths=[]") for part in ("--set", each)]
     command = [sys.executable, "-m", "memagent", "train", "--preset", "nano", "--out", str(folder), *options, "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+
+
+def _accuracies(folder: Path) -> tuple[float, float]:
+    """Half way, and at the end."""
     measured = [
         (row["step"], value)
         for row in read_metrics(folder / "metrics.jsonl")
-        if row["stage"] == "rl"
         for key, value in row.items()
         if key.startswith("accuracy_")
     ]
-    last = measured[-1][0]
-    return next(value for step, value in measured if step >= last / 2), measured[-1][1]
+    return next(value for step, value in measured if step >= STEPS / 2), measured[-1][1]
 
 
 if __name__ == "__main__":

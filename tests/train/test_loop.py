@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import config, metrics, run
 
 from memagent.errors import BudgetError, ModelError, RunError, StorageError, UsageError
@@ -43,7 +44,14 @@ def test_a_training_leaves_metrics_checkpoints_and_traces(tmp_path: Path) -> Non
     trace = [json.loads(line) for line in (tmp_path / "run" / "traces" / "rl-000002.jsonl").read_text().splitlines()]
     assert set(trace[0]) == {"problem", "answer", "reward"}
     assert trace[1]["prompt"][0].endswith(">")
-    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    assert _board(tmp_path / "run", "rl") == [1, 2, 3, 4]
+
+
+def _board(out: Path, stage: str) -> list[int]:
+    """The steps that TensorBoard shows."""
+    events = EventAccumulator(str(out / "tensorboard" / stage))
+    events.Reload()
+    return [event.step for event in events.Scalars("seconds")]
 
 
 def test_a_run_killed_and_resumed_has_the_metrics_of_an_undisturbed_one(tmp_path: Path) -> None:
@@ -59,6 +67,8 @@ def test_a_run_killed_and_resumed_has_the_metrics_of_an_undisturbed_one(tmp_path
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert run(tmp_path / "killed") == whole
+    assert _board(tmp_path / "killed", "warmup") == [1, 2, 3, 4, 5, 6]
+    assert _board(tmp_path / "killed", "rl") == [1, 2, 3, 4]
     ends = [newest(tmp_path / name) for name in ("whole", "killed")]
     weights = [load_policy(end).model.state_dict() for end in ends if end]
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())

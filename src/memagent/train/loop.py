@@ -23,7 +23,7 @@ from memagent.train.loss import Clip, divergence, policy_loss
 from memagent.train.processes import Processes
 from memagent.train.reference import Reference
 from memagent.train.rollout import Rollout
-from memagent.train.training import Training, speed
+from memagent.train.training import Training
 from memagent.train.warmup import warm_up
 
 Group = list[Rollout]
@@ -55,7 +55,7 @@ def reinforce(training: Training, state: dict[str, Any]) -> None:
         groups, figures = sample_groups(training, config)
         lessons = credited(groups, config, training.processes)
         figures |= learn(training, lessons, learner, config, reference)
-        figures |= speed([each for group in lessons for each in group], began)
+        figures |= training.speed([each for group in lessons for each in group], began)
         training.after_step("rl", step, config.steps, figures, [rollout for group in groups for rollout in group])
         training.save("rl", step, learner, done=step == config.steps, **kept)
 

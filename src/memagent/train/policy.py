@@ -28,6 +28,7 @@ class Policy:
     """
 
     def __init__(self, model: Any, tokenizer: Any, habits: Habits, *, autocast: bool = False) -> None:
+        disable_progress_bar()
         self.model = model
         self.habits = habits
         self.transformers_tokenizer = tokenizer
@@ -98,7 +99,6 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Weights (of an adapter, where there is one), tokenizer and habits."""
-        disable_progress_bar()
         self.model.save_pretrained(folder, safe_serialization=True)
         self.transformers_tokenizer.save_pretrained(folder)
         self.habits.save(folder)

@@ -4,7 +4,7 @@ OUT/config.json            the settings; another configuration is refused
 OUT/metrics.jsonl          a line a step, and a line an evaluation
 OUT/checkpoints/rl-000050  a policy that `ask` and `bench` can use, and training.pt: all that resuming needs
 OUT/traces/rl-000050.jsonl a rollout, a line a turn
-OUT/tensorboard/           the metrics again
+OUT/tensorboard/rl/        the metrics again
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Run:
         self.folder = folder
         self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
-        self._board: Any = None
+        self._boards: dict[str, Any] = {}
         self._lock = FileLock(folder / ".lock")
         if not first:
             return
@@ -64,8 +64,8 @@ class Run:
             self._bind(as_dict(config))
 
     def close(self) -> None:
-        if self._board:
-            self._board.close()
+        for board in self._boards.values():
+            board.close()
         self._lock.release()
 
     # -- metrics ------------------------------------------------------------------------------------------------------
@@ -74,13 +74,14 @@ class Run:
         """A line of metrics, and the same for TensorBoard."""
         with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": stage, "step": step, **figures}) + "\n")
-        if self._board is None:
+        if stage not in self._boards:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+            # What an interrupted sitting wrote from this step on does not count.
+            self._boards[stage] = SummaryWriter(str(self.folder / "tensorboard" / stage), purge_step=step)
         for name, value in figures.items():
             if isinstance(value, int | float):
-                self._board.add_scalar(f"{stage}/{name}", value, step)
+                self._boards[stage].add_scalar(name, value, step)
 
     def keep_trace(self, stage: str, step: int, rollout: Rollout) -> None:
         """A rollout to be looked at."""

@@ -67,6 +67,12 @@ class Training:
             learner.resume(state["optimiser"], state["schedule"])
         return learner
 
+    def speed(self, conversations: Sequence[Conversation], began: float) -> dict[str, float]:
+        """Seconds since `began`, and tokens of prompts and completions that all processes learnt from a second."""
+        tokens = self.processes.sum({"tokens": sum(map(len, conversations))})["tokens"]
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "tokens_per_second": tokens / seconds}
+
     def after_step(
         self, stage: str, step: int, steps: int, figures: dict[str, Any], rollouts: Sequence[Rollout] = ()
     ) -> dict[str, Accuracy]:
@@ -121,12 +127,6 @@ class Training:
         self.position = state["positions"][self.processes.rank]
         self.random.set_state(state["random"][self.processes.rank])
         return {"stage": "rl", "step": 0} if state["stage"] == "warmup" and state["done"] else state
-
-
-def speed(conversations: Sequence[Conversation], began: float) -> dict[str, float]:
-    """Seconds since `began`, and tokens of prompts and completions that were learnt from a second."""
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "tokens_per_second": sum(map(len, conversations)) / seconds}
 
 
 def _is_time(step: int, every: int) -> bool:

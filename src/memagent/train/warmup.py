@@ -17,7 +17,7 @@ from memagent.train.config import WarmupConfig
 from memagent.train.policy import Policy
 from memagent.train.problems import Problem
 from memagent.train.rollout import Rollout
-from memagent.train.training import Training, speed
+from memagent.train.training import Training
 
 
 def warm_up(training: Training, state: dict[str, Any]) -> None:
@@ -31,7 +31,7 @@ def warm_up(training: Training, state: dict[str, Any]) -> None:
         tokens = training.processes.sum({"tokens": sum(len(each.completion) for each in lessons)})["tokens"]
         figures = learner.step([replace(each, weight=1 / tokens) for each in lessons], imitation)
         step += 1
-        found = training.after_step("warmup", step, config.steps, figures | speed(lessons, began))
+        found = training.after_step("warmup", step, config.steps, figures | training.speed(lessons, began))
         reached = next(iter(found.values())).mean if found else 0.0
         training.save("warmup", step, learner, done=step == config.steps or reached >= config.stop_at)
 
