@@ -60,7 +60,7 @@ def nano(folder: Path) -> None:
     )
     conversations = [each for rollout in rollouts for each in rollout.conversations]
     share = padding(micro_batches(conversations, config.optimiser.micro_tokens))
-    figure(f"train: padding, {len(conversations):,} conversations of 5 lengths", f"{share:.1%}", "goal: under 10 %")
+    figure(f"train: padding, {len(conversations):,} conversations of many lengths", f"{share:.1%}", "goal: under 10 %")
 
 
 def _speed(policy: Policy, batches: list[list[Problem]]) -> tuple[float, list[Rollout]]:

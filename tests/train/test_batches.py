@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.train.batches import Conversation, collate, in_turn, logprobs, micro_batches, padding
+from memagent.train.batches import Conversation, collate, in_turn, logprobs, merged, micro_batches, padding
 from memagent.train.nano import nano_policy
 
 
@@ -24,6 +25,19 @@ def test_no_conversation_is_lost_and_none_padded_much(sizes: list[tuple[int, int
     assert Counter(each for batch in batches for each in batch) == Counter(conversations)
     assert padding(batches) <= 0.1
     assert all(max(map(len, batch)) * len(batch) <= tokens or len(batch) == 1 for batch in batches)
+
+
+def test_alike_conversations_are_merged_and_count_as_much_as_before() -> None:
+    one, other = conversation(9, 2), conversation(9, 3)
+    lessons = [
+        replace(each, advantage=advantage, weight=weight)
+        for each, advantage, weight in [(one, 0.5, 1), (other, 0.5, 1), (one, -0.5, 2), (one, 0.25, 3), (one, -1.0, 2)]
+    ]
+    assert merged(lessons) == [
+        replace(one, advantage=(0.5 + 3 * 0.25) / 4, weight=4),
+        replace(other, advantage=0.5, weight=1),
+        replace(one, advantage=-0.75, weight=4),
+    ]
 
 
 def test_the_padding_of_real_lengths_is_low_and_the_batches_few() -> None:

@@ -113,9 +113,9 @@ def test_a_conversation_that_grows_goes_on_from_its_cache(policy: Policy) -> Non
     first, before = lockstep.rollouts(drawn, 2), replace(lockstep.work)
     again = lockstep.rollouts(drawn, 2)
     computed = lockstep.work.computed_tokens - before.computed_tokens
-    # Of two attempts: five words once and one each; then, a turn, two words and the one said last.
-    fed = sum(5 + 2 * 1 + 2 * 3 * (turns - 1) for turns in (4, 2, 3))
-    assert computed == fed < 0.6 * before.prompt_tokens
+    # Of two attempts that say the same: six words; then, a turn, two words and the one said last.
+    fed = sum(6 + 3 * (turns - 1) for turns in (4, 2, 3))
+    assert computed == fed < 0.4 * before.prompt_tokens
     for group, other in zip(first, again, strict=True):
         for rollout, same in zip(group, other, strict=True):
             for turn, repeated in zip(rollout.trace.turns, same.trace.turns, strict=True):

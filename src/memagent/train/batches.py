@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -44,6 +44,24 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> MicroBatch:
         return MicroBatch(*(getattr(self, name).to(device) for name in self.__slots__))
+
+
+def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
+    """The same with fewer conversations: alike ones become one of their weight, and of their mean advantage.
+
+    A loss that is linear in the weight, and in the advantage of either sign, stays what it was, and so does its
+    gradient. A policy that is sure of itself says the same in most rollouts of a group.
+    """
+    alike: dict[tuple[object, ...], list[Conversation]] = {}
+    for each in conversations:
+        sign = (each.advantage > 0) - (each.advantage < 0)
+        alike.setdefault((each.prompt, each.completion, sign), []).append(each)
+    found = []
+    for several in alike.values():
+        weight = sum(each.weight for each in several)
+        advantage = sum(each.weight * each.advantage for each in several) / weight
+        found.append(replace(several[0], advantage=advantage, weight=weight))
+    return found
 
 
 def micro_batches(conversations: Sequence[Conversation], tokens: int) -> list[list[Conversation]]:

@@ -1,7 +1,8 @@
 """Completions of a batch of prompts in lockstep, with the log-probability of every token that was sampled.
 
 What prompts of one family have in common at their beginning (the rollouts of one problem at the same step: all but
-the memory) is computed once. A conversation that grows goes on from what was kept of it. Finished rows leave the batch.
+the memory) is computed once, and so is a prompt that several of them have. A conversation that grows goes on from what
+was kept of it. Finished rows leave the batch.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def sample(
     """
     policy.perform()
     found = [Sampled() for _ in prompts]
-    cache, mask_BT, hidden_BD = _read(policy, prompts, families, work, kept or ())
+    cache, mask_BT, hidden_BD = _read_once(policy, prompts, families, work, kept or ())
     positions_B = torch.tensor([len(prompt) for prompt in prompts], device=policy.device)
     rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to; -1 once it is finished
     while True:
@@ -94,6 +95,33 @@ def sample(
     return found
 
 
+def _read_once(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    families: Sequence[object],
+    work: Work | None,
+    kept: Sequence[Kept | None],
+) -> tuple[BatchCache, torch.Tensor, torch.Tensor]:
+    """As `_read`; prompts of a family that are alike are computed once."""
+    rows: dict[tuple[object, ...], int] = {}
+    row_of = [rows.setdefault((family, *prompt), len(rows)) for family, prompt in zip(families, prompts, strict=True)]
+    firsts = [row_of.index(row) for row in range(len(rows))]
+    cache, mask_BT, hidden_BD = _read(
+        policy,
+        [prompts[first] for first in firsts],
+        [families[first] for first in firsts],
+        work,
+        [kept[first] for first in firsts] if kept else (),
+    )
+    if len(firsts) < len(prompts):
+        copies = torch.tensor(row_of, device=policy.device)
+        cache.select(copies)
+        mask_BT, hidden_BD = mask_BT[copies], hidden_BD[copies]
+    if work:
+        work.prompt_tokens += sum(map(len, prompts))
+    return cache, mask_BT, hidden_BD
+
+
 def _read(
     policy: Policy,
     prompts: Sequence[Sequence[int]],
@@ -116,7 +144,6 @@ def _read(
     hidden = policy.hidden(ids, mask_BT, positions, cache)
     lasts = torch.tensor([len(tail) - 1 for tail in tails], device=policy.device)
     if work:
-        work.prompt_tokens += sum(map(len, prompts))
         work.computed_tokens += computed + sum(map(len, tails))
     return cache, mask_BT, hidden[torch.arange(len(tails), device=policy.device), lasts]
 
