@@ -1,4 +1,5 @@
-"""The trainer: readings in lockstep against one by one, padding of an update, and tokens trained a second against TRL.
+"""The trainer: readings in lockstep against one by one, padding of an update, what prompts share computed once, and
+tokens trained a second against TRL.
 
 TRL lives in an environment of its own: `python benchmarks/train.py PYTHON`, where PYTHON has trl 1.16 and torch 2.13.
 """
@@ -19,7 +20,7 @@ from common import clock, figure, text
 from memagent.chat import Sampling
 from memagent.reading import Reading
 from memagent.records import Message, Request, Trace
-from memagent.train.batches import micro_batches, padding
+from memagent.train.batches import Conversation, collate, logprobs, micro_batches, padding
 from memagent.train.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
 from memagent.train.loop import reinforce
 from memagent.train.models import dequantised, make_policy
@@ -38,8 +39,10 @@ PROMPT, COMPLETION, GROUPS, GROUP, STEPS = 256, 48, 2, 8, 3
 def main(trl: str = "") -> None:
     with TemporaryDirectory() as folder:
         nano(Path(folder) / "nano")
+        policy = make_policy(PolicyConfig("local"), 0, torch.device("cpu"))
+        beginnings(policy)
         if trl:
-            against_trl(trl, Path(folder) / "trl")
+            against_trl(trl, policy, Path(folder) / "trl")
         else:
             figure("train: tokens a second against TRL", "not measured", "needs an environment with TRL")
 
@@ -71,9 +74,27 @@ def _speed(policy: Policy, batches: list[list[Problem]]) -> tuple[float, list[Ro
     return sampler.work.sampled_tokens / seconds[0], rollouts
 
 
-def against_trl(python: str, folder: Path) -> None:
+def beginnings(policy: Policy) -> None:
+    """Forward and backward of conversations of SmolLM2-135M about one section, which comes first in their prompts."""
+    ids = policy.tokenizer.ids(text(100_000))
+    section = tuple(ids[:512])
+    lessons = [
+        Conversation(section + tuple(ids[at : at + 96]), tuple(ids[at + 96 : at + 128])) for at in range(600, 3600, 250)
+    ]
+    seconds = {}
+    for share in (False, True):
+        with clock() as seconds[share]:
+            for pack in micro_batches(lessons, 8192, share):
+                logprobs(policy, collate(pack, policy.pad))[0].sum().backward()
+    policy.model.zero_grad()
+    figure(
+        f"train: {len(lessons)} conversations with {len(section)} tokens of {len(lessons[0])} in common, learnt from",
+        f"{seconds[False][0] / seconds[True][0]:.1f} x as fast as one by one",
+    )
+
+
+def against_trl(python: str, policy: Policy, folder: Path) -> None:
     """Whole steps, sampling and learning, of all weights of SmolLM2-135M in float32: ours, then TRL's."""
-    policy = make_policy(PolicyConfig("local"), 0, torch.device("cpu"))
     policy.stops = frozenset()  # completions of one length
     ids = policy.tokenizer.ids(text(200_000))
     prompts = [policy.decode(ids[start : start + PROMPT]) for start in range(0, GROUPS * STEPS * 1000, 1000)]

@@ -6,12 +6,22 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.train.batches import Conversation, collate, in_turn, logprobs, merged, micro_batches, padding
+from memagent.train.batches import Conversation, Pack, collate, in_turn, logprobs, merged, micro_batches, padding
 from memagent.train.nano import nano_policy
+from memagent.train.policy import Policy
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """In double precision: `logits` are in single precision all the same."""
+    policy = nano_policy(0)
+    policy.model.double()
+    return policy
 
 
 def conversation(prompt: int, completion: int) -> Conversation:
@@ -22,9 +32,9 @@ def conversation(prompt: int, completion: int) -> Conversation:
 def test_no_conversation_is_lost_and_none_padded_much(sizes: list[tuple[int, int]], tokens: int) -> None:
     conversations = [conversation(*size) for size in sizes]
     batches = micro_batches(conversations, tokens)
-    assert Counter(each for batch in batches for each in batch) == Counter(conversations)
+    assert Counter(each for batch in batches for each in batch.conversations) == Counter(conversations)
     assert padding(batches) <= 0.1
-    assert all(max(map(len, batch)) * len(batch) <= tokens or len(batch) == 1 for batch in batches)
+    assert all(batch.total <= tokens or len(batch.conversations) == 1 for batch in batches)
 
 
 def test_alike_conversations_are_merged_and_count_as_much_as_before() -> None:
@@ -59,11 +69,41 @@ def test_items_are_dealt_out_evenly() -> None:
 def test_a_padded_batch_gives_the_log_probabilities_of_single_conversations() -> None:
     policy = nano_policy(0)
     conversations = [conversation(5, 2), conversation(11, 4), conversation(1, 1)]
-    together, entropies = logprobs(policy, collate(conversations, policy.pad))
-    alone = torch.cat([logprobs(policy, collate([each], policy.pad))[0] for each in conversations])
+    together, entropies = logprobs(policy, collate(Pack(conversations), policy.pad))
+    alone = torch.cat([logprobs(policy, collate(Pack([each]), policy.pad))[0] for each in conversations])
     assert torch.allclose(together, alone, atol=1e-5)
     # Against the whole model's own logits, token by token.
     ids = torch.tensor([[*conversations[1].prompt, *conversations[1].completion]])
     expected = policy.model(input_ids=ids).logits[0].log_softmax(-1)
     assert torch.allclose(together[2], expected[10, 30], atol=1e-5)
     assert torch.allclose(entropies[2], -(expected[10].exp() * expected[10]).sum(), atol=1e-4)
+
+
+def test_what_prompts_share_is_computed_once_and_the_gradient_stays(policy: Policy) -> None:
+    """Two families with long beginnings in common, and two conversations that share too little."""
+    draw = random.Random(1)
+
+    def words(many: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(3, 60) for _ in range(many))
+
+    first, second = words(90), words(70)
+    prompts = [*[first + words(size) for size in (1, 9, 20, 9)], *[second + words(7) for _ in range(3)]]
+    prompts += [words(30), first[:60] + words(40)]
+    lessons = [Conversation(prompt, words(draw.randint(1, 4))) for prompt in prompts]
+    draw.shuffle(lessons)
+    apart, shared = (micro_batches(lessons, 400, share) for share in (False, True))
+    assert sum(pack.real for pack in apart) - sum(pack.real for pack in shared) >= 2 * 90 + 2 * 70
+    assert {pack.shared for pack in shared} == {0, 90, 70}
+    assert Counter(each for pack in shared for each in pack.conversations) == Counter(lessons)
+    assert padding(shared) <= 0.1
+    found, expected = gradient(policy, shared), gradient(policy, apart)
+    assert (found - expected).norm() < 1e-6 * expected.norm()
+
+
+def gradient(policy: Policy, packs: list[Pack]) -> torch.Tensor:
+    """Of all log-probabilities, each weighted by what its token is."""
+    policy.model.zero_grad()
+    for pack in packs:
+        batch = collate(pack, policy.pad)
+        (logprobs(policy, batch)[0] * batch.targets_N).sum().backward()
+    return torch.cat([each.grad.flatten() for each in policy.parameters if each.grad is not None])

@@ -1,4 +1,8 @@
-"""Conversations to learn from, and how they are put into micro-batches: by tokens, alike ones together."""
+"""Conversations to learn from, and how they are put into micro-batches: by tokens, alike ones together.
+
+Conversations that share most of their prompts (section-first: all that are about one section) are packed with what
+they share, which is computed once, forward and backward.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from transformers import DynamicCache
 
 from memagent.train.policy import Policy
 
 _PADDING = 0.1  # of a micro-batch, at most
+_SHARED = 0.5  # of a prompt, at least: what is worth being computed apart from the rest
+_WORTH = 64  # tokens, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +36,28 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """B conversations as B x T tensors, and their N completion tokens as vectors."""
+class Pack:
+    """Conversations of a micro-batch, whose prompts have the first `shared` tokens in common."""
 
+    conversations: list[Conversation]
+    shared: int = 0
+
+    @property
+    def real(self) -> int:
+        """Tokens that are computed, padding left out."""
+        return self.shared + sum(len(each) - self.shared for each in self.conversations)
+
+    @property
+    def total(self) -> int:
+        """The same with padding."""
+        return self.shared + (max(map(len, self.conversations)) - self.shared) * len(self.conversations)
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """B conversations as S shared tokens and B x T others, and their N completion tokens as vectors."""
+
+    shared_S: torch.Tensor
     ids_BT: torch.Tensor
     mask_BT: torch.Tensor
     rows_N: torch.Tensor
@@ -64,45 +90,84 @@ def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
     return found
 
 
-def micro_batches(conversations: Sequence[Conversation], tokens: int) -> list[list[Conversation]]:
-    """Cut into lists of at most so many tokens, padding counted, and hardly any of it padding.
+def micro_batches(conversations: Sequence[Conversation], tokens: int, share: bool = True) -> list[Pack]:
+    """Cut into packs of at most so many tokens, padding counted, and hardly any of it padding.
 
     Conversations of about the same length come together, long ones first: what does not fit into memory shows at once.
     One that is longer than `tokens` stands alone.
+
+    Args:
+        share: whether beginnings of prompts are computed once.
     """
-    batches: list[list[Conversation]] = []
-    longest = real = 0
-    for each in sorted(conversations, key=len, reverse=True):
-        total = longest * (len(batches[-1]) + 1) if batches else 0
-        if batches and total <= tokens and real + len(each) >= (1 - _PADDING) * total:
-            batches[-1].append(each)
-            real += len(each)
-        else:
-            batches.append([each])
-            longest = real = len(each)
-    return batches
+    packs: list[Pack] = []
+    for family, shared in _families(conversations) if share else [(list(conversations), 0)]:
+        packs += _packed(family, shared, tokens)
+    return sorted(packs, key=lambda pack: pack.total, reverse=True)
 
 
-def padding(batches: Iterable[Sequence[Conversation]]) -> float:
+def padding(packs: Iterable[Pack]) -> float:
     """The share of the tokens processed that is padding."""
     real = total = 0
-    for batch in batches:
-        real += sum(map(len, batch))
-        total += max(map(len, batch)) * len(batch)
+    for pack in packs:
+        real += pack.real
+        total += pack.total
     return 1 - real / total if total else 0.0
 
 
-def collate(batch: Sequence[Conversation], pad: int) -> MicroBatch:
+def _families(conversations: Sequence[Conversation]) -> list[tuple[list[Conversation], int]]:
+    """Those that share most of their prompts, with how many tokens that is, and all that are left, with 0."""
+    single: list[Conversation] = []
+    found: list[tuple[list[Conversation], int]] = []
+    family: list[Conversation] = []
+    shared = 0
+    for each in [*sorted(conversations, key=lambda one: one.prompt), None]:
+        common = min(shared, _common(family[0].prompt, each.prompt)) if family and each else 0
+        if each and common >= max(_WORTH, _SHARED * len(each.prompt)):
+            family.append(each)
+            shared = common
+            continue
+        if len(family) > 1:
+            found.append((family, shared))
+        else:
+            single += family
+        if each:
+            family, shared = [each], len(each.prompt) - 1  # the last token predicts the completion's first
+    return [*found, (single, 0)]
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with; the last of each is not counted."""
+    most = min(len(one), len(other)) - 1
+    return next((place for place in range(most) if one[place] != other[place]), most)
+
+
+def _packed(conversations: Sequence[Conversation], shared: int, tokens: int) -> list[Pack]:
+    packs: list[Pack] = []
+    longest = real = 0
+    for each in sorted(conversations, key=len, reverse=True):
+        own = len(each) - shared
+        total = shared + longest * (len(packs[-1].conversations) + 1) if packs else 0
+        if packs and total <= tokens and real + own >= (1 - _PADDING) * total:
+            packs[-1].conversations.append(each)
+            real += own
+        else:
+            packs.append(Pack([each], shared))
+            longest, real = own, len(each)
+    return packs
+
+
+def collate(pack: Pack, pad: int) -> MicroBatch:
     """Tensors of a micro-batch, padded at the ends."""
-    width = max(map(len, batch))
-    rows = [[*each.prompt, *each.completion, *[pad] * (width - len(each))] for each in batch]
-    mask = [[1] * len(each) + [0] * (width - len(each)) for each in batch]
+    batch, shared = pack.conversations, pack.shared
+    width = max(map(len, batch)) - shared
+    rows = [[*each.prompt[shared:], *each.completion] for each in batch]
     return MicroBatch(
-        ids_BT=torch.tensor(rows),
-        mask_BT=torch.tensor(mask),
+        shared_S=torch.tensor(batch[0].prompt[:shared], dtype=torch.long),
+        ids_BT=torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows]),
+        mask_BT=torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
         rows_N=torch.tensor([row for row, each in enumerate(batch) for _ in each.completion]),
         places_N=torch.tensor(
-            [len(each.prompt) - 1 + place for each in batch for place in range(len(each.completion))]
+            [len(each.prompt) - shared - 1 + place for each in batch for place in range(len(each.completion))]
         ),
         targets_N=torch.tensor([token for each in batch for token in each.completion]),
         sampled_N=torch.tensor([logprob for each in batch for logprob in each.logprobs]),
@@ -116,8 +181,17 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
 
     Logits are computed where completions are, and nowhere else.
     """
-    positions_BT = torch.arange(batch.ids_BT.shape[1], device=policy.device).expand(batch.ids_BT.shape)
-    hidden_BTD = policy.hidden(batch.ids_BT, batch.mask_BT, positions_BT)
+    rows, width = batch.ids_BT.shape
+    shared = len(batch.shared_S)
+    cache, mask_BT = None, batch.mask_BT
+    if shared:
+        cache = DynamicCache()
+        places = torch.arange(shared, device=policy.device)[None]
+        policy.hidden(batch.shared_S[None], torch.ones_like(places), places, cache)
+        cache.batch_repeat_interleave(rows)
+        mask_BT = torch.cat([mask_BT.new_ones(rows, shared), mask_BT], dim=1)
+    positions_BT = torch.arange(shared, shared + width, device=policy.device).expand(rows, width)
+    hidden_BTD = policy.hidden(batch.ids_BT, mask_BT, positions_BT, cache)
     logits_NV = policy.logits(hidden_BTD[batch.rows_N, batch.places_N]) / temperature
     all_NV = torch.log_softmax(logits_NV, dim=-1)
     with torch.no_grad():

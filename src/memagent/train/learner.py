@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from memagent.errors import ModelError
-from memagent.train.batches import Conversation, MicroBatch, collate, logprobs, micro_batches
+from memagent.train.batches import Conversation, MicroBatch, Pack, collate, logprobs, micro_batches
 from memagent.train.config import OptimiserConfig
 from memagent.train.memory import enough_memory
 from memagent.train.policy import Policy
@@ -61,6 +61,11 @@ class Learner:
         falling = self._config.decay * self._steps
         return min(rising, max(self._steps - step, 0) / falling) if falling else rising
 
+    def packs(self, conversations: Sequence[Conversation]) -> list[Pack]:
+        """How a step cuts them. Gradient checkpointing does without the cache that sharing needs."""
+        share = not self._policy.model.is_activation_checkpointing
+        return micro_batches(conversations, self._config.micro_tokens, share)
+
     def step(self, conversations: Sequence[Conversation], loss: Loss) -> dict[str, float]:
         """One optimiser step. Gives the loss, the gradient's norm, and the loss's figures.
 
@@ -68,9 +73,9 @@ class Learner:
             ModelError: the memory is not enough, or loss or gradient is no finite number; the weights are as before.
         """
         sums: dict[str, float] = {"loss": 0.0}
-        for batch in micro_batches(conversations, self._config.micro_tokens):
+        for pack in self.packs(conversations):
             with enough_memory("a micro-batch", "optimiser.micro_tokens", self._config.micro_tokens):
-                figures = self._backward(collate(batch, self._policy.pad), loss)
+                figures = self._backward(collate(pack, self._policy.pad), loss)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
         self._processes.sum_gradients(self._policy.parameters)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from memagent.train.batches import Conversation, MicroBatch, in_turn, merged, micro_batches, padding
+from memagent.train.batches import Conversation, MicroBatch, in_turn, merged, padding
 from memagent.train.config import RLConfig
 from memagent.train.credit import advantages, informative, mass, overlong_penalty, token_weights
 from memagent.train.learner import Learner
@@ -146,11 +146,10 @@ def learn(
     distinct = [merged(group) for group in groups]
     parts = list(in_turn(steps, distinct, training.processes.rank))
     found = [learner.step(part, loss) for part in parts]
-    packed = [batch for part in parts for batch in micro_batches(part, training.config.optimiser.micro_tokens)]
     names = dict.fromkeys(name for each in found for name in each)
     return {name: fmean(each.get(name, 0.0) for each in found) for name in names} | {
         "mismatch": found[0].get("mismatch", 0.0),  # trainer against sampler, before the policy has moved
-        "padding": padding(packed),
+        "padding": padding(pack for part in parts for pack in learner.packs(part)),
         "distinct": _tokens(distinct) / _tokens(groups) if groups else 1.0,
         "optimiser_steps": steps,
         "learning_seconds": time.perf_counter() - began,
