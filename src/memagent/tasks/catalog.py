@@ -13,6 +13,7 @@ from memagent.tasks.data import load_prose, load_words
 from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import OwnTask, load_own
+from memagent.tasks.practice import PracticeTask
 from memagent.tasks.questions import hqa, qa_1, qa_2
 from memagent.tasks.tracing import TracingTask
 from memagent.tasks.words import CodedWords, CommonWords
@@ -99,7 +100,7 @@ def _needles(data: Data, name: str, prose: str) -> Task:
     }[name]
 
 
-_PROSE = {"niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multivalue", "niah_multiquery"}
+_PROSE = {"niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multivalue", "niah_multiquery", "practice"}
 _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     **dict.fromkeys(
         [
@@ -116,7 +117,8 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "qa_2": lambda data, name, prose: qa_2(data.path("hotpotqa", [name])),
     "colours": lambda data, name, prose: ColourTask(),
     "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
+    "practice": lambda data, name, prose: PracticeTask(prose),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
-RULER = [name for name in _MAKE if name not in ("hqa", "colours", "colours_changed")]
+RULER = [name for name in _MAKE if name not in ("hqa", "colours", "colours_changed", "practice")]
 """RULER's thirteen tasks."""

@@ -9,7 +9,7 @@ What is the special magic number for abrasive-pathology mentioned in the provide
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,9 +56,9 @@ class NeedleTask:
         draw.shuffle(hidden)
         asked = draw.sample(keys, self.queries)
         answers = tuple(value for key in asked for of, value in hidden if of == key)
-        needles = [self._needle(key, value) for key, value in hidden]
-        question = self._fill(NIAH.replace("{context}\n", ""), asked)
-        template = self._fill(NIAH + NIAH_PREFIX, asked)
+        needles = [needle(self.value_kind, key, value) for key, value in hidden]
+        question = ask(self.value_kind, asked, self.values)
+        template = _fill(NIAH + NIAH_PREFIX, self.value_kind, asked, self.values)
         haystack = self._haystack(set(keys), set(values), draw.random())
 
         def build(pieces: int) -> Example:
@@ -85,17 +85,24 @@ class NeedleTask:
 
         def distractor(draw: random.Random) -> str:
             key, value = KINDS[self.key_kind](draw), KINDS[self.value_kind](draw)
-            return distractor(draw) if key in keys or value in values else self._needle(key, value)
+            return distractor(draw) if key in keys or value in values else needle(self.value_kind, key, value)
 
         return lines_of(distractor)
 
-    def _needle(self, key: str, value: str) -> str:
-        return NEEDLE.format(type_needle_v=self.value_kind, key=key, value=value)
 
-    def _fill(self, template: str, asked: list[str]) -> str:
-        """The template for this question, with `{context}` left in it."""
-        kind: str = self.value_kind
-        if self.queries * self.values == 1:
-            template, kind = singular(template), kind.removesuffix("s")
-        query = ", ".join(asked[:-1]) + ", and " + asked[-1] if len(asked) > 1 else asked[0]
-        return template.format(type_needle_v=kind, query=query, context="{context}")
+def needle(kind: str, key: str, value: str) -> str:
+    """The sentence to be found; the kind is the value's."""
+    return NEEDLE.format(type_needle_v=kind, key=key, value=value)
+
+
+def ask(kind: str, keys: Sequence[str], values: int) -> str:
+    """The question for keys with so many values each, as a memory agent is asked it."""
+    return _fill(NIAH.replace("{context}\n", ""), kind, keys, values)
+
+
+def _fill(template: str, kind: str, keys: Sequence[str], values: int) -> str:
+    """The template for these keys, with `{context}` left in it."""
+    if len(keys) * values == 1:
+        template, kind = singular(template), kind.removesuffix("s")
+    query = ", ".join(keys[:-1]) + ", and " + keys[-1] if len(keys) > 1 else keys[0]
+    return template.format(type_needle_v=kind, query=query, context="{context}")

@@ -21,8 +21,16 @@ def nouns_adjectives_verbs() -> list[str]:
     return sorted({word for category in ("noun", "adjective", "verb") for word in _words(category)})
 
 
+def adjective(draw: random.Random) -> str:
+    return draw.choice(_words("adjective"))
+
+
+def noun(draw: random.Random) -> str:
+    return draw.choice(_words("noun"))
+
+
 def words(draw: random.Random) -> str:
-    return f"{draw.choice(_words('adjective'))}-{draw.choice(_words('noun'))}"
+    return f"{adjective(draw)}-{noun(draw)}"
 
 
 def numbers(draw: random.Random) -> str:

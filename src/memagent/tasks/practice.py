@@ -1,0 +1,198 @@
+"""What a memory agent is practised on: documents full of facts of many kinds, and eight questions on each document.
+
+Asked are needles as in RULER, facts in everyday wordings (`told.py`), facts that change later on, chains of variables,
+and what the document does not say. They stand in prose, in noise, or among lines that look like them. Examples that
+follow one another share their document, so that a trainer (or an engine) reads each section once for all of them.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from memagent.records import Segment
+from memagent.tasks.example import NOTHING, Example, Fact, Length, Unit, generator
+from memagent.tasks.fitting import fit, sample_tokens
+from memagent.tasks.haystacks import Haystack, hide, lines_of, noise, prose_from
+from memagent.tasks.needles import ask, needle
+from memagent.tasks.templates import VT
+from memagent.tasks.told import KINDS as TOLD
+from memagent.tasks.told import Kind
+from memagent.tasks.vocabulary import KINDS, distinct
+from memagent.tokenizer import Tokenizer
+
+ABSENT = "The text does not say"
+"""The answer to what the document does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and its answers; the statements that they rest on, in their order, each with what it tells."""
+
+    question: str
+    answers: tuple[str, ...]
+    statements: tuple[tuple[str, str], ...] = ()
+    changes: bool = False
+    """Each statement replaces the one before."""
+    decoys: tuple[str, ...] = ()
+    """Statements that are beside the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class PracticeExample(Example):
+    changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PracticeTask:
+    """Documents with `questions` questions each: examples number 0 to questions - 1 share the first."""
+
+    prose: str
+    name: str = "practice"
+    questions: int = 8
+    metrics: tuple[str, ...] = ("boxed_all", "string_match_all")
+    answer_tokens: int = 64
+    size: None = None
+    units: tuple[Unit, ...] = ("tokens",)
+    placed: bool = True
+
+    def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """Of the length asked for with the longest of its document's questions."""
+        sheet, which = divmod(number, self.questions)
+        draw = generator(self.name, length, sheet, seed)
+        items = [draw.choices(list(_SHARES), list(_SHARES.values()))[0](draw) for _ in range(self.questions)]
+        keys = dict(statement for item in items for statement in item.statements)
+        hidden = _in_some_order(items, draw)
+        haystack, start = self._haystack(draw)
+        stream = draw.random()
+        longest = max(items, key=lambda item: len(item.question))
+
+        def build(pieces: int) -> PracticeExample:
+            document, starts = hide(hidden, haystack(pieces, len(hidden), random.Random(stream)))
+            facts = tuple(
+                Fact(text, keys[text], start, start + len(text))
+                for text, start in zip(hidden, starts, strict=True)
+                if text in keys
+            )
+            return PracticeExample(document, longest.question, longest.answers, facts, _template(longest), 0)
+
+        whole = fit(build, length, sample_tokens(tokenizer, self.answer_tokens), start * len(hidden))
+        asked = items[which]
+        facts = tuple(fact for fact in whole.facts if fact.text in dict(asked.statements))
+        return PracticeExample(
+            whole.document, asked.question, asked.answers, facts, _template(asked), whole.tokens, changes=asked.changes
+        )
+
+    def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
+        changes = isinstance(example, PracticeExample) and example.changes
+        for segment in segments:
+            read = [fact.text for fact in example.facts if fact.end <= segment.end]
+            yield "\n".join(read[-1:] if changes else read) or NOTHING
+
+    def _haystack(self, draw: random.Random) -> tuple[Haystack, int]:
+        """One of three kinds, and how many of its pieces a statement needs at least."""
+        kind = draw.random()
+        if kind < 0.5:
+            return prose_from(self.prose, draw.randrange(len(self.prose))), 50
+        if kind < 0.75:
+            return noise, 5
+        of, to = draw.choice(list(KINDS)), draw.choice(list(KINDS))
+        return lines_of(lambda line: needle(to, KINDS[of](line), KINDS[to](line))), 150
+
+
+def _template(asked: Asked) -> str:
+    return f"{{context}}\n\n{asked.question}"
+
+
+def _magic(draw: random.Random) -> Asked:
+    """One key with one value."""
+    return _needles(draw, 1, 1)
+
+
+def _magics(draw: random.Random) -> Asked:
+    """Several keys, or several values of one."""
+    return _needles(draw, *draw.choice([(1, 2), (1, 3), (1, 4), (2, 1), (3, 1), (4, 1), (2, 2)]))
+
+
+def _needles(draw: random.Random, queries: int, values: int) -> Asked:
+    of, to = draw.choice(list(KINDS)), draw.choice(list(KINDS))
+    if queries * values > 2:
+        of, to = "words", "numbers"  # uuids would fill any memory
+    keys = distinct(KINDS[of], queries, draw)
+    found = distinct(KINDS[to], queries * values, draw)
+    pairs = [(keys[place // values], value) for place, value in enumerate(found)]
+    draw.shuffle(pairs)
+    answers = tuple(value for key in keys for of_key, value in pairs if of_key == key)
+    statements = tuple((needle(to, key, value), value) for key, value in pairs)
+    return Asked(ask(to, keys, values), answers, statements)
+
+
+def _told(draw: random.Random) -> Asked:
+    kind, subject = _subject(draw)
+    value = kind.value(draw)
+    statement = draw.choice(kind.told).format(s=subject, v=value)
+    return Asked(_question(kind, subject, draw), (value,), ((statement, value),))
+
+
+def _changed(draw: random.Random) -> Asked:
+    """The last statement counts."""
+    kind, subject = _subject(draw)
+    values = distinct(kind.value, draw.choice([2, 2, 3]), draw)
+    told = [draw.choice(kind.told).format(s=subject, v=value) for value in values]
+    begin = draw.choice(("Correction: ", "As is now known: ", "Forget what was said before: "))
+    statements = zip([told[0], *(begin + text for text in told[1:])], values, strict=True)
+    return Asked(_question(kind, subject, draw), (values[-1],), tuple(statements), changes=True)
+
+
+def _absent(draw: random.Random) -> Asked:
+    """Something else is told of the subject, and the same of somebody else."""
+    if draw.random() < 0.3:
+        of, to = draw.choice(list(KINDS)), draw.choice(list(KINDS))
+        near = needle(to, KINDS[of](draw), KINDS[to](draw))
+        return Asked(ask(to, [KINDS[of](draw)], 1), (ABSENT,), decoys=(near,))
+    kind, subject = _subject(draw)
+    decoys = [draw.choice(kind.told).format(s=kind.subject(draw), v=kind.value(draw))]
+    others = [other for other in TOLD if other.subject is kind.subject and other is not kind]
+    other = draw.choice(others)
+    decoys.append(draw.choice(other.told).format(s=subject, v=other.value(draw)))
+    return Asked(_question(kind, subject, draw), (ABSENT,), decoys=tuple(decoys))
+
+
+def _chain(draw: random.Random) -> Asked:
+    """Variables as in RULER's vt."""
+    names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), draw.randint(2, 5), draw)
+    value = str(draw.randint(10_000, 99_999))
+    links = [f"VAR {names[0]} = {value}", *(f"VAR {name} = VAR {before}" for before, name in pairwise(names))]
+    question = VT.replace("{context}\n", "").format(query=value)
+    return Asked(question, tuple(names), tuple(zip(links, names, strict=True)))
+
+
+_SHARES: dict[Callable[[random.Random], Asked], float] = {
+    _magic: 0.25,
+    _magics: 0.15,
+    _told: 0.3,
+    _changed: 0.1,
+    _chain: 0.1,
+    _absent: 0.1,
+}
+"""What is asked, and how often."""
+
+
+def _subject(draw: random.Random) -> tuple[Kind, str]:
+    kind = draw.choice(TOLD)
+    return kind, kind.subject(draw)
+
+
+def _question(kind: Kind, subject: str, draw: random.Random) -> str:
+    return draw.choice(kind.asked).format(s=subject)
+
+
+def _in_some_order(items: Iterable[Asked], draw: random.Random) -> list[str]:
+    """All statements, mixed; those of one question stay in their order."""
+    queues = [[text for text, _ in item.statements] + list(item.decoys) for item in items]
+    turns = [number for number, queue in enumerate(queues) for _ in queue]
+    draw.shuffle(turns)
+    return [queues[number].pop(0) for number in turns]
