@@ -1,0 +1,100 @@
+"""A LoRA adapter worked into the weights of a GGUF file: the engine applies no adapters to such a file.
+
+The weights are dequantised, the adapter's product is added, and all matrices are written as float16. Keys and queries
+lie in a GGUF in another order than in Hugging Face's Llama: the two halves of each head interleaved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memagent.errors import ModelError, StorageError
+
+_NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+_PREFIX, _A, _B = "base_model.model.model.layers.", ".lora_A.weight", ".lora_B.weight"
+_FLOAT16 = 1  # gguf's LlamaFileType.MOSTLY_F16
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Write the GGUF file `out`: the Llama in the GGUF file `base`, with the peft adapter in the folder `adapter`.
+
+    Raises:
+        ModelError: the adapter does not fit the weights.
+        StorageError: `out` cannot be written.
+    """
+    from gguf import GGUFReader, GGUFValueType, GGUFWriter, dequantize
+
+    reader = GGUFReader(base)
+    fields = {name: field.contents() for name, field in reader.fields.items() if "." in name}
+    heads = {
+        "attn_q": fields["llama.attention.head_count"],
+        "attn_k": fields["llama.attention.head_count_kv"],
+    }
+    changes = dict(_changes(adapter))
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        writer = GGUFWriter(temporary, str(fields["general.architecture"]))
+        for name, field in reader.fields.items():
+            if name.startswith("GGUF.") or name == "general.architecture":
+                continue
+            value = _FLOAT16 if name == "general.file_type" else fields[name]
+            kind = field.types[0]
+            writer.add_key_value(name, value, kind, field.types[-1] if kind == GGUFValueType.ARRAY else None)
+        for tensor in reader.tensors:
+            weights = dequantize(tensor.data, tensor.tensor_type)
+            if tensor.name in changes:
+                change = _ordered(changes.pop(tensor.name), heads.get(tensor.name.split(".")[2], 0))
+                if change.shape != weights.shape:
+                    raise ModelError(f"The adapter in {adapter} does not fit {base}: {tensor.name} has another shape.")
+                weights = weights + change
+            writer.add_tensor(tensor.name, weights.astype(np.float16) if weights.ndim > 1 else weights)
+        if changes:
+            raise ModelError(f"The adapter in {adapter} does not fit {base}, which has no {next(iter(changes))}.")
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        temporary.replace(out)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written ({error.strerror or error}): make room.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _changes(adapter: Path) -> Iterator[tuple[str, Any]]:
+    """The GGUF name of each matrix that the adapter changes, with what is to be added to it."""
+    from safetensors.numpy import load_file
+
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    factors = load_file(adapter / "adapter_model.safetensors")
+    scale = config["lora_alpha"] / config["r"]
+    for name in sorted(factors):
+        if not name.endswith(_A):
+            continue
+        layer, _, part = name.removeprefix(_PREFIX).removesuffix(_A).partition(".")
+        a, b = (factors[name.removesuffix(_A) + end].astype(np.float32) for end in (_A, _B))
+        # Not by `@`: with the engine loaded, NumPy's threads hang in a matrix product.
+        yield f"blk.{layer}.{_NAMES[part]}.weight", scale * np.einsum("or,ri->oi", b, a, optimize=False)
+
+
+def _ordered(change: Any, heads: int) -> Any:
+    """From Hugging Face's order of rows to the GGUF's, where a matrix has heads."""
+    if not heads:
+        return change
+    rows, columns = change.shape
+    return change.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
