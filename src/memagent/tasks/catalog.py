@@ -14,6 +14,7 @@ from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import OwnTask, load_own
 from memagent.tasks.practice import PracticeTask
+from memagent.tasks.practice_questions import practice_hotpotqa, practice_squad
 from memagent.tasks.questions import hqa, qa_1, qa_2
 from memagent.tasks.tracing import TracingTask
 from memagent.tasks.words import CodedWords, CommonWords
@@ -118,7 +119,11 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "colours": lambda data, name, prose: ColourTask(),
     "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
     "practice": lambda data, name, prose: PracticeTask(prose),
+    "practice_squad": lambda data, name, prose: practice_squad(data.path("squad", [name])),
+    "practice_hotpotqa": lambda data, name, prose: practice_hotpotqa(
+        data.path("hotpotqa", [name]), data.path("paragraphs", [name])
+    ),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
-RULER = [name for name in _MAKE if name not in ("hqa", "colours", "colours_changed", "practice")]
+RULER = [name for name in _MAKE if name.startswith(("niah", "vt", "cwe", "fwe", "qa"))]
 """RULER's thirteen tasks."""

@@ -74,7 +74,7 @@ class ParagraphTask:
         self.name = name
         self.metrics = metrics
         self.size = len(asked)
-        self._asked = asked
+        self.asked = asked
         self._texts = texts
         self._pool = range(pool)
         self._instructed = instructed
@@ -91,12 +91,19 @@ class ParagraphTask:
             raise UsageError(f"A length of {self.name} is given in {' or '.join(self.units)}, and {length} is not.")
         if number >= self.size:
             raise UsageError(f"{self.name} has {self.size:,} questions, too few for example {number} (counted from 0).")
-        asked = self._asked[_permutation(self.name, self.size, seed)[number]]
+        return self.of(self.asked[permutation(self.name, self.size, seed)[number]], length, number, seed, tokenizer)
+
+    def of(self, asked: Asked, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """The example of any question; its paragraphs are drawn for the number."""
         if length.unit == "tokens":
             return self._fit(asked, length, number, seed, tokenizer)
         draw = generator(self.name, length, number, seed)
         example = self._write(asked, self._take(asked, length, draw), draw)
         return replace(example, tokens=self._tokens(example, tokenizer))
+
+    def question(self, asked: Asked) -> str:
+        """As a memory agent is asked it."""
+        return f"{INSTRUCTION}\n\nQuestion: {asked.question}" if self._instructed else asked.question
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return facts_read(example, segments)
@@ -154,8 +161,7 @@ class ParagraphTask:
             replace(fact, start=start_of[paragraph] + fact.start, end=start_of[paragraph] + fact.end)
             for paragraph, fact in asked.facts
         ]
-        question = f"{INSTRUCTION}\n\nQuestion: {asked.question}" if self._instructed else asked.question
-        return Example(text, question, asked.answers, tuple(facts), _template(asked), 0, asked.question)
+        return Example(text, self.question(asked), asked.answers, tuple(facts), _template(asked), 0, asked.question)
 
     def _tokens(self, example: Example, tokenizer: Tokenizer) -> int:
         return count(tokenizer, example.prompt()) + self.answer_tokens
@@ -172,7 +178,8 @@ def _template(asked: Asked) -> str:
 
 
 @lru_cache(maxsize=8)
-def _permutation(task: str, size: int, seed: int) -> list[int]:
+def permutation(task: str, size: int, seed: int) -> list[int]:
+    """The order of a task's questions."""
     order = list(range(size))
     random.Random(f"{task}/questions/{seed}").shuffle(order)
     return order

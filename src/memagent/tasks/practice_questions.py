@@ -1,0 +1,97 @@
+"""Questions over paragraphs to practise on: several questions share a document, and some have no answer in it.
+
+As `practice`, for SQuAD and HotpotQA. A document holds the paragraphs that its questions rest on, save those of the
+questions that it is not to answer; then paragraphs near to these, then others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from memagent.records import Segment
+from memagent.tasks.example import Example, Length, Unit, generator
+from memagent.tasks.paragraphs import Asked, ParagraphTask, permutation
+from memagent.tasks.practice import ABSENT
+from memagent.tasks.questions import hqa, qa_1
+from memagent.tokenizer import Tokenizer
+
+_ABSENT = 0.15  # of the questions
+_MOST = 400  # characters of facts that a question may rest on: a small memory must hold them
+
+
+@dataclass(frozen=True, slots=True)
+class PracticeQuestions:
+    """Another task's questions, `together` at a time: so many examples, from number 0 on, share a document."""
+
+    name: str
+    task: ParagraphTask
+    asked: Sequence[Asked]
+    together: int
+    answer_tokens: int = 64
+    placed: bool = True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.task.metrics
+
+    @property
+    def size(self) -> int:
+        return len(self.asked)
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        return self.task.units
+
+    def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
+        """Of the length asked for with the longest of its document's questions."""
+        sheet, which = divmod(number, self.together)
+        order = permutation(self.name, self.size, seed)
+        first = sheet * self.together
+        asked = [self.asked[order[place % self.size]] for place in range(first, first + self.together)]
+        draw = generator(self.name, length, sheet, seed)
+        present = [draw.random() >= _ABSENT for _ in asked]
+        whole = self.task.of(_joined(asked, present), length, sheet, seed, tokenizer)
+        mine, before = asked[which], sum(len(each.facts) for each in _present(asked[:which], present))
+        answers, facts = mine.answers, whole.facts[before : before + len(mine.facts)]
+        if not present[which]:
+            answers, facts = (ABSENT,), ()
+        return replace(whole, question=self.task.question(mine), answers=answers, facts=facts, query=mine.question)
+
+    def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
+        return self.task.memories(example, segments)
+
+
+def _present(asked: Iterable[Asked], present: Iterable[bool]) -> list[Asked]:
+    return [each for each, here in zip(asked, present, strict=False) if here]
+
+
+def _joined(asked: Sequence[Asked], present: Sequence[bool]) -> Asked:
+    """One question for all of them, which needs the paragraphs of those that are present and bars the others'."""
+    here = _present(asked, present)
+    gold = dict.fromkeys(paragraph for each in here for paragraph in each.gold)
+    gone = {paragraph for each in asked for paragraph in each.gold} - gold.keys()
+    return Asked(
+        max((each.question for each in asked), key=len),
+        (),
+        facts=tuple(fact for each in here for fact in each.facts),
+        gold=tuple(gold),
+        near=[paragraph for each in asked for paragraph in each.near],
+        barred=frozenset(gone).union(*(each.barred for each in asked)),
+    )
+
+
+def practice_squad(squad: str | Path) -> PracticeQuestions:
+    """Questions of SQuAD."""
+    return _practice("practice_squad", qa_1(squad), 8)
+
+
+def practice_hotpotqa(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
+    """Questions of HotpotQA, among paragraphs of Wikipedia."""
+    return _practice("practice_hotpotqa", hqa(hotpotqa, paragraphs), 4)
+
+
+def _practice(name: str, task: ParagraphTask, together: int) -> PracticeQuestions:
+    held = [each for each in task.asked if sum(len(fact.text) for _, fact in each.facts) <= _MOST]
+    return PracticeQuestions(name, task, held, together)
