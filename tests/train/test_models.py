@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from data import needs_default_model
 from tiny import run
 
+from memagent.chat import Sampling
 from memagent.errors import ModelError
+from memagent.records import Message
 from memagent.train.batches import Conversation, Pack, collate, logprobs
 from memagent.train.config import PolicyConfig
 from memagent.train.models import load_policy, make_policy
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
 from memagent.train.run import newest
+from memagent.train.sampling import sample
 
 CPU = torch.device("cpu")
 TALK = [Conversation(tuple(range(4, 30)), tuple(range(5, 11))), Conversation(tuple(range(7, 20)), tuple(range(4, 8)))]
@@ -112,3 +116,17 @@ def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:
     rough, _ = logprobs(policy, collate(Pack(TALK), policy.pad))
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).abs().max() < 0.3
+
+
+@needs_default_model
+@pytest.mark.slow
+def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From its GGUF, whose weights are written once, and answers a question."""
+    monkeypatch.setattr("memagent.train.models.cache_folder", lambda: tmp_path)
+    policy = make_policy(PolicyConfig("local", lora_rank=2), 0, torch.device("cpu"))
+    [folder] = tmp_path.iterdir()
+    assert (folder / "model.safetensors").stat().st_size > 4 * 130e6
+    assert all("lora" in name for name, each in policy.model.named_parameters() if each.requires_grad)
+    prompt = policy.render((Message("user", "What is the capital of France?"),))
+    [one] = sample(policy, [prompt], [24], [0], Sampling(0.0), torch.Generator())
+    assert "Paris" in policy.decode(one.ids)

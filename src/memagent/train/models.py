@@ -108,15 +108,17 @@ def _checked(policy: Policy, name: str) -> Policy:
 
 
 def dequantised() -> Path:
-    """The default model as a Hugging Face folder, made once from its GGUF (a minute) and kept in the user's cache."""
+    """The default model as a Hugging Face folder, made once from its GGUF (half a minute) and kept in the user's cache."""
     weights = find_weights(None)
     stat = weights.path.stat()
     folder = cache_folder() / f"{weights.path.stem}-{stat.st_size}"
     if not (folder / "config.json").is_file():
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
         where = {"pretrained_model_name_or_path": weights.path.parent, "gguf_file": weights.path.name}
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        )
         tokenizer = AutoTokenizer.from_pretrained(**where)
         temporary = folder.with_name(f".{folder.name}")
         temporary.mkdir(parents=True, exist_ok=True)
