@@ -89,7 +89,7 @@ def beginnings(policy: Policy) -> None:
     policy.model.zero_grad()
     figure(
         f"train: {len(lessons)} conversations with {len(section)} tokens of {len(lessons[0])} in common, learnt from",
-        f"{seconds[False][0] / seconds[True][0]:.1f} x as fast as one by one",
+        f"{seconds[False][0] / seconds[True][0]:.1f} x as fast as each by itself",
     )
 
 

@@ -108,7 +108,7 @@ def _checked(policy: Policy, name: str) -> Policy:
 
 
 def dequantised() -> Path:
-    """The default model as a Hugging Face folder, made once from its GGUF (half a minute) and kept in the user's cache."""
+    """The default model as a Hugging Face folder, made once from its GGUF (half a minute) and kept in a cache."""
     weights = find_weights(None)
     stat = weights.path.stat()
     folder = cache_folder() / f"{weights.path.stem}-{stat.st_size}"
