@@ -117,6 +117,10 @@ class Task(Protocol):
     def placed(self) -> bool:
         """Whether each fact stands at one place of the document, and not all over it."""
 
+    @property
+    def together(self) -> int:
+        """How many examples that follow one another share a document: from number 0 on, so many at a time."""
+
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
         """The example with that number, from 0, of that length in tokens of `tokenizer`.
 

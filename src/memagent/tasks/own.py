@@ -47,6 +47,7 @@ class OwnTask:
     answer_tokens: int = 128
     units: tuple[Unit, ...] = ("own",)
     placed: bool = True
+    together: int = 1
 
     @property
     def size(self) -> int:

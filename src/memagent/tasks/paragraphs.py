@@ -58,6 +58,7 @@ class ParagraphTask:
     answer_tokens = 32
     units: tuple[Unit, ...] = ("tokens", "paragraphs")
     placed = True
+    together = 1
 
     def __init__(
         self,

@@ -48,11 +48,11 @@ class PracticeExample(Example):
 
 @dataclass(frozen=True, slots=True)
 class PracticeTask:
-    """Documents with `questions` questions each: examples number 0 to questions - 1 share the first."""
+    """Documents with `together` questions each: examples number 0 to together - 1 share the first."""
 
     prose: str
     name: str = "practice"
-    questions: int = 8
+    together: int = 8
     metrics: tuple[str, ...] = ("boxed_all", "string_match_all")
     answer_tokens: int = 64
     size: None = None
@@ -61,9 +61,9 @@ class PracticeTask:
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
         """Of the length asked for with the longest of its document's questions."""
-        sheet, which = divmod(number, self.questions)
+        sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
-        items = [draw.choices(list(_SHARES), list(_SHARES.values()))[0](draw) for _ in range(self.questions)]
+        items = [draw.choices(list(_SHARES), list(_SHARES.values()))[0](draw) for _ in range(self.together)]
         keys = dict(statement for item in items for statement in item.statements)
         hidden = _in_some_order(items, draw)
         haystack, start = self._haystack(draw)

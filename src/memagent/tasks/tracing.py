@@ -39,6 +39,7 @@ class TracingTask:
     size: None = None
     units: tuple[Unit, ...] = ("tokens",)
     placed: bool = True
+    together: int = 1
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
         draw = generator(self.name, length, number, seed)

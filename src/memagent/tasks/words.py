@@ -49,6 +49,7 @@ class CommonWords:
     size: None = None
     units: tuple[Unit, ...] = ("tokens",)
     placed: bool = False
+    together: int = 1
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
         """Ten words 30 times and the rest 3 times; under 4,096 tokens, and where that is too long, 6 times and once."""
@@ -116,6 +117,7 @@ class CodedWords:
     size: None = None
     units: tuple[Unit, ...] = ("tokens",)
     placed: bool = False
+    together: int = 1
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
         draw = generator(self.name, length, number, seed)

@@ -30,13 +30,15 @@ _HELD = 100
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Several sources of problems, in turn."""
+    """Several sources of problems, in turn, `together` of each at a time: those that share a document stay together."""
 
     sources: Sequence[Problems]
+    together: int = 1
 
     def problem(self, number: int) -> Problem:
-        turn, source = divmod(number, len(self.sources))
-        return self.sources[source].problem(turn)
+        block, place = divmod(number, self.together)
+        turn, source = divmod(block, len(self.sources))
+        return self.sources[source].problem(turn * self.together + place)
 
 
 def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Training:
@@ -103,7 +105,7 @@ def mixture(
         raise UsageError(
             "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
         )
-    return Mixture(sources)
+    return Mixture(sources, max(source.task.together for source in sources))
 
 
 def _source(
@@ -113,7 +115,7 @@ def _source(
     first, many = 0, task.size
     if task.size is None:
         seed = _TESTS if test else seed
-    elif held := min(_HELD, task.size // 2):
+    elif held := min(_HELD, task.size // 2) // task.together * task.together:
         first, many = (0, held) if test else (held, task.size - held)
     boxed = habits.prompts.style == "boxed"
     return MemoryProblems(
