@@ -31,8 +31,8 @@ class LocalChat:
     """A model on this machine. Greedy unless `sampling` says otherwise.
 
     Args:
-        path: a GGUF file, or an OpenVINO folder (with `memagent.json`, where it was trained to read); None for the
-            default model.
+        path: a GGUF file, or an OpenVINO folder (with `memagent.json` in the folder, where it was trained to read);
+            None for the default model, `base` for that one untrained.
         prompt_lookup: see `Engine`. Used for greedy decoding only.
         window: tokens that prompt and completion may have together, when the model's own number is to be changed.
     """
@@ -47,9 +47,9 @@ class LocalChat:
     ) -> None:
         self._weights = find_weights(path)
         self.sampling = sampling or Sampling()
-        self.habits = load_habits(self._weights.path)
+        self.habits = load_habits(self._weights.folder)
         self._prompt_lookup = prompt_lookup and self.sampling.temperature == 0
-        self.model = self._weights.path.name
+        self.model = self._weights.name
         self.window = window or self._weights.window
         self.tokenizer: Tokenizer = self._weights.tokenizer or EstimatedTokenizer()
         self._engine: Engine | None = None
@@ -63,7 +63,7 @@ class LocalChat:
         if self._engine is None:
             from memagent.chat.engine import Engine
 
-            engine = Engine(self._weights.path, prompt_lookup=self._prompt_lookup)
+            engine = Engine(self._weights.engine_file(), prompt_lookup=self._prompt_lookup)
             ours = self._weights.tokenizer
             if ours and ours.ids(_PROBE) != engine.encode(_PROBE):
                 raise ModelError(f"The tokenizer of {self.model} is not the one the engine uses: give another model.")

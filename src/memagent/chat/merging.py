@@ -2,6 +2,9 @@
 
 The weights are dequantised, the adapter's product is added, and all matrices are written as float16. Keys and queries
 lie in a GGUF in another order than in Hugging Face's Llama: the two halves of each head interleaved.
+
+Of use without an adapter, too: OpenVINO reads Q4_1 as integers with an integer zero point, rounds what the file has to
+that, and then says something else than the model does (LOG.md).
 """
 
 from __future__ import annotations
@@ -29,8 +32,10 @@ _PREFIX, _A, _B = "base_model.model.model.layers.", ".lora_A.weight", ".lora_B.w
 _FLOAT16 = 1  # gguf's LlamaFileType.MOSTLY_F16
 
 
-def merge(base: Path, adapter: Path, out: Path) -> None:
+def merge(base: Path, adapter: Path | None, out: Path) -> None:
     """Write the GGUF file `out`: the Llama in the GGUF file `base`, with the peft adapter in the folder `adapter`.
+
+    All or nothing; ten seconds for a model of 135 million weights.
 
     Raises:
         ModelError: the adapter does not fit the weights.
@@ -44,7 +49,7 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
         "attn_q": fields["llama.attention.head_count"],
         "attn_k": fields["llama.attention.head_count_kv"],
     }
-    changes = dict(_changes(adapter))
+    changes = dict(_changes(adapter)) if adapter else {}
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

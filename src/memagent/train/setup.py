@@ -12,7 +12,7 @@ from memagent.habits import Habits
 from memagent.prompts import fill, prompts_for
 from memagent.records import Message
 from memagent.scoring import METRICS
-from memagent.tasks.catalog import Data
+from memagent.tasks.catalog import RULER, Data
 from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
 from memagent.train.models import make_policy
@@ -30,15 +30,20 @@ _HELD = 100
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Several sources of problems, in turn, `together` of each at a time: those that share a document stay together."""
+    """Several sources of problems, in turn, `together` of each at a time: those that share a document stay together.
+
+    A source that is given twice has its turn twice.
+    """
 
     sources: Sequence[Problems]
     together: int = 1
 
     def problem(self, number: int) -> Problem:
         block, place = divmod(number, self.together)
-        turn, source = divmod(block, len(self.sources))
-        return self.sources[source].problem(turn * self.together + place)
+        cycle, turn = divmod(block, len(self.sources))
+        same = [other for other, source in enumerate(self.sources) if source is self.sources[turn]]
+        before = cycle * len(same) + same.index(turn)
+        return self.sources[turn].problem(before * self.together + place)
 
 
 def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Training:
@@ -90,17 +95,20 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
 def mixture(
     tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: ProblemsConfig, seed: int, test: bool = False
 ) -> Problems:
-    """Tasks x lengths, one after the other. A task of your own has the lengths of its documents.
+    """Tasks x lengths, one after the other; a task that is named twice comes twice as often. A task of your own has the
+    lengths of its documents.
 
     Args:
         test: the problems held back for tests, where a task has only so many.
     """
-    sources = [
-        _source(task, length, policy, config, seed, test)
+    pairs = [
+        (length, task)
         for length in [*map(parse_length, lengths), Length(0, "own")]
         for task in tasks
         if length.unit in task.units
     ]
+    made = {(length, task.name): _source(task, length, policy, config, seed, test) for length, task in pairs}
+    sources = [made[length, task.name] for length, task in pairs]
     if not sources:
         raise UsageError(
             "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
@@ -136,7 +144,11 @@ def final_lengths(config: TrainConfig) -> list[Length]:
 
 
 def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
-    return Data(config.prose, config.squad, config.hotpotqa, config.paragraphs, config.words).tasks(names)
+    """In the order of the names; one that comes twice is the same task twice."""
+    single = [each for name in names for each in (RULER if name == "ruler" else [name])]
+    data = Data(config.prose, config.squad, config.hotpotqa, config.paragraphs, config.words)
+    found = dict(zip(dict.fromkeys(single), data.tasks(single), strict=True))
+    return [found[name] for name in single]
 
 
 def _check_budget(policy: Policy) -> None:

@@ -1,0 +1,63 @@
+"""Problems from several sources, in turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from data import DATA, needs_data
+
+from memagent.reading import Reading
+from memagent.train.config import ProblemsConfig
+from memagent.train.nano import nano_policy
+from memagent.train.problems import Problem
+from memagent.train.setup import Mixture, mixture, task_list
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    name: str
+
+    def problem(self, number: int) -> Problem:
+        def begin() -> Reading:
+            raise NotImplementedError
+
+        return Problem(f"{self.name}{number}", begin, lambda answer, trace: 0.0)
+
+
+def names(mixed: Mixture, many: int) -> list[str]:
+    return [mixed.problem(number).name for number in range(many)]
+
+
+def test_sources_take_turns() -> None:
+    assert names(Mixture([Numbered("a"), Numbered("b")]), 5) == ["a0", "b0", "a1", "b1", "a2"]
+
+
+def test_a_source_given_twice_comes_twice_as_often_and_repeats_nothing() -> None:
+    a, b = Numbered("a"), Numbered("b")
+    found = names(Mixture([a, b, a], together=2), 18)
+    assert found == "a0 a1 b0 b1 a2 a3 a4 a5 b2 b3 a6 a7 a8 a9 b4 b5 a10 a11".split()
+
+
+def test_a_task_named_twice_is_in_the_mixture_twice() -> None:
+    config = ProblemsConfig()
+    tasks = task_list(config, ["colours", "vt", "colours"])
+    assert [task.name for task in tasks] == ["colours", "vt", "colours"]
+    mixed = mixture(tasks, ["500", "600"], nano_policy(0), config, 0)
+    found = [mixed.problem(number).name for number in range(60)]
+    assert Counter(name.rpartition("-")[0] for name in found) == {
+        "colours-500": 20, "colours-600": 20, "vt-500": 10, "vt-600": 10,
+    }  # fmt: skip
+    assert len(set(found)) == 60
+
+
+@needs_data
+def test_questions_on_one_document_stay_together() -> None:
+    config = ProblemsConfig(
+        prose=str(DATA / "books" / "siddhartha.txt.gz"), squad=str(next((DATA / "squad").iterdir()))
+    )
+    tasks = task_list(config, ["practice", "practice_squad"])
+    mixed = mixture(tasks, ["3000"], nano_policy(0), config, 0)
+    found = [mixed.problem(number).name.rpartition("-") for number in range(32)]
+    assert [task for task, _, _ in found[::8]] == ["practice-3000", "practice_squad-3000"] * 2
+    assert [int(number) % 8 for _, _, number in found] == list(range(8)) * 4
