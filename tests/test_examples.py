@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from data import DATA, needs_data
+
+from memagent.tasks.data import load_squad
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -24,6 +28,17 @@ def test_a_stream_of_turns() -> None:
         "\\boxed{in the oven}",
         "in the oven",
     ]
+
+
+@needs_data
+def test_squad_is_parted_by_title(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    squad = DATA / "squad" / "dev-v1.1.jsonl.gz"
+    assert output("examples/split_squad.py", str(squad), str(train), str(test)).split()[-2:] == ["24", "12"]
+    parts = [load_squad(path) for path in (train, test)]
+    titles = [{passage.title for passage in part} for part in parts]
+    assert not titles[0] & titles[1]
+    assert sorted(map(repr, [*parts[0], *parts[1]])) == sorted(map(repr, load_squad(squad)))
 
 
 def test_an_agent_with_a_calculator_is_trained(tmp_path: Path) -> None:
