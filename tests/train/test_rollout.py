@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +12,13 @@ import torch
 from memagent.budget import Budget
 from memagent.chat import Sampling
 from memagent.errors import WindowOverflow
+from memagent.prompts import Prompts
 from memagent.reading import Reading
 from memagent.records import Completion, Message, Request, Trace
 from memagent.tasks.colours import ColourTask
 from memagent.tasks.example import Length
+from memagent.tasks.own import load_own
+from memagent.tokenizer import ByteTokenizer
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
 from memagent.train.problems import MemoryProblems, Problem
@@ -148,6 +153,18 @@ def test_ideal_completions_are_those_of_a_perfect_reader(policy: Policy) -> None
     assert words[-2] == words[-1]
     for before, after in zip(words[:-1], conversations[1:], strict=False):
         assert before in policy.decode(after.prompt)
+
+
+def test_the_ideal_answer_is_all_that_is_asked_or_the_first_of_several_right_ones(tmp_path: Path) -> None:
+    line = {"question": "Who?", "document": "Ada came.", "answers": ["Ada Lovelace", "Ada"]}
+    tokenizer, last = ByteTokenizer(), Request((Message("user", ""),), 8)
+    for scorer, expected in (("sub_em", "\\boxed{Ada Lovelace}"), ("boxed_all", "\\boxed{Ada Lovelace, Ada}")):
+        path = tmp_path / f"{scorer}.jsonl"
+        path.write_text(json.dumps(line | {"scorer": scorer}))
+        source = MemoryProblems(load_own(path), Length(0, "own"), 0, tokenizer, Prompts(), Budget())
+        found = source.problem(0).ideal
+        assert found
+        assert found(last) == expected
 
 
 def test_text_in_a_document_cannot_become_a_special_token(policy: Policy) -> None:

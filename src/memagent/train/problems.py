@@ -67,9 +67,10 @@ class MemoryProblems:
         number = self.first + (number if self.many is None else number % self.many)
         example = self.task.example(self.length, number, self.seed, self.tokenizer)
         pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
-        score = METRICS[self.metric or self.task.metrics[0]]
+        metric = self.metric or self.task.metrics[0]
+        score = METRICS[metric]
         memories = dict(zip([piece.end for piece in pieces], self.task.memories(example, pieces), strict=True))
-        right = ", ".join(example.answers)
+        right = ", ".join(example.answers if metric.endswith("_all") else example.answers[:1])
 
         def ideal(request: Request) -> str:
             if request.segment is not None:
