@@ -117,4 +117,6 @@ def test_the_default_model_is_made_once_and_again_where_it_was_damaged(
     touched = file.stat().st_mtime_ns
     assert found.engine_file().stat().st_mtime_ns == touched  # nothing but its time is new
     assert LocalChat().model == found.name
+    assert find_weights(adapter).engine_file().read_bytes() == whole
+    assert find_weights(adapter).name == adapter.name
     assert LocalChat("base").model == base.name

@@ -24,8 +24,9 @@ def connect(
     """The Chat for `model`.
 
     Args:
-        model: `local` (the default model on this machine), `local:base` (the same untrained), `local:PATH` (a GGUF file
-            or an OpenVINO folder), `checkpoint:DIR` (a training run, or one of its checkpoints), `scripted:FILE` (see
+        model: `local` (the default model on this machine), `local:base` (the same untrained), `local:PATH` (a GGUF
+            file, an OpenVINO folder, or a LoRA adapter of the default model, such as a checkpoint of a training),
+            `checkpoint:DIR` (a training run, or one of its checkpoints, by PyTorch), `scripted:FILE` (see
             `memagent.chat.scripted`), or a name that the server at `base_url` knows.
         base_url: of an OpenAI-compatible server, ending in /v1. None is OpenAI's own. The key comes from
             the environment variable OPENAI_API_KEY.

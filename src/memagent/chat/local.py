@@ -31,8 +31,8 @@ class LocalChat:
     """A model on this machine. Greedy unless `sampling` says otherwise.
 
     Args:
-        path: a GGUF file, or an OpenVINO folder (with `memagent.json` in the folder, where it was trained to read);
-            None for the default model, `base` for that one untrained.
+        path: a GGUF file, an OpenVINO folder, or one with a LoRA adapter of the default model (with `memagent.json` in
+            the folder, where it was trained to read); None for the default model, `base` for that one untrained.
         prompt_lookup: see `Engine`. Used for greedy decoding only.
         window: tokens that prompt and completion may have together, when the model's own number is to be changed.
     """

@@ -1,7 +1,8 @@
-"""Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, or the default model.
+"""Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, the default model, or an adapter of it.
 
 The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked into it;
-as `base` it is untrained. Both are made once as a file that the engine reads, and kept in the user's cache folder.
+as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made once as a file that
+the engine reads, and kept in the user's cache folder.
 
 A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
 them is kept there as a `tokenizer.json`, too.
@@ -27,6 +28,7 @@ BASE = "base"
 POLICY = Path(__file__).parents[1] / "policy"
 """The policy: a LoRA adapter of the default model, its `memagent.json`, and its card."""
 
+_ADAPTER = "adapter_model.safetensors"
 _SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
 # How the byte-level tokenizers named by tokenizer.ggml.pre split words: digits one by one, or by a pattern of
 # their own. Sources: the published tokenizer.json of each model family.
@@ -65,7 +67,7 @@ class Weights:
             return self.path
         stamp = self.path.read_bytes()
         if self.adapter:
-            stamp += (self.adapter / "adapter_model.safetensors").read_bytes()
+            stamp += (self.adapter / _ADAPTER).read_bytes()
         out = cache_folder() / f"{self.name}-{hashlib.sha256(stamp).hexdigest()[:16]}.gguf"
         if not _is_whole(out):
             from memagent.chat.merging import merge
@@ -80,17 +82,22 @@ def find_weights(path: str | Path | None = None) -> Weights:
 
     Raises:
         ModelError: the default model's package is not installed.
-        UsageError: there is no GGUF file or OpenVINO folder at `path`.
+        UsageError: there is no GGUF file, OpenVINO folder or adapter at `path`.
     """
     if path is None or str(path) == BASE:
-        found = _gguf(_default())
-        trained = path is None and (POLICY / "adapter_model.safetensors").is_file()
+        trained = path is None and (POLICY / _ADAPTER).is_file()
         name = "memagent-smollm2-135m" if trained else "smollm2-135m-instruct"
-        return replace(found, name=name, merged=True, adapter=POLICY if trained else None)
+        return replace(_gguf(_default()), name=name, merged=True, adapter=POLICY if trained else None)
     path = Path(path).expanduser()
+    if (path / _ADAPTER).is_file():
+        run = path.resolve().parent.parent.name + "-" if path.resolve().parent.name == "checkpoints" else ""
+        return replace(_gguf(_default()), name=f"{run}{path.resolve().name}", merged=True, adapter=path)
     if path.is_dir():
         if not any(path.glob("openvino*_model.xml")):
-            raise UsageError(f"The folder {path} holds no openvino_model.xml: give an OpenVINO folder or a .gguf file.")
+            raise UsageError(
+                f"The folder {path} holds no openvino_model.xml and no {_ADAPTER}: give an OpenVINO folder, a LoRA "
+                "adapter of the default model, or a .gguf file."
+            )
         tokenizer = load_tokenizer(path) if (path / "tokenizer.json").is_file() else None
         return Weights(path.name, path, _folder_window(path), tokenizer)
     if not path.is_file():

@@ -30,8 +30,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="local, local:PATH (GGUF or OpenVINO folder), checkpoint:DIR (of a training), scripted:FILE, or a name "
-        "the server knows.",
+        help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), checkpoint:DIR (of a "
+        "training), scripted:FILE, or a name the server knows.",
     ),
 ]
 
