@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from data import DATA, needs_data
 
+from memagent.errors import UsageError
 from memagent.reading import Reading
 from memagent.train.config import ProblemsConfig
 from memagent.train.nano import nano_policy
@@ -61,3 +63,8 @@ def test_questions_on_one_document_stay_together() -> None:
     found = [mixed.problem(number).name.rpartition("-") for number in range(32)]
     assert [task for task, _, _ in found[::8]] == ["practice-3000", "practice_squad-3000"] * 2
     assert [int(number) % 8 for _, _, number in found] == list(range(8)) * 4
+
+
+def test_data_that_is_missing_is_asked_for_as_a_setting() -> None:
+    with pytest.raises(UsageError, match=r"practice: data is missing: give --set problems\.prose=PATH, a text file"):
+        task_list(ProblemsConfig(), ["practice"])

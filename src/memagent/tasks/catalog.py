@@ -20,10 +20,10 @@ from memagent.tasks.tracing import TracingTask
 from memagent.tasks.words import CodedWords, CommonWords
 
 _NEEDS = {
-    "prose": "--prose PATH, a text file or a folder of them (public-domain books; Paul Graham's essays as in RULER)",
-    "squad": "--squad PATH, SQuAD as published, or --squad hub:rajpurkar/squad_v2",
-    "hotpotqa": "--hotpotqa PATH, HotpotQA as published, or --hotpotqa hub:hotpotqa/hotpot_qa@distractor",
-    "paragraphs": "--paragraphs PATH, a JSONL of Wikipedia paragraphs, {title, text} a line",
+    "prose": "a text file or a folder of them (public-domain books; Paul Graham's essays as in RULER)",
+    "squad": "SQuAD as published, or hub:rajpurkar/squad_v2",
+    "hotpotqa": "HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor",
+    "paragraphs": "a JSONL of Wikipedia paragraphs, {title, text} a line",
 }
 
 
@@ -36,6 +36,8 @@ class Data:
     hotpotqa: str | None = None
     paragraphs: str | None = None
     words: str | None = None
+    option: str = "--{} PATH"
+    """How a user says where one of them is."""
 
     def tasks(self, names: Sequence[str]) -> list[Task]:
         """The tasks of those names; "ruler" stands for all its thirteen. What is needed is loaded.
@@ -61,14 +63,16 @@ class Data:
 
     def fingerprints(self, tasks: Sequence[Task]) -> dict[str, str]:
         """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
-        found = {name: fingerprint(path) for name, path in asdict(self).items() if path is not None}
+        paths = {name: path for name, path in asdict(self).items() if name != "option" and path is not None}
+        found = {name: fingerprint(path) for name, path in paths.items()}
         return found | {f"own:{task.name}": fingerprint(*task.files) for task in tasks if isinstance(task, OwnTask)}
 
     def path(self, source: str, tasks: Sequence[str]) -> str:
         """Where a source is. Raises UsageError: it was not given, and these tasks need it."""
         path: str | None = getattr(self, source)
         if path is None:
-            raise UsageError(f"{', '.join(tasks)}: data is missing: give {_NEEDS[source]}.")
+            option = self.option.format(source)
+            raise UsageError(f"{', '.join(tasks)}: data is missing: give {option}, {_NEEDS[source]}.")
         return path
 
 

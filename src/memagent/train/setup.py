@@ -146,7 +146,8 @@ def final_lengths(config: TrainConfig) -> list[Length]:
 def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
     """In the order of the names; one that comes twice is the same task twice."""
     single = [each for name in names for each in (RULER if name == "ruler" else [name])]
-    data = Data(config.prose, config.squad, config.hotpotqa, config.paragraphs, config.words)
+    given = (config.prose, config.squad, config.hotpotqa, config.paragraphs, config.words)
+    data = Data(*given, option="--set problems.{}=PATH")
     found = dict(zip(dict.fromkeys(single), data.tasks(single), strict=True))
     return [found[name] for name in single]
 
