@@ -143,21 +143,20 @@ def learn(
             value, figures["kl"] = value + config.kl * kl, kl.detach()
         return value, figures
 
-    distinct = [merged(group) for group in groups]
-    parts = list(in_turn(steps, distinct, training.processes.rank))
+    parts = [merged(part) for part in in_turn(steps, groups, training.processes.rank)]
     found = [learner.step(part, loss) for part in parts]
     names = dict.fromkeys(name for each in found for name in each)
     return {name: fmean(each.get(name, 0.0) for each in found) for name in names} | {
         "mismatch": found[0].get("mismatch", 0.0),  # trainer against sampler, before the policy has moved
         "padding": padding(pack for part in parts for pack in learner.packs(part)),
-        "distinct": _tokens(distinct) / _tokens(groups) if groups else 1.0,
+        "distinct": _tokens(parts) / _tokens(groups) if groups else 1.0,
         "optimiser_steps": steps,
         "learning_seconds": time.perf_counter() - began,
     }
 
 
-def _tokens(groups: Sequence[Sequence[Conversation]]) -> int:
-    return sum(len(each) for group in groups for each in group)
+def _tokens(parts: Sequence[Sequence[Conversation]]) -> int:
+    return sum(len(each) for part in parts for each in part)
 
 
 def _taught(rollout: Rollout, config: RLConfig) -> list[Conversation]:
