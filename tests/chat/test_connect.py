@@ -16,7 +16,7 @@ from memagent.errors import UsageError
 def test_local_is_the_default_model() -> None:
     chat = connect()
     assert isinstance(chat, LocalChat)
-    assert (chat.model, chat.window) == ("SmolLM2-135M-Instruct.Q4_1.gguf", 8192)
+    assert (chat.model, chat.window) == ("smollm2-135m-instruct", 8192)
     assert connect("local", window=100).window == 100
 
 

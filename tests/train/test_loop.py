@@ -66,6 +66,7 @@ def test_a_run_killed_and_resumed_has_the_metrics_of_an_undisturbed_one(tmp_path
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    subprocess.run([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL, check=True)
     assert run(tmp_path / "killed") == whole
     assert _board(tmp_path / "killed", "warmup") == [1, 2, 3, 4, 5, 6]
     assert _board(tmp_path / "killed", "rl") == [1, 2, 3, 4]
