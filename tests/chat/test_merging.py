@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,12 +85,34 @@ def test_an_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -
     with pytest.raises(ModelError, match=r"does not fit .*, which has no blk\.99\."):
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
     save_file(
-        {name: each[:-1] if "lora_B" in name else each for name, each in factors.items()},
+        {name: each[:-1] if "q_proj.lora_B" in name else each for name, each in factors.items()},
         other / "adapter_model.safetensors",
     )
     with pytest.raises(ModelError, match="has another shape"):
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
     assert not list(tmp_path.glob("*.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("use_rslora", True), ("use_dora", True), ("modules_to_save", ["lm_head"])]
+)
+def test_more_than_plain_lora_is_refused(adapter: Path, tmp_path: Path, setting: str, value: object) -> None:
+    other = shutil.copytree(adapter, tmp_path / "other")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (other / "adapter_config.json").write_text(json.dumps(config | {setting: value}))
+    with pytest.raises(ModelError, match=f"has {setting}, and only plain LoRA"):
+        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+
+
+def test_a_damaged_adapter_is_said(adapter: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(adapter, tmp_path / "other")
+    whole = (other / "adapter_model.safetensors").read_bytes()
+    (other / "adapter_model.safetensors").write_bytes(whole[:1000])
+    with pytest.raises(ModelError, match="is damaged"):
+        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+    (other / "adapter_config.json").unlink()
+    with pytest.raises(ModelError, match="is damaged"):
+        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
 
 
 def test_a_folder_that_cannot_be_written_is_said(adapter: Path) -> None:

@@ -10,10 +10,10 @@ that, and then says something else than the model does (LOG.md).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -29,6 +29,8 @@ _NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 _PREFIX, _A, _B = "base_model.model.model.layers.", ".lora_A.weight", ".lora_B.weight"
+_PLAIN = {"use_rslora": False, "use_dora": False, "alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
+"""Settings of an adapter that would have to be worked in otherwise, and what they are where they do nothing."""
 _FLOAT16 = 1  # gguf's LlamaFileType.MOSTLY_F16
 
 
@@ -38,7 +40,7 @@ def merge(base: Path, adapter: Path | None, out: Path) -> None:
     All or nothing; ten seconds for a model of 135 million weights.
 
     Raises:
-        ModelError: the adapter does not fit the weights.
+        ModelError: the adapter is damaged, is more than plain LoRA, or does not fit the weights.
         StorageError: `out` cannot be written.
     """
     from gguf import GGUFReader, GGUFValueType, GGUFWriter, dequantize
@@ -50,7 +52,7 @@ def merge(base: Path, adapter: Path | None, out: Path) -> None:
         "attn_k": fields["llama.attention.head_count_kv"],
     }
     changes = dict(_changes(adapter)) if adapter else {}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         writer = GGUFWriter(temporary, str(fields["general.architecture"]))
@@ -63,10 +65,10 @@ def merge(base: Path, adapter: Path | None, out: Path) -> None:
         for tensor in reader.tensors:
             weights = dequantize(tensor.data, tensor.tensor_type)
             if tensor.name in changes:
-                change = _ordered(changes.pop(tensor.name), heads.get(tensor.name.split(".")[2], 0))
+                change = changes.pop(tensor.name)
                 if change.shape != weights.shape:
                     raise ModelError(f"The adapter in {adapter} does not fit {base}: {tensor.name} has another shape.")
-                weights = weights + change
+                weights = weights + _ordered(change, heads.get(tensor.name.split(".")[2], 0))
             writer.add_tensor(tensor.name, weights.astype(np.float16) if weights.ndim > 1 else weights)
         if changes:
             raise ModelError(f"The adapter in {adapter} does not fit {base}, which has no {next(iter(changes))}.")
@@ -83,15 +85,23 @@ def merge(base: Path, adapter: Path | None, out: Path) -> None:
 
 def _changes(adapter: Path) -> Iterator[tuple[str, Any]]:
     """The GGUF name of each matrix that the adapter changes, with what is to be added to it."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    factors = load_file(adapter / "adapter_model.safetensors")
-    scale = config["lora_alpha"] / config["r"]
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        factors = load_file(adapter / "adapter_model.safetensors")
+        scale = config["lora_alpha"] / config["r"]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(f"The adapter in {adapter} is damaged ({error}): give another one.") from error
+    if more := [name for name, plain in _PLAIN.items() if (config.get(name) or plain) != plain]:
+        raise ModelError(f"The adapter in {adapter} has {more[0]}, and only plain LoRA can be merged.")
     for name in sorted(factors):
         if not name.endswith(_A):
             continue
         layer, _, part = name.removeprefix(_PREFIX).removesuffix(_A).partition(".")
+        if part not in _NAMES:
+            raise ModelError(f"The adapter in {adapter} changes {name}, which the engine's file has no place for.")
         a, b = (factors[name.removesuffix(_A) + end].astype(np.float32) for end in (_A, _B))
         # Not by `@`: with the engine loaded, NumPy's threads hang in a matrix product.
         yield f"blk.{layer}.{_NAMES[part]}.weight", scale * np.einsum("or,ri->oi", b, a, optimize=False)

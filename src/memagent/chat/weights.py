@@ -1,8 +1,8 @@
 """Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, the default model, or an adapter of it.
 
-The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked into it;
-as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made once as a file that
-the engine reads, and kept in the user's cache folder.
+The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked in
+(there is none yet); as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made
+once as a file that the engine reads, and kept in the user's cache folder.
 
 A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
 them is kept there as a `tokenizer.json`, too.
@@ -67,7 +67,8 @@ class Weights:
             return self.path
         stamp = self.path.read_bytes()
         if self.adapter:
-            stamp += (self.adapter / _ADAPTER).read_bytes()
+            files = (self.adapter / "adapter_config.json", self.adapter / _ADAPTER)
+            stamp += b"".join(file.read_bytes() for file in files if file.is_file())
         out = cache_folder() / f"{self.name}-{hashlib.sha256(stamp).hexdigest()[:16]}.gguf"
         if not _is_whole(out):
             from memagent.chat.merging import merge

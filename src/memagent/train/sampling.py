@@ -62,7 +62,14 @@ def sample(
     """
     policy.perform()
     found = [Sampled() for _ in prompts]
-    cache, mask_BT, hidden_BD = _read_once(policy, prompts, families, work, kept or ())
+    firsts, row_of = _alike(prompts, families)
+    distinct = [prompts[first] for first in firsts]
+    held = [kept[first] for first in firsts] if kept else ()
+    cache, mask_BT, hidden_BD = _read(policy, distinct, [families[first] for first in firsts], work, held)
+    if len(firsts) < len(prompts):
+        copies = torch.tensor(row_of, device=policy.device)
+        cache.select(copies)
+        mask_BT, hidden_BD = mask_BT[copies], hidden_BD[copies]
     positions_B = torch.tensor([len(prompt) for prompt in prompts], device=policy.device)
     rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to; -1 once it is finished
     while True:
@@ -91,35 +98,16 @@ def sample(
         hidden_BD = policy.hidden(ids_B[:, None], mask_BT, positions_B[:, None], cache)[:, -1]
         positions_B = positions_B + 1
     if work:
+        work.prompt_tokens += sum(map(len, prompts))
         work.sampled_tokens += sum(len(one.ids) for one in found)
     return found
 
 
-def _read_once(
-    policy: Policy,
-    prompts: Sequence[Sequence[int]],
-    families: Sequence[object],
-    work: Work | None,
-    kept: Sequence[Kept | None],
-) -> tuple[BatchCache, torch.Tensor, torch.Tensor]:
-    """As `_read`; prompts of a family that are alike are computed once."""
+def _alike(prompts: Sequence[Sequence[int]], families: Sequence[object]) -> tuple[list[int], list[int]]:
+    """Where each prompt of a family that differs from the others stands first, and which of these each prompt is."""
     rows: dict[tuple[object, ...], int] = {}
     row_of = [rows.setdefault((family, *prompt), len(rows)) for family, prompt in zip(families, prompts, strict=True)]
-    firsts = [row_of.index(row) for row in range(len(rows))]
-    cache, mask_BT, hidden_BD = _read(
-        policy,
-        [prompts[first] for first in firsts],
-        [families[first] for first in firsts],
-        work,
-        [kept[first] for first in firsts] if kept else (),
-    )
-    if len(firsts) < len(prompts):
-        copies = torch.tensor(row_of, device=policy.device)
-        cache.select(copies)
-        mask_BT, hidden_BD = mask_BT[copies], hidden_BD[copies]
-    if work:
-        work.prompt_tokens += sum(map(len, prompts))
-    return cache, mask_BT, hidden_BD
+    return [row_of.index(row) for row in range(len(rows))], row_of
 
 
 def _read(
