@@ -11,6 +11,7 @@ from memagent.scoring import (
     after_sentence,
     boxed,
     boxed_all,
+    boxed_items,
     exact_match,
     f1,
     final_answer,
@@ -195,6 +196,24 @@ def test_boxed_looks_only_into_the_box() -> None:
 def test_boxed_all_is_the_fraction_of_items_in_the_box() -> None:
     assert boxed_all(r"\boxed{1234567,2345678; and 34}", ["1234567", "2345678", "3456789", "3"]) == 0.5
     assert boxed_all(r"\boxed{3.5, ABC}", ["5", "abc", "3.50", "-3.5"]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "score"),
+    [
+        ("1984, the U.S.", 1),
+        ("US, 1,984", 1),
+        ("US", 2 / 3),
+        ("US, US, US", 2 / 3),
+        ("US, 1984, Peru, Chile", 2 / 3),
+        ("US 1984", 0),
+        ("US. The text does not say", 0),
+        ("", 0),
+    ],
+)
+def test_boxed_items_does_not_reward_listing_everything(answer: str, score: float) -> None:
+    assert boxed_items(rf"\boxed{{{answer}}}", ["US", "1984"]) == pytest.approx(score)
+    assert boxed_items(answer, ["US", "1984"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ A metric takes the completion as the model wrote it and the gold answers, and gi
 - RULER's `string_match_all` and `string_match_part` look at the whole completion.
 - `exact_match`, `f1`, `sub_em` and `sub_em_legacy` look at the final answer, normalised as SQuAD and HotpotQA do
   (ASCII punctuation, English articles, no Unicode folding).
-- `boxed` and `boxed_all`, the training reward, look into \boxed{} alone. The paper asks for "equivalent" answers:
-  ours are those with the same words (Unicode folded) and the same numbers by value.
+- `boxed`, `boxed_all` and `boxed_items`, the training rewards, look into \boxed{} alone. The paper asks for
+  "equivalent" answers: ours are those with the same words (Unicode folded) and the same numbers by value.
 
 On purpose unlike the originals: a blank gold answer counts for nothing; where a gold answer normalises to nothing
 ("The The"), both sides are compared in lower case instead; and `\text{Paris}` is read as Paris.
@@ -179,6 +179,16 @@ def boxed_all(completion: str, answers: Sequence[str]) -> float:
     return _mean(f" {theirs} " in f" {ours} " for ours, theirs in pairs)
 
 
+def boxed_items(completion: str, answers: Sequence[str]) -> float:
+    r"""A reward that listing everything does not earn: F1 of what \boxed{} holds, item by item, and the gold answers.
+
+    Items stand between commas that a space follows. Of several alike, one counts.
+    """
+    ours = set(map(_canonical, (boxed(completion) or "").split(", "))) - {""}
+    theirs = set(map(_canonical, answers)) - {""}
+    return 2 * len(ours & theirs) / max(len(ours) + len(theirs), 1)
+
+
 METRICS: dict[str, Metric] = {
     "string_match_all": string_match_all,
     "string_match_part": string_match_part,
@@ -188,10 +198,14 @@ METRICS: dict[str, Metric] = {
     "sub_em_legacy": sub_em_legacy,
     "boxed": boxed_any,
     "boxed_all": boxed_all,
+    "boxed_items": boxed_items,
 }
 
 BINARY = frozenset({"string_match_part", "exact_match", "sub_em", "sub_em_legacy", "boxed"})
 """The metrics that give 0 or 1 and nothing between."""
+
+EVERY = frozenset({"string_match_all", "boxed_all", "boxed_items"})
+"""The metrics that ask for all gold answers, and not for any of them."""
 
 
 def normalised(text: str) -> str:

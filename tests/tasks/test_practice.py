@@ -10,7 +10,9 @@ from reader import chain
 from memagent.demo import make_demo
 from memagent.scoring import METRICS
 from memagent.segments import segments
+from memagent.tasks import practice
 from memagent.tasks.example import NOTHING, Example, Length
+from memagent.tasks.fitting import TooShort
 from memagent.tasks.practice import ABSENT, PracticeExample, PracticeTask
 from memagent.tokenizer import ByteTokenizer
 
@@ -52,10 +54,33 @@ def test_the_last_memory_holds_every_answer_and_nothing_that_was_replaced(exampl
             continue
         assert METRICS["string_match_all"](last, example.answers) == 1
         assert isinstance(example, PracticeExample)
-        if example.changes:
-            assert last == example.facts[-1].text
-            assert len(example.facts) > 1
-    assert {isinstance(each, PracticeExample) and each.changes for each in examples} == {True, False}
+        if example.replaced:
+            assert [last] == [fact.text for fact in example.facts]
+            earlier = [fact.text for fact in example.replaced]
+            seen = list(dict.fromkeys(memories(example)))
+            assert [each for each in (*earlier, last) if each in seen] == [each for each in seen if each != NOTHING]
+    assert {isinstance(each, PracticeExample) and bool(each.replaced) for each in examples} == {True, False}
+
+
+def test_needles_stand_among_their_like(examples: list[Example]) -> None:
+    asked = [example for example in examples if "magic uuid" in example.question]
+    assert any(example.document.count("special magic uuids for") > 30 for example in asked)
+
+
+def test_a_document_too_short_for_its_questions_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    length = Length(4_500)
+    for number in range(160):
+        example = TASK.example(length, number, 3, TOKENIZER)
+        assert 0.99 * length.value <= example.tokens <= length.value
+        assert all(example.document[fact.start : fact.end] == fact.text for fact in example.facts)
+    monkeypatch.setattr(practice, "_TRIES", 1)
+    with pytest.raises(TooShort):
+        [TASK.example(length, number, 3, TOKENIZER) for number in range(0, 160, 8)]
+
+
+def test_no_choice_of_questions_fits_into_nothing() -> None:
+    with pytest.raises(TooShort, match="practice cannot be 100 long"):
+        TASK.example(Length(100), 0, 3, TOKENIZER)
 
 
 def test_what_is_absent_has_no_answer_in_the_document(examples: list[Example]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from data import DATA, needs_data
 
+from memagent.scoring import find_words
 from memagent.segments import segments
 from memagent.tasks.catalog import Data
 from memagent.tasks.example import NOTHING, Length
 from memagent.tasks.practice import ABSENT
+from memagent.tasks.practice_questions import PracticeQuestions
 from memagent.tokenizer import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
@@ -39,3 +43,32 @@ def test_questions_share_a_document_that_answers_most_of_them(name: str, togethe
             assert fact.text.endswith(passage)
             assert fact.key in fact.text
         assert example.query in example.question
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "together"), [("practice_squad", 8), ("practice_hotpotqa", 4)])
+def test_what_is_absent_stands_nowhere_near(name: str, together: int) -> None:
+    [task] = SOURCES.tasks([name])
+    assert isinstance(task, PracticeQuestions)
+    asked = {each.question: each for each in task.asked}
+    absent = 0
+    for number in range(20 * together):
+        example = task.example(Length(12_000), number, 5, TOKENIZER)
+        if example.answers == (ABSENT,):
+            absent += 1
+            mine = asked[example.query]
+            here = set(re.split(r"\n*Document \d+:\n", example.document))
+            near = [task.task.text(paragraph) for paragraph in mine.near]
+            assert not [text for text in near if text in here and any(find_words(text, each) for each in mine.answers)]
+            assert not all(task.task.text(paragraph) in here for paragraph in mine.gold)
+    assert absent > 3
+
+
+@needs_data
+def test_a_document_too_short_for_its_questions_answers_fewer() -> None:
+    [task] = SOURCES.tasks(["practice_squad"])
+    length = Length(5_000)
+    examples = [task.example(length, number, 5, TOKENIZER) for number in range(160)]
+    absent = [sum(example.answers == (ABSENT,) for example in examples[at : at + 8]) for at in range(0, 160, 8)]
+    assert max(absent) > 4
+    assert all(example.tokens <= length.value for example in examples)

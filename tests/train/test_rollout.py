@@ -37,7 +37,7 @@ def sampler(policy: Policy, temperature: float = 1.0, batch_tokens: int = 65536)
 
 def problems(policy: Policy, length: int) -> MemoryProblems:
     budget = Budget(question=8, segment=24, memory=6, answer=6)
-    return MemoryProblems(ColourTask(), Length(length), 1, policy.tokenizer, PROMPTS, budget, boxed=False)
+    return MemoryProblems(ColourTask(), Length(length), 1, policy.tokenizer, [PROMPTS], budget, boxed=False)
 
 
 def advanced(steps: Reading, completion: Completion, request: Request) -> tuple[Request, str]:
@@ -161,7 +161,7 @@ def test_the_ideal_answer_is_all_that_is_asked_or_the_first_of_several_right_one
     for scorer, expected in (("sub_em", "\\boxed{Ada Lovelace}"), ("boxed_all", "\\boxed{Ada Lovelace, Ada}")):
         path = tmp_path / f"{scorer}.jsonl"
         path.write_text(json.dumps(line | {"scorer": scorer}))
-        source = MemoryProblems(load_own(path), Length(0, "own"), 0, tokenizer, Prompts(), Budget())
+        source = MemoryProblems(load_own(path), Length(0, "own"), 0, tokenizer, [Prompts()], Budget())
         found = source.problem(0).ideal
         assert found
         assert found(last) == expected
@@ -175,7 +175,7 @@ def test_the_last_digit_of_a_colour_counts() -> None:
     policy = nano_policy(1)
     budget = Budget(question=8, segment=24, memory=6, answer=6)
     task = ColourTask("colours_changed", digits=3)
-    source = MemoryProblems(task, Length(192), 1, policy.tokenizer, PROMPTS, budget, boxed=False)
+    source = MemoryProblems(task, Length(192), 1, policy.tokenizer, [PROMPTS], budget, boxed=False)
     for number in range(20):
         example = task.example(Length(192), number, 1, policy.tokenizer)
         asked = example.question.split()

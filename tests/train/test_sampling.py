@@ -71,6 +71,28 @@ def test_a_completion_ends_with_a_stop_or_at_its_limit(policy: Policy) -> None:
     assert 0 < stops < 150
 
 
+def test_rows_stand_for_all_that_say_the_same_and_fork_when_they_part(policy: Policy) -> None:
+    rows: list[int] = []
+    hidden = policy.hidden
+
+    def counted(ids: torch.Tensor, *others: object) -> object:
+        rows.append(len(ids))
+        return hidden(ids, *others)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policy, "hidden", counted)
+        many = sample(policy, [[5, 6]] * 40, [6] * 40, [0] * 40, Sampling(1.0), torch.Generator().manual_seed(1))
+    said = [tuple(one.ids) for one in many]
+    for step, held in enumerate(rows[1:], 1):
+        begun = {ids[:step] for ids in said if len(ids) > step}
+        assert len(begun) <= held <= len(begun) / 0.75
+    assert rows[0] == 1
+    assert len(set(said)) > 20
+    for one in many:
+        batch = collate(Pack([Conversation((5, 6), tuple(one.ids), tuple(one.logprobs))]), policy.pad)
+        assert one.logprobs == pytest.approx(logprobs(policy, batch)[0].tolist(), abs=1e-4)
+
+
 def test_tokens_are_drawn_as_often_as_they_are_likely(policy: Policy) -> None:
     random = torch.Generator().manual_seed(0)
     many = sample(policy, [[5, 6]] * 4000, [1] * 4000, [0] * 4000, Sampling(1.0), random)

@@ -9,11 +9,11 @@ import pytest
 from data import DATA, needs_data
 
 from memagent.errors import UsageError
-from memagent.reading import Reading
+from memagent.reading import Reading, Underway
 from memagent.train.config import ProblemsConfig
 from memagent.train.nano import nano_policy
 from memagent.train.problems import Problem
-from memagent.train.setup import Mixture, mixture, task_list
+from memagent.train.setup import Mixture, adapted, mixture, task_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,33 @@ def test_questions_on_one_document_stay_together() -> None:
     found = [mixed.problem(number).name.rpartition("-") for number in range(32)]
     assert [task for task, _, _ in found[::8]] == ["practice-3000", "practice_squad-3000"] * 2
     assert [int(number) % 8 for _, _, number in found] == list(range(8)) * 4
+
+
+@needs_data
+def test_tests_ask_one_question_of_each_document_in_one_layout() -> None:
+    config = ProblemsConfig(
+        layouts=("section-first", "paper"),
+        prose=str(DATA / "books" / "siddhartha.txt.gz"),
+        squad=str(next((DATA / "squad").iterdir())),
+    )
+    tasks = task_list(config, ["practice", "practice_squad"])
+    policy = nano_policy(0)
+    policy.habits = adapted(policy.habits, config)
+    tested = [mixture(tasks, ["3000"], policy, config, 0, test=True).problem(number) for number in range(16)]
+    assert [problem.name.rpartition("-")[0] for problem in tested] == ["practice-3000", "practice_squad-3000"] * 8
+    assert {int(problem.name.rpartition("-")[2]) % 8 for problem in tested} == {0}
+    assert len({problem.name for problem in tested}) == 16
+    assert {first_words(problem) for problem in tested} == {"You are presented with a section"}
+    mixed = mixture(tasks, ["3000"], policy, config, 0)
+    layouts = [first_words(mixed.problem(number)) for number in range(160)]
+    assert all(len(set(layouts[at : at + 8])) == 1 for at in range(0, 160, 8))
+    assert set(layouts) == {"You are presented with a section", "You are presented with a problem,"}
+
+
+def first_words(problem: Problem) -> str:
+    request = Underway(problem.begin()).request
+    assert request is not None
+    return " ".join(request.messages[0].content.split()[:6])
 
 
 def test_data_that_is_missing_is_asked_for_as_a_setting() -> None:

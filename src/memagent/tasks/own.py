@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from memagent.documents import open_documents
 from memagent.errors import DocumentError, UsageError
 from memagent.records import Segment
-from memagent.scoring import METRICS, find_words
+from memagent.scoring import EVERY, METRICS, find_words
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read
 from memagent.tasks.rows import Written, checked, read_rows
 from memagent.tokenizer import Tokenizer, count
@@ -66,7 +66,7 @@ class OwnTask:
         asked = self.questions[number]
         document = asked.document if isinstance(asked.document, str) else _read(asked.document)
         facts = tuple(_facts(document, asked.answers))
-        if not self.metrics[0].endswith("_all"):
+        if self.metrics[0] not in EVERY:
             facts = facts[:1]
         template = f"{{context}}\n\nQuestion: {asked.question}\nAnswer:"
         example = Example(document, asked.question, asked.answers, facts, template, 0, asked.question)

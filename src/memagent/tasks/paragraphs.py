@@ -17,6 +17,7 @@ from pathlib import Path
 from memagent.errors import UsageError
 from memagent.records import Segment
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
+from memagent.tasks.fitting import TooShort
 from memagent.tasks.packing import Counts, document, pack
 from memagent.tokenizer import Tokenizer, count
 
@@ -109,11 +110,14 @@ class ParagraphTask:
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return facts_read(example, segments)
 
+    def text(self, paragraph: int) -> str:
+        return self._texts[paragraph]
+
     def _take(self, asked: Asked, length: Length, draw: random.Random) -> list[int]:
         """So many paragraphs."""
         chosen = [*asked.gold, *islice(self._distractors(asked, draw), max(length.value - len(asked.gold), 0))]
         if len(chosen) > length.value:
-            raise UsageError(
+            raise TooShort(
                 f"{self.name} cannot be {length} long: the answer rests on {len(chosen)} paragraphs; give a greater "
                 "length."
             )
@@ -135,7 +139,7 @@ class ParagraphTask:
             if packed.left > slack and packed.all:
                 raise self._too_long(length, f"{length.value - packed.left:,} tokens")
             if not 0 <= packed.left <= slack:
-                raise UsageError(
+                raise TooShort(
                     f"{self.name} cannot be {length} long: no choice of paragraphs makes example {number} that long to "
                     "within 1 %; give a greater length."
                 )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
 from memagent.records import Segment
 from memagent.tasks.example import NOTHING, Example, Fact, Length, Unit, generator
-from memagent.tasks.fitting import fit, sample_tokens
+from memagent.tasks.fitting import TooShort, fit, sample_tokens
 from memagent.tasks.haystacks import Haystack, hide, lines_of, noise, prose_from
 from memagent.tasks.needles import ask, needle
 from memagent.tasks.templates import VT
@@ -24,8 +25,13 @@ from memagent.tasks.told import Kind
 from memagent.tasks.vocabulary import KINDS, distinct
 from memagent.tokenizer import Tokenizer
 
+Kinds = tuple[str, str]
+"""Of a needle's key and of its value, in KINDS."""
+
 ABSENT = "The text does not say"
 """The answer to what the document does not hold."""
+
+_TRIES = 20  # of questions that are too much for a short document
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class PracticeExample(Example):
-    changes: bool = False
+    replaced: tuple[Fact, ...] = ()
+    """What held good before the one fact that counts, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class PracticeTask:
     prose: str
     name: str = "practice"
     together: int = 8
-    metrics: tuple[str, ...] = ("boxed_all", "string_match_all")
+    metrics: tuple[str, ...] = ("boxed_items", "string_match_all")
     answer_tokens: int = 64
     size: None = None
     units: tuple[Unit, ...] = ("tokens",)
@@ -63,10 +70,18 @@ class PracticeTask:
         """Of the length asked for with the longest of its document's questions."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
-        items = [draw.choices(list(_SHARES), list(_SHARES.values()))[0](draw) for _ in range(self.together)]
+        for _ in range(_TRIES):
+            with suppress(TooShort):
+                return self._drawn(draw, which, length, tokenizer)
+        raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
+
+    def _drawn(self, draw: random.Random, which: int, length: Length, tokenizer: Tokenizer) -> Example:
+        """One of the questions on a document; TooShort, where what they rest on does not fit."""
+        haystack, start, kinds = self._haystack(draw)
+        makers = draw.choices(list(_SHARES), list(_SHARES.values()), k=self.together)
+        items = [make(draw, kinds) for make in makers]
         keys = dict(statement for item in items for statement in item.statements)
         hidden = _in_some_order(items, draw)
-        haystack, start = self._haystack(draw)
         stream = draw.random()
         longest = max(items, key=lambda item: len(item.question))
 
@@ -82,43 +97,55 @@ class PracticeTask:
         whole = fit(build, length, sample_tokens(tokenizer, self.answer_tokens), start * len(hidden))
         asked = items[which]
         facts = tuple(fact for fact in whole.facts if fact.text in dict(asked.statements))
+        replaced = facts[:-1] if asked.changes else ()
         return PracticeExample(
-            whole.document, asked.question, asked.answers, facts, _template(asked), whole.tokens, changes=asked.changes
-        )
+            whole.document, asked.question, asked.answers, facts[len(replaced) :], _template(asked), whole.tokens,
+            replaced=replaced,
+        )  # fmt: skip
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
-        changes = isinstance(example, PracticeExample) and example.changes
+        replaced = example.replaced if isinstance(example, PracticeExample) else ()
         for segment in segments:
-            read = [fact.text for fact in example.facts if fact.end <= segment.end]
-            yield "\n".join(read[-1:] if changes else read) or NOTHING
+            read = [fact.text for fact in (*replaced, *example.facts) if fact.end <= segment.end]
+            yield "\n".join(read[-1:] if replaced else read) or NOTHING
 
-    def _haystack(self, draw: random.Random) -> tuple[Haystack, int]:
-        """One of three kinds, and how many of its pieces a statement needs at least."""
+    def _haystack(self, draw: random.Random) -> tuple[Haystack, int, Kinds | None]:
+        """One of three kinds, how many of its pieces a statement needs at least, and what its needles look like."""
         kind = draw.random()
-        if kind < 0.5:
-            return prose_from(self.prose, draw.randrange(len(self.prose))), 50
-        if kind < 0.75:
-            return noise, 5
-        of, to = draw.choice(list(KINDS)), draw.choice(list(KINDS))
-        return lines_of(lambda line: needle(to, KINDS[of](line), KINDS[to](line))), 150
+        if kind < 0.45:
+            return prose_from(self.prose, draw.randrange(len(self.prose))), 50, None
+        if kind < 0.7:
+            return noise, 5, None
+        of, to = draw.choice([("words", "numbers")] * 2 + [("uuids", "uuids")] * 2 + [_any_kinds(draw)])
+        return lines_of(lambda line: needle(to, KINDS[of](line), KINDS[to](line))), 150, (of, to)
 
 
 def _template(asked: Asked) -> str:
     return f"{{context}}\n\n{asked.question}"
 
 
-def _magic(draw: random.Random) -> Asked:
+def _any_kinds(draw: random.Random) -> Kinds:
+    return draw.choice(list(KINDS)), draw.choice(list(KINDS))
+
+
+def _kinds(draw: random.Random, around: Kinds | None) -> Kinds:
+    """Those of the lines around, most of the time: a needle is hard to find among its like."""
+    return around if around and draw.random() < 0.8 else _any_kinds(draw)
+
+
+def _magic(draw: random.Random, around: Kinds | None) -> Asked:
     """One key with one value."""
-    return _needles(draw, 1, 1)
+    return _needles(draw, _kinds(draw, around), 1, 1)
 
 
-def _magics(draw: random.Random) -> Asked:
+def _magics(draw: random.Random, around: Kinds | None) -> Asked:
     """Several keys, or several values of one."""
-    return _needles(draw, *draw.choice([(1, 2), (1, 3), (1, 4), (2, 1), (3, 1), (4, 1), (2, 2)]))
+    many = draw.choice([(1, 2), (1, 3), (1, 4), (2, 1), (3, 1), (4, 1), (2, 2)])
+    return _needles(draw, _kinds(draw, around), *many)
 
 
-def _needles(draw: random.Random, queries: int, values: int) -> Asked:
-    of, to = draw.choice(list(KINDS)), draw.choice(list(KINDS))
+def _needles(draw: random.Random, kinds: Kinds, queries: int, values: int) -> Asked:
+    of, to = kinds
     if queries * values > 2:
         of, to = "words", "numbers"  # uuids would fill any memory
     keys = distinct(KINDS[of], queries, draw)
@@ -130,14 +157,14 @@ def _needles(draw: random.Random, queries: int, values: int) -> Asked:
     return Asked(ask(to, keys, values), answers, statements)
 
 
-def _told(draw: random.Random) -> Asked:
+def _told(draw: random.Random, _around: Kinds | None) -> Asked:
     kind, subject = _subject(draw)
     value = kind.value(draw)
     statement = draw.choice(kind.told).format(s=subject, v=value)
     return Asked(_question(kind, subject, draw), (value,), ((statement, value),))
 
 
-def _changed(draw: random.Random) -> Asked:
+def _changed(draw: random.Random, _around: Kinds | None) -> Asked:
     """The last statement counts."""
     kind, subject = _subject(draw)
     values = distinct(kind.value, draw.choice([2, 2, 3]), draw)
@@ -147,10 +174,10 @@ def _changed(draw: random.Random) -> Asked:
     return Asked(_question(kind, subject, draw), (values[-1],), tuple(statements), changes=True)
 
 
-def _absent(draw: random.Random) -> Asked:
+def _absent(draw: random.Random, around: Kinds | None) -> Asked:
     """Something else is told of the subject, and the same of somebody else."""
     if draw.random() < 0.3:
-        of, to = draw.choice(list(KINDS)), draw.choice(list(KINDS))
+        of, to = _kinds(draw, around)
         near = needle(to, KINDS[of](draw), KINDS[to](draw))
         return Asked(ask(to, [KINDS[of](draw)], 1), (ABSENT,), decoys=(near,))
     kind, subject = _subject(draw)
@@ -161,7 +188,7 @@ def _absent(draw: random.Random) -> Asked:
     return Asked(_question(kind, subject, draw), (ABSENT,), decoys=tuple(decoys))
 
 
-def _chain(draw: random.Random) -> Asked:
+def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
     """Variables as in RULER's vt."""
     names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), draw.randint(2, 5), draw)
     value = str(draw.randint(10_000, 99_999))
@@ -170,7 +197,7 @@ def _chain(draw: random.Random) -> Asked:
     return Asked(question, tuple(names), tuple(zip(links, names, strict=True)))
 
 
-_SHARES: dict[Callable[[random.Random], Asked], float] = {
+_SHARES: dict[Callable[[random.Random, Kinds | None], Asked], float] = {
     _magic: 0.25,
     _magics: 0.15,
     _told: 0.3,

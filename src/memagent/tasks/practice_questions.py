@@ -1,17 +1,21 @@
 """Questions over paragraphs to practise on: several questions share a document, and some have no answer in it.
 
 As `practice`, for SQuAD and HotpotQA. A document holds the paragraphs that its questions rest on, save those of the
-questions that it is not to answer; then paragraphs near to these, then others.
+questions that it is not to answer; then paragraphs near to these in which their answers do not stand, then others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 from memagent.records import Segment
+from memagent.scoring import find_words
 from memagent.tasks.example import Example, Length, Unit, generator
+from memagent.tasks.fitting import TooShort
 from memagent.tasks.paragraphs import Asked, ParagraphTask, permutation
 from memagent.tasks.practice import ABSENT
 from memagent.tasks.questions import hqa, qa_1
@@ -31,10 +35,7 @@ class PracticeQuestions:
     together: int
     answer_tokens: int = 64
     placed: bool = True
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self.task.metrics
+    metrics: tuple[str, ...] = ("f1", "sub_em")
 
     @property
     def size(self) -> int:
@@ -51,9 +52,15 @@ class PracticeQuestions:
         first = sheet * self.together
         asked = [self.asked[order[place % self.size]] for place in range(first, first + self.together)]
         draw = generator(self.name, length, sheet, seed)
-        present = [draw.random() >= _ABSENT for _ in asked]
-        whole = self.task.of(_joined(asked, present), length, sheet, seed, tokenizer)
-        mine, before = asked[which], sum(len(each.facts) for each in _present(asked[:which], present))
+        wanted = [draw.random() >= _ABSENT for _ in asked]
+        for fewer in range(self.together + 1):
+            present = self._present(asked, [False] * fewer + wanted[fewer:])
+            with suppress(TooShort):
+                whole = self.task.of(self._joined(asked, present), length, sheet, seed, tokenizer)
+                break
+        else:
+            raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
+        mine, before = asked[which], sum(len(each.facts) for each in compress(asked[:which], present))
         answers, facts = mine.answers, whole.facts[before : before + len(mine.facts)]
         if not present[which]:
             answers, facts = (ABSENT,), ()
@@ -62,24 +69,38 @@ class PracticeQuestions:
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return self.task.memories(example, segments)
 
+    def _present(self, asked: Sequence[Asked], wanted: Sequence[bool]) -> list[bool]:
+        """Which of the questions the document answers: those that are wanted, and what these answer anyway."""
+        present = list(wanted)
+        for place, each in enumerate(asked):
+            needed = {paragraph for other in compress(asked, present) for paragraph in other.gold}
+            present[place] |= any(self._answers(paragraph, each) for paragraph in needed)
+        return present
 
-def _present(asked: Iterable[Asked], present: Iterable[bool]) -> list[Asked]:
-    return [each for each, here in zip(asked, present, strict=False) if here]
+    def _answers(self, paragraph: int, asked: Asked) -> bool:
+        """Whether an answer stands in it, so that it might be taken for one."""
+        return any(find_words(self.task.text(paragraph), answer) for answer in asked.answers)
 
-
-def _joined(asked: Sequence[Asked], present: Sequence[bool]) -> Asked:
-    """One question for all of them, which needs the paragraphs of those that are present and bars the others'."""
-    here = _present(asked, present)
-    gold = dict.fromkeys(paragraph for each in here for paragraph in each.gold)
-    gone = {paragraph for each in asked for paragraph in each.gold} - gold.keys()
-    return Asked(
-        max((each.question for each in asked), key=len),
-        (),
-        facts=tuple(fact for each in here for fact in each.facts),
-        gold=tuple(gold),
-        near=[paragraph for each in asked for paragraph in each.near],
-        barred=frozenset(gone).union(*(each.barred for each in asked)),
-    )
+    def _joined(self, asked: Sequence[Asked], present: Sequence[bool]) -> Asked:
+        """One question for all of them, which needs the paragraphs of those that are present and bars the others'."""
+        here = list(compress(asked, present))
+        gold = dict.fromkeys(paragraph for each in here for paragraph in each.gold)
+        near = [paragraph for each in asked for paragraph in each.near]
+        gone = {
+            paragraph
+            for each in asked
+            if each not in here
+            for paragraph in (*each.gold, *near)
+            if paragraph in each.gold or self._answers(paragraph, each)
+        }
+        return Asked(
+            max((each.question for each in asked), key=len),
+            (),
+            facts=tuple(fact for each in here for fact in each.facts),
+            gold=tuple(gold),
+            near=near,
+            barred=frozenset(gone - gold.keys()).union(*(each.barred for each in asked)),
+        )
 
 
 def practice_squad(squad: str | Path) -> PracticeQuestions:

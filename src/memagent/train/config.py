@@ -56,10 +56,11 @@ class ProblemsConfig:
     metric: str | None = None
     """The reward, in memagent.scoring.METRICS; each task's first metric where there is none."""
     segment_tokens: Positive | None = None
-    """These four: what the model is used to where they are left out, which is the paper's for most."""
+    """These three, and the layout: what the model is used to where they are left out, the paper's for most."""
     memory_tokens: Positive | None = None
     answer_tokens: Positive | None = None
-    layout: Layout | None = None
+    layouts: tuple[Layout, ...] = ()
+    """The first is what the policy will be used to; one is drawn for each document, oftener if it is named twice."""
     prose: str | None = None
     squad: str | None = None
     hotpotqa: str | None = None

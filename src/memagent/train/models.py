@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -120,11 +121,13 @@ def dequantised() -> Path:
             **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
         tokenizer = AutoTokenizer.from_pretrained(**where)
-        temporary = folder.with_name(f".{folder.name}")
-        temporary.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        temporary.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:  # each process has its own
+            made = Path(temporary) / folder.name
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
+            if not folder.exists():
+                made.rename(folder)
     return folder
 
 

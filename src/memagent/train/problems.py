@@ -6,7 +6,7 @@ and a reward trains it with this trainer. `MemoryProblems` makes the Problems of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,9 +14,9 @@ from memagent.budget import Budget
 from memagent.prompts import Prompts
 from memagent.reading import Reading, reading
 from memagent.records import Request, Trace
-from memagent.scoring import METRICS
+from memagent.scoring import EVERY, METRICS
 from memagent.segments import Cut, segments
-from memagent.tasks.example import Length, Task
+from memagent.tasks.example import Length, Task, generator
 from memagent.tokenizer import Tokenizer
 
 
@@ -45,6 +45,7 @@ class MemoryProblems:
 
     Args:
         seed: of the examples.
+        prompts: one is drawn for each document.
         metric: in `memagent.scoring.METRICS`; None is the task's first.
     """
 
@@ -52,7 +53,7 @@ class MemoryProblems:
     length: Length
     seed: int
     tokenizer: Tokenizer
-    prompts: Prompts
+    prompts: Sequence[Prompts]
     budget: Budget
     cut: Cut = "natural"
     metric: str | None = None
@@ -62,15 +63,18 @@ class MemoryProblems:
     """The task's examples from this one on."""
     many: int | None = None
     """So many of them, again and again; None is all there ever are."""
+    every: int = 1
+    """Of the task's examples, each with a number that this divides."""
 
     def problem(self, number: int) -> Problem:
-        number = self.first + (number if self.many is None else number % self.many)
+        number = self.first + self.every * (number if self.many is None else number % self.many)
+        prompts = generator("prompts", self.length, number // self.task.together, self.seed).choice(self.prompts)
         example = self.task.example(self.length, number, self.seed, self.tokenizer)
         pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
         metric = self.metric or self.task.metrics[0]
         score = METRICS[metric]
         memories = dict(zip([piece.end for piece in pieces], self.task.memories(example, pieces), strict=True))
-        right = ", ".join(example.answers if metric.endswith("_all") else example.answers[:1])
+        right = ", ".join(example.answers if metric in EVERY else example.answers[:1])
 
         def ideal(request: Request) -> str:
             if request.segment is not None:
@@ -79,7 +83,7 @@ class MemoryProblems:
 
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
-            lambda: reading(example.question, pieces, self.budget, self.prompts),
+            lambda: reading(example.question, pieces, self.budget, prompts),
             lambda answer, trace: score(answer, example.answers),
             ideal,
         )

@@ -16,7 +16,7 @@ import torch
 from memagent.chat import Sampling
 from memagent.errors import WindowOverflow
 from memagent.reading import Reading, Underway
-from memagent.records import Completion, Request, Tokens, Trace, Turn, Usage
+from memagent.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
 from memagent.train.batches import Conversation
 from memagent.train.cache import Kept
 from memagent.train.memory import enough_memory
@@ -97,9 +97,13 @@ class Sampler:
         return [rollout.trace.turns[0].completion for (rollout,) in groups]
 
     def _render(self, waiting: Sequence[_Attempt]) -> None:
+        rendered: dict[tuple[Message, ...], list[int]] = {}  # most rollouts of a problem wait with the same messages
         for attempt in waiting:
             while attempt.request is not None:
-                before, attempt.prompt = attempt.prompt, self.policy.render(attempt.request.messages)
+                messages = tuple(attempt.request.messages)
+                if messages not in rendered:
+                    rendered[messages] = self.policy.render(messages)
+                before, attempt.prompt = attempt.prompt, rendered[messages]
                 self._growing |= bool(before) and attempt.prompt[: len(before)] == before
                 room = self.policy.window - attempt.request.max_tokens
                 if len(attempt.prompt) <= room:
@@ -138,13 +142,15 @@ class Sampler:
                 [attempt.kept for attempt in batch] if self._growing else None,
             )
         seconds = (time.perf_counter() - began) / len(batch)
+        said = {tuple(one.ids) for one in found}
+        texts = dict(zip(said, map(self.policy.decode, said), strict=True))
         for attempt, one in zip(batch, found, strict=True):
             attempt.kept = one.kept
-            attempt.finish_turn(self._completion(attempt.prompt, one, seconds))
+            attempt.finish_turn(self._completion(attempt.prompt, one, texts[tuple(one.ids)], seconds))
 
-    def _completion(self, prompt: Sequence[int], one: Sampled, seconds: float) -> Completion:
+    def _completion(self, prompt: Sequence[int], one: Sampled, text: str, seconds: float) -> Completion:
         return Completion(
-            self.policy.decode(one.ids),
+            text,
             one.finish,
             Usage(len(prompt), len(one.ids), seconds),
             Tokens(tuple(one.ids), tuple(one.logprobs), tuple(prompt)),

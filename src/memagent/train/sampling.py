@@ -1,8 +1,9 @@
 """Completions of a batch of prompts in lockstep, with the log-probability of every token that was sampled.
 
 What prompts of one family have in common at their beginning (the rollouts of one problem at the same step: all but
-the memory) is computed once, and so is a prompt that several of them have. A conversation that grows goes on from what
-was kept of it. Finished rows leave the batch.
+the memory) is computed once. So is a prompt that several of them have, and what they say as long as they say the same:
+a row of the batch stands for all of them, and forks when they part. A conversation that grows goes on from what was
+kept of it. Finished rows leave the batch.
 """
 
 from __future__ import annotations
@@ -62,45 +63,60 @@ def sample(
     """
     policy.perform()
     found = [Sampled() for _ in prompts]
-    firsts, row_of = _alike(prompts, families)
+    firsts, rows = _alike(prompts, families)
     distinct = [prompts[first] for first in firsts]
     held = [kept[first] for first in firsts] if kept else ()
     cache, mask_BT, hidden_BD = _read(policy, distinct, [families[first] for first in firsts], work, held)
-    if len(firsts) < len(prompts):
-        copies = torch.tensor(row_of, device=policy.device)
-        cache.select(copies)
-        mask_BT, hidden_BD = mask_BT[copies], hidden_BD[copies]
-    positions_B = torch.tensor([len(prompt) for prompt in prompts], device=policy.device)
-    rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to; -1 once it is finished
+    positions_B = torch.tensor([len(prompt) for prompt in distinct], device=policy.device)
+    live = list(enumerate(rows))  # the prompts that are not completed, each with its row of the batch
     while True:
-        ids_B, logprobs_B = _draw(policy.logits(hidden_BD), sampling, random)
-        for place, (row, token, logprob) in enumerate(zip(rows, ids_B.tolist(), logprobs_B.tolist(), strict=True)):
-            if row < 0:
-                continue
-            one = found[row]
+        drawn = _draw(policy.logits(hidden_BD), [row for _, row in live], sampling, random)
+        going: list[tuple[int, int, int]] = []
+        for (number, row), token, logprob in zip(live, *drawn, strict=True):
+            one = found[number]
             one.ids.append(token)
             one.logprobs.append(logprob)
             if token in policy.stops:
                 one.finish = "stop"
-            if one.finish == "stop" or len(one.ids) >= limits[row]:
-                rows[place] = -1
-                if kept is not None:
-                    one.kept = cache.keep(place, [*prompts[row], *one.ids[:-1]], mask_BT[place])
-        left = [place for place, row in enumerate(rows) if row >= 0]
-        if not left:
+            if one.finish != "stop" and len(one.ids) < limits[number]:
+                going.append((number, row, token))
+            elif kept is not None:
+                one.kept = cache.keep(row, [*prompts[number], *one.ids[:-1]], mask_BT[row])
+        if not going:
             break
-        if len(left) < _CROWD * len(rows):
-            keep = torch.tensor(left, device=policy.device)
-            cache.select(keep)
-            mask_BT, positions_B, ids_B = mask_BT[keep], positions_B[keep], ids_B[keep]
-            rows = [rows[place] for place in left]
-        mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)
+        live, ids, chosen = _rows(going, len(hidden_BD), policy.pad)
+        if chosen is not None:
+            chosen_B = torch.tensor(chosen, device=policy.device)
+            cache.select(chosen_B)
+            mask_BT, positions_B = mask_BT[chosen_B], positions_B[chosen_B]
+        ids_B = torch.tensor(ids, device=policy.device)
+        mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(ids), 1)], dim=1)
         hidden_BD = policy.hidden(ids_B[:, None], mask_BT, positions_B[:, None], cache)[:, -1]
         positions_B = positions_B + 1
     if work:
         work.prompt_tokens += sum(map(len, prompts))
         work.sampled_tokens += sum(len(one.ids) for one in found)
     return found
+
+
+def _rows(
+    going: Sequence[tuple[int, int, int]], many: int, pad: int
+) -> tuple[list[tuple[int, int]], list[int], list[int] | None]:
+    """The prompts that go on with their new rows; the next token of each row; and which of `many` old rows each was.
+
+    Args:
+        going: a prompt, its row, and its next token.
+
+    Returns:
+        None for the old rows where the batch stays as it is: no row forks, and most of them are still wanted.
+    """
+    ends = list(dict.fromkeys((row, token) for _, row, token in going))
+    token_of = dict(ends)
+    if len(token_of) == len(ends) >= _CROWD * many:
+        return [(number, row) for number, row, _ in going], [token_of.get(row, pad) for row in range(many)], None
+    place_of = {end: place for place, end in enumerate(ends)}
+    live = [(number, place_of[row, token]) for number, row, token in going]
+    return live, [token for _, token in ends], [row for row, _ in ends]
 
 
 def _alike(prompts: Sequence[Sequence[int]], families: Sequence[object]) -> tuple[list[int], list[int]]:
@@ -184,18 +200,21 @@ def _padded(rows: Sequence[Sequence[int]], policy: Policy) -> tuple[torch.Tensor
     return ids, mask
 
 
-def _draw(logits_BV: torch.Tensor, sampling: Sampling, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A token a row, and its log-probability among those that might have been drawn."""
+def _draw(
+    logits_BV: torch.Tensor, rows: Sequence[int], sampling: Sampling, random: torch.Generator
+) -> tuple[list[int], list[float]]:
+    """A token for each of the prompts that have these rows, and its log-probability among those that might come."""
+    rows_N = torch.tensor(rows, device=logits_BV.device)
     if sampling.temperature == 0:
-        logprobs = torch.log_softmax(logits_BV, dim=-1)
-        ids = logits_BV.argmax(dim=-1)
+        logprobs_BV = torch.log_softmax(logits_BV, dim=-1)
+        ids_N = logits_BV.argmax(dim=-1)[rows_N]
     else:
-        logits = logits_BV / sampling.temperature
+        logits_BV = logits_BV / sampling.temperature
         if sampling.top_p is not None and sampling.top_p < 1:
-            logits = _nucleus(logits, sampling.top_p)
-        logprobs = torch.log_softmax(logits, dim=-1)
-        ids = torch.multinomial(logprobs.exp(), 1, generator=random)[:, 0]
-    return ids, logprobs.gather(1, ids[:, None])[:, 0]
+            logits_BV = _nucleus(logits_BV, sampling.top_p)
+        logprobs_BV = torch.log_softmax(logits_BV, dim=-1)
+        ids_N = torch.multinomial(logprobs_BV.exp()[rows_N], 1, generator=random)[:, 0]
+    return ids_N.tolist(), logprobs_BV[rows_N, ids_N].tolist()
 
 
 def _nucleus(logits_BV: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -89,7 +89,7 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
         config.memory_tokens or used.memory,
         config.answer_tokens or used.answer,
     )
-    return Habits(prompts_for(config.layout or layout, answer), budget)
+    return Habits(prompts_for(config.layouts[0] if config.layouts else layout, answer), budget)
 
 
 def mixture(
@@ -99,7 +99,7 @@ def mixture(
     lengths of its documents.
 
     Args:
-        test: the problems held back for tests, where a task has only so many.
+        test: the problems held back for tests, where a task has only so many; a question a document.
     """
     pairs = [
         (length, task)
@@ -113,22 +113,25 @@ def mixture(
         raise UsageError(
             "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
         )
-    return Mixture(sources, max(source.task.together for source in sources))
+    return Mixture(sources, 1 if test else max(task.together for _, task in pairs))
 
 
 def _source(
     task: Task, length: Length, policy: Policy, config: ProblemsConfig, seed: int, test: bool
 ) -> MemoryProblems:
     habits = policy.habits
+    prompts, every = [habits.prompts], task.together
+    if not test:
+        _, answer = habits.prompts.names
+        prompts, every = [prompts_for(layout, answer) for layout in config.layouts] or prompts, 1
     first, many = 0, task.size
     if task.size is None:
         seed = _TESTS if test else seed
     elif held := min(_HELD, task.size // 2) // task.together * task.together:
-        first, many = (0, held) if test else (held, task.size - held)
-    boxed = habits.prompts.style == "boxed"
+        first, many = (0, held // every) if test else (held, (task.size - held) // task.together * task.together)
     return MemoryProblems(
-        task, length, seed, policy.tokenizer, habits.prompts, habits.budget,
-        metric=config.metric, boxed=boxed, first=first, many=many,
+        task, length, seed, policy.tokenizer, prompts, habits.budget,
+        metric=config.metric, boxed=habits.prompts.style == "boxed", first=first, many=many, every=every,
     )  # fmt: skip
 
 
