@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from data import DATA, needs_data
 
 from memagent.errors import UsageError
 from memagent.reading import Reading, Underway
-from memagent.train.config import ProblemsConfig
+from memagent.train.config import ProblemsConfig, load_config
 from memagent.train.nano import nano_policy
 from memagent.train.problems import Problem
-from memagent.train.setup import Mixture, adapted, mixture, task_list
+from memagent.train.setup import Mixture, adapted, mixture, set_up, task_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +96,11 @@ def first_words(problem: Problem) -> str:
 def test_data_that_is_missing_is_asked_for_as_a_setting() -> None:
     with pytest.raises(UsageError, match=r"practice: data is missing: give --set problems\.prose=PATH, a text file"):
         task_list(ProblemsConfig(), ["practice"])
+
+
+def test_a_length_that_a_task_cannot_have_is_refused_before_the_folder_is_taken(tmp_path: Path) -> None:
+    for key in ("problems.lengths", "problems.warmup_lengths", "watch.lengths"):
+        config = load_config(preset="nano", sets=[f'{key}=["3"]'])
+        with pytest.raises(UsageError, match="give a greater length"):
+            set_up(config, tmp_path / "out")
+        assert not (tmp_path / "out").exists()

@@ -64,13 +64,14 @@ def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Tra
     policy = make_policy(config.policy, config.seed, processes.device)
     policy.habits = adapted(policy.habits, given)
     _check_budget(policy)
+    warmup = mixture(first, given.warmup_lengths or given.lengths, policy, given, config.seed)
     training = Training(
         policy,
         mixture(tasks, given.lengths, policy, given, config.seed),
         tests(tasks, config.watch.lengths or given.lengths[:1], policy, config),
         config,
         Run(out, config, processes.first),
-        mixture(first, given.warmup_lengths or given.lengths, policy, given, config.seed),
+        warmup,
         processes,
     )
     processes.wait()
@@ -113,6 +114,8 @@ def mixture(
         raise UsageError(
             "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
         )
+    for source in made.values():
+        source.problem(0)  # a length that a task cannot have shows before anything is paid for
     return Mixture(sources, 1 if test else max(task.together for _, task in pairs))
 
 
