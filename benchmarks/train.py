@@ -52,7 +52,7 @@ def nano(folder: Path) -> None:
     config = load_config(preset="nano", sets=["watch.evaluate_every=0"])
     training = set_up(config, folder)
     warm_up(training, {"step": 0})
-    training.run.close()
+    training.close()
     problems = [training.problems.problem(number) for number in range(256)]
     together, rollouts = _speed(training.policy, [problems])
     alone, _ = _speed(training.policy, [[problem] for problem in problems[:32]])
@@ -122,7 +122,7 @@ def _ours(policy: Policy, prompts: list[str], folder: Path) -> float:
     )
     training = Training(policy, _Prompts(prompts), {}, config, Run(folder, config))
     reinforce(training, {"step": 0})
-    training.run.close()
+    training.close()
     steps = read_metrics(folder / "metrics.jsonl")[1:]
     return fmean(row["tokens_per_second"] for row in steps)
 

@@ -104,7 +104,7 @@ def learn(out: Path, config: TrainConfig) -> tuple[float, float]:
     try:
         train(training)
     finally:
-        training.run.close()
+        training.close()
     shares = []
     for stage in ("warmup", "rl"):
         place = stage_end(out, stage)

@@ -129,6 +129,7 @@ learner.optimiser.register_step_pre_hook(
 figures = learn(training, credited(mine, RLConfig(), processes), learner, RLConfig(), None)
 if processes.first:
     torch.save({"loss": figures["loss"], "norm": figures["norm"], "gradient": seen[0]}, sys.argv[1])
+processes.close()
 """
 
 

@@ -155,7 +155,7 @@ def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
     training = set_up(config(), tmp_path / "run")
     with pytest.raises(RunError, match="Another process trains"):
         set_up(config(), tmp_path / "run")
-    training.run.close()
+    training.close()
 
 
 def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
@@ -168,10 +168,11 @@ def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
     def train(folder: Path, *sets: str) -> list[dict[str, object]]:
-        subprocess.run(
+        done = subprocess.run(
             [*command, str(tmp_path / "program.py"), str(folder), *sets],
-            check=True, env=environment, capture_output=True, timeout=200,
+            check=False, env=environment, capture_output=True, text=True, timeout=200,
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr
         return metrics(folder)
 
     whole = train(tmp_path / "whole")
@@ -227,7 +228,7 @@ def test_the_evaluation_at_the_end_is_of_the_newest_policy(tmp_path: Path) -> No
             train(training)
             found = finish(training, training.config, said.append)
         finally:
-            training.run.close()
+            training.close()
         return [(row["stage"], row["checkpoint"], row["length"]) for row in found["accuracy"]], said
 
     first, said = rows(1)
@@ -248,7 +249,7 @@ def test_questions_of_your_own_are_trained_on_and_some_held_back(tmp_path: Path)
     training = set_up(
         config(f"problems.tasks=['{tmp_path / 'own.jsonl'}']", "problems.warmup_tasks=[]"), tmp_path / "run"
     )
-    training.run.close()
+    training.close()
     trained = {training.problems.problem(number).name for number in range(9)}
     (held,) = ({test.problem(number).name for number in range(9)} for test in training.tests.values())
     assert len(trained) == 3

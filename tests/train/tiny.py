@@ -43,7 +43,7 @@ def run(out: Path, *sets: str) -> list[dict[str, Any]]:
     try:
         train(training)
     finally:
-        training.run.close()
+        training.close()
     return metrics(out)
 
 

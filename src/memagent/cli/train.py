@@ -47,7 +47,7 @@ def train(
             run_training(training)
             found = finish(training, settings, screen.say)
         finally:
-            training.run.close()
+            training.close()
     if not training.processes.first:
         return
     if json_output:

@@ -69,3 +69,7 @@ class Processes:
 
     def wait(self) -> None:
         self._state.wait_for_everyone()
+
+    def close(self) -> None:
+        """Let go of the others: a process that ends with its connections open may be aborted."""
+        self._state.destroy_process_group()

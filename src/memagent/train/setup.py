@@ -47,7 +47,7 @@ class Mixture:
 
 
 def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Training:
-    """Everything that `train` needs. The folder is locked until `training.run.close()`.
+    """Everything that `train` needs. The folder is locked until `training.close()`.
 
     Raises:
         UsageError, BudgetError: a setting makes no sense.

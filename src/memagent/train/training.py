@@ -128,6 +128,11 @@ class Training:
         self.random.set_state(state["random"][self.processes.rank])
         return {"stage": "rl", "step": 0} if state["stage"] == "warmup" and state["done"] else state
 
+    def close(self) -> None:
+        """Leave the folder to others."""
+        self.run.close()
+        self.processes.close()
+
 
 def _is_time(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
