@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from memagent.scoring import (
     METRICS,
+    abstains,
     after_sentence,
     boxed,
     boxed_all,
@@ -62,7 +63,8 @@ NORWAY = ["Norway"]
 
 def test_every_metric_scores_a_right_answer_1_and_nothing_0() -> None:
     for name, metric in METRICS.items():
-        assert metric(r"So it is \boxed{Norway}.", NORWAY) == 1, name
+        right = "The text does not say" if name == "abstains" else "Norway"
+        assert metric(rf"So it is \boxed{{{right}}}.", NORWAY) == 1, name
         assert metric(r"So it is \boxed{Sweden}.", NORWAY) == 0, name
         assert metric("", NORWAY) == 0, name
         assert metric(r"\boxed{}", NORWAY) == 0, name
@@ -214,6 +216,23 @@ def test_boxed_all_is_the_fraction_of_items_in_the_box() -> None:
 def test_boxed_items_does_not_reward_listing_everything(answer: str, score: float) -> None:
     assert boxed_items(rf"\boxed{{{answer}}}", ["US", "1984"]) == pytest.approx(score)
     assert boxed_items(answer, ["US", "1984"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("completion", "score"),
+    [
+        (r"\boxed{The text does not say}", 1),
+        ("The answer is not mentioned in the documents.", 1),
+        ("It doesn't say who.", 1),
+        ("This cannot be determined.", 1),
+        (r"The text does not say. \boxed{Paris}", 0),
+        ("No", 0),
+        ("Not Paris, but Rome, says he", 0),
+        ("", 0),
+    ],
+)
+def test_abstaining_is_saying_so_in_the_final_answer(completion: str, score: float) -> None:
+    assert abstains(completion, ["anything"]) == score
 
 
 @pytest.mark.parametrize(

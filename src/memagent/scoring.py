@@ -5,6 +5,7 @@ A metric takes the completion as the model wrote it and the gold answers, and gi
 - RULER's `string_match_all` and `string_match_part` look at the whole completion.
 - `exact_match`, `f1`, `sub_em` and `sub_em_legacy` look at the final answer, normalised as SQuAD and HotpotQA do
   (ASCII punctuation, English articles, no Unicode folding).
+- `abstains` looks whether the final answer says that there is none.
 - `boxed`, `boxed_all` and `boxed_items`, the training rewards, look into \boxed{} alone. The paper asks for
   "equivalent" answers: ours are those with the same words (Unicode folded) and the same numbers by value.
 
@@ -38,6 +39,13 @@ _FIRST_CLAUSE = re.compile(r"\w[\w \t]*")
 # Thai to Burmese, Khmer, Japanese kana, and Chinese characters.
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_ABSTAINS = re.compile(
+    r"\b(?:(?:does|do|did)(?: not|n['’]t) (?:say|state|mention|tell|specify|contain|provide|give|hold|know)"
+    r"|(?:not|never|nowhere) (?:said|stated|mentioned|told|specified|contained|provided|given|found|known)"
+    r"|(?:cannot|can['’]t|could not|couldn['’]t) (?:be )?(?:answer|determine|find|found|know|say|tell)"
+    r"|no (?:answer|mention|information)|unanswerable|unknown)",
+    re.IGNORECASE,
 )
 _VERDICTS = ("yes", "no", "noanswer")
 _NUMBER = r"(?<![\w.])-?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)(?!\w|\.[0-9])"
@@ -168,6 +176,11 @@ def sub_em_legacy(completion: str, answers: Sequence[str]) -> float:
     return _best(bool(answer) and (ours in theirs or theirs in ours) for theirs in map(normalised, _given(answers)))
 
 
+def abstains(completion: str, answers: Sequence[str]) -> float:
+    """1 if the answer says, in a customary wording, that there is none; whatever the gold answers are."""
+    return float(_ABSTAINS.search(final_answer(completion)) is not None)
+
+
 def boxed_any(completion: str, answers: Sequence[str]) -> float:
     r"""The reward for equivalent gold answers: 1 if what stands in \boxed{} is equivalent to any of them."""
     return _best(ours == theirs for ours, theirs in _pairs(boxed(completion) or "", answers, _canonical))
@@ -196,12 +209,13 @@ METRICS: dict[str, Metric] = {
     "f1": f1,
     "sub_em": sub_em,
     "sub_em_legacy": sub_em_legacy,
+    "abstains": abstains,
     "boxed": boxed_any,
     "boxed_all": boxed_all,
     "boxed_items": boxed_items,
 }
 
-BINARY = frozenset({"string_match_part", "exact_match", "sub_em", "sub_em_legacy", "boxed"})
+BINARY = frozenset({"string_match_part", "exact_match", "sub_em", "sub_em_legacy", "abstains", "boxed"})
 """The metrics that give 0 or 1 and nothing between."""
 
 EVERY = frozenset({"string_match_all", "boxed_all", "boxed_items"})

@@ -72,3 +72,18 @@ def test_a_document_too_short_for_its_questions_answers_fewer() -> None:
     absent = [sum(example.answers == (ABSENT,) for example in examples[at : at + 8]) for at in range(0, 160, 8)]
     assert max(absent) > 4
     assert all(example.tokens <= length.value for example in examples)
+
+
+@needs_data
+def test_squad_absent_asks_what_no_paragraph_of_the_article_tells() -> None:
+    [task] = SOURCES.tasks(["squad_absent"])
+    assert isinstance(task, PracticeQuestions)
+    asked = {each.question: each for each in task.asked}
+    for number in range(10):
+        example = task.example(Length(12_000), number, 5, TOKENIZER)
+        mine = asked[example.query]
+        here = [text for text in map(task.task.text, mine.near) if text in example.document]
+        assert len(here) > 2
+        assert not any(find_words(text, answer) for text in here for answer in mine.answers)
+        assert example.answers == (ABSENT,)
+        assert not example.facts

@@ -69,14 +69,39 @@ def test_items_are_dealt_out_evenly() -> None:
 def test_a_padded_batch_gives_the_log_probabilities_of_single_conversations() -> None:
     policy = nano_policy(0)
     conversations = [conversation(5, 2), conversation(11, 4), conversation(1, 1)]
-    together, entropies = logprobs(policy, collate(Pack(conversations), policy.pad))
-    alone = torch.cat([logprobs(policy, collate(Pack([each]), policy.pad))[0] for each in conversations])
+    together, entropies = logprobs(policy, collate(Pack([[each] for each in conversations]), policy.pad))
+    alone = torch.cat([logprobs(policy, collate(Pack([[each]]), policy.pad))[0] for each in conversations])
     assert torch.allclose(together, alone, atol=1e-5)
     # Against the whole model's own logits, token by token.
     ids = torch.tensor([[*conversations[1].prompt, *conversations[1].completion]])
     expected = policy.model(input_ids=ids).logits[0].log_softmax(-1)
     assert torch.allclose(together[2], expected[10, 30], atol=1e-5)
     assert torch.allclose(entropies[2], -(expected[10].exp() * expected[10]).sum(), atol=1e-4)
+
+
+def test_conversations_in_one_row_do_not_see_each_other(policy: Policy) -> None:
+    draw = random.Random(2)
+
+    def said(*sizes: int) -> Conversation:
+        prompt, completion = (tuple(draw.randrange(3, 60) for _ in range(size)) for size in sizes)
+        return Conversation((7, 8, 9, *prompt), completion)
+
+    conversations = [said(12, 5), said(6, 3), said(4, 2), said(3, 4), said(8, 1)]
+    alone = torch.cat([logprobs(policy, collate(Pack([[each]]), policy.pad))[0] for each in conversations])
+    for shared in (0, 3):
+        pack = Pack([conversations[:1], conversations[1:3], conversations[3:]], shared)
+        together, _ = logprobs(policy, collate(pack, policy.pad))
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_short_conversations_fill_up_the_rows_of_longer_ones() -> None:
+    """And a beginning in common is rather padded behind than computed again."""
+    draw = random.Random(3)
+    section = tuple(draw.randrange(3, 60) for _ in range(200))
+    sizes = (60, 41, 40, 20, 18, 15)
+    lessons = [Conversation(section + tuple(draw.randrange(3, 60) for _ in range(size)), (5,)) for size in sizes]
+    [pack] = micro_batches(lessons, 1000)
+    assert [[len(each) - 201 for each in row] for row in pack.rows] == [[60], [41, 18], [40, 15], [20]]
 
 
 def test_what_prompts_share_is_computed_once_and_the_gradient_stays(policy: Policy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def gradients(policy: Policy) -> list[torch.Tensor]:
     policy.study()
-    found, _ = logprobs(policy, collate(Pack(TALK), policy.pad))
+    found, _ = logprobs(policy, collate(Pack([[each] for each in TALK]), policy.pad))
     found.sum().backward()
     return [parameter.grad for parameter in policy.parameters if parameter.grad is not None]
 
@@ -71,12 +72,12 @@ def test_an_adapter_alone_is_trained_and_comes_back(base: Path, tmp_path: Path) 
     assert end is not None
     assert (end / "adapter_model.safetensors").is_file()
     trained = load_policy(end)
-    before, _ = logprobs(load_policy(base), collate(Pack(TALK), policy.pad))
-    after, _ = logprobs(trained, collate(Pack(TALK), policy.pad))
+    before, _ = logprobs(load_policy(base), collate(Pack([[each] for each in TALK]), policy.pad))
+    after, _ = logprobs(trained, collate(Pack([[each] for each in TALK]), policy.pad))
     assert not torch.allclose(before, after, atol=1e-3)
     again = make_policy(PolicyConfig(str(base), lora_rank=2), 5, CPU)
     again.load_weights(end)
-    torch.testing.assert_close(logprobs(again, collate(Pack(TALK), policy.pad))[0], after)
+    torch.testing.assert_close(logprobs(again, collate(Pack([[each] for each in TALK]), policy.pad))[0], after)
 
 
 def test_an_adapter_is_trained_on(base: Path, tmp_path: Path) -> None:
@@ -112,8 +113,8 @@ def test_models_that_would_be_computed_otherwise_are_refused(base: Path, tmp_pat
 def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:
     policy = make_policy(PolicyConfig(str(base), precision="bfloat16"), 0, CPU)
     assert {parameter.dtype for parameter in policy.parameters} == {torch.float32}
-    exact, _ = logprobs(load_policy(base), collate(Pack(TALK), policy.pad))
-    rough, _ = logprobs(policy, collate(Pack(TALK), policy.pad))
+    exact, _ = logprobs(load_policy(base), collate(Pack([[each] for each in TALK]), policy.pad))
+    rough, _ = logprobs(policy, collate(Pack([[each] for each in TALK]), policy.pad))
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).abs().max() < 0.3
 
@@ -130,3 +131,10 @@ def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp
     prompt = policy.render((Message("user", "What is the capital of France?"),))
     [one] = sample(policy, [prompt], [24], [0], Sampling(0.0), torch.Generator())
     assert "Paris" in policy.decode(one.ids)
+    saved = tmp_path / "saved"
+    policy.save(saved)
+    config = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "local"  # and no path of this machine
+    again = load_policy(saved)
+    [same] = sample(again, [prompt], [24], [0], Sampling(0.0), torch.Generator())
+    assert same.ids == one.ids

@@ -61,7 +61,8 @@ def run(
         typer.Argument(
             metavar="TASK...",
             help="niah_single_1 to 3, niah_multikey_1 to 3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, "
-            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); or a JSONL file of your own.",
+            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); squad_absent (is it said that there is no answer?); "
+            "or a JSONL file of your own.",
             show_default=False,
         ),
     ] = None,
@@ -85,7 +86,9 @@ def run(
     prose: Annotated[
         str | None, typer.Option(help="Haystack of the essay tasks: a text file, or a folder of them.")
     ] = None,
-    squad: Annotated[str | None, typer.Option(help="For qa_1: SQuAD as published, or hub:rajpurkar/squad_v2.")] = None,
+    squad: Annotated[
+        str | None, typer.Option(help="For qa_1, squad_absent: SQuAD as published, or hub:rajpurkar/squad_v2.")
+    ] = None,
     hotpotqa: Annotated[
         str | None, typer.Option(help="For qa_2 and hqa: HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor.")
     ] = None,

@@ -14,7 +14,7 @@ from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import OwnTask, load_own
 from memagent.tasks.practice import PracticeTask
-from memagent.tasks.practice_questions import practice_hotpotqa, practice_squad
+from memagent.tasks.practice_questions import practice_hotpotqa, practice_squad, squad_absent
 from memagent.tasks.questions import hqa, qa_1, qa_2
 from memagent.tasks.tracing import TracingTask
 from memagent.tasks.words import CodedWords, CommonWords
@@ -124,6 +124,7 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
     "practice": lambda data, name, prose: PracticeTask(prose),
     "practice_squad": lambda data, name, prose: practice_squad(data.path("squad", [name])),
+    "squad_absent": lambda data, name, prose: squad_absent(data.path("squad", [name])),
     "practice_hotpotqa": lambda data, name, prose: practice_hotpotqa(
         data.path("hotpotqa", [name]), data.path("paragraphs", [name])
     ),

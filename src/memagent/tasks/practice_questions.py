@@ -21,7 +21,6 @@ from memagent.tasks.practice import ABSENT
 from memagent.tasks.questions import hqa, qa_1
 from memagent.tokenizer import Tokenizer
 
-_ABSENT = 0.15  # of the questions
 _MOST = 400  # characters of facts that a question may rest on: a small memory must hold them
 
 
@@ -36,6 +35,8 @@ class PracticeQuestions:
     answer_tokens: int = 64
     placed: bool = True
     metrics: tuple[str, ...] = ("f1", "sub_em")
+    absent: float = 0.15
+    """The share of the questions that the document does not answer."""
 
     @property
     def size(self) -> int:
@@ -52,7 +53,7 @@ class PracticeQuestions:
         first = sheet * self.together
         asked = [self.asked[order[place % self.size]] for place in range(first, first + self.together)]
         draw = generator(self.name, length, sheet, seed)
-        wanted = [draw.random() >= _ABSENT for _ in asked]
+        wanted = [draw.random() >= self.absent for _ in asked]
         for fewer in range(self.together + 1):
             present = self._present(asked, [False] * fewer + wanted[fewer:])
             with suppress(TooShort):
@@ -106,6 +107,12 @@ class PracticeQuestions:
 def practice_squad(squad: str | Path) -> PracticeQuestions:
     """Questions of SQuAD."""
     return _practice("practice_squad", qa_1(squad), 8)
+
+
+def squad_absent(squad: str | Path) -> PracticeQuestions:
+    """Questions of SQuAD over paragraphs of the same article, and others, that do not hold the answer."""
+    task = qa_1(squad)
+    return PracticeQuestions("squad_absent", task, task.asked, 1, task.answer_tokens, metrics=("abstains",), absent=1)
 
 
 def practice_hotpotqa(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:

@@ -1,7 +1,8 @@
 """Conversations to learn from, and how they are put into micro-batches: by tokens, alike ones together.
 
 Conversations that share most of their prompts (section-first: all that are about one section) are packed with what
-they share, which is computed once, forward and backward.
+they share, which is computed once, forward and backward. A row of a micro-batch holds several short ones, one behind
+the other, none of which sees another.
 """
 
 from __future__ import annotations
@@ -37,10 +38,20 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Conversations of a micro-batch, whose prompts have the first `shared` tokens in common."""
+    """The rows of a micro-batch, whose prompts have the first `shared` tokens in common."""
 
-    conversations: list[Conversation]
+    rows: list[list[Conversation]]
+    """What a row holds, without the shared tokens, is at most as long as the first conversation."""
     shared: int = 0
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        return [each for row in self.rows for each in row]
+
+    @property
+    def width(self) -> int:
+        """Of the rows, in tokens."""
+        return max(sum(len(each) - self.shared for each in row) for row in self.rows)
 
     @property
     def real(self) -> int:
@@ -50,16 +61,18 @@ class Pack:
     @property
     def total(self) -> int:
         """The same with padding."""
-        return self.shared + (max(map(len, self.conversations)) - self.shared) * len(self.conversations)
+        return self.shared + self.width * len(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """B conversations as S shared tokens and B x T others, and their N completion tokens as vectors."""
+    """B rows of conversations as S shared tokens and B x T others, and their N completion tokens as vectors."""
 
     shared_S: torch.Tensor
     ids_BT: torch.Tensor
-    mask_BT: torch.Tensor
+    turns_BT: torch.Tensor
+    """Which conversation of its row a token belongs to, from 0 on; -1 is padding."""
+    positions_BT: torch.Tensor
     rows_N: torch.Tensor
     """The row of each completion token, and in `places_N` the place before it, whose state predicts it."""
     places_N: torch.Tensor
@@ -142,33 +155,60 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _packed(conversations: Sequence[Conversation], shared: int, tokens: int) -> list[Pack]:
+    """Longest first, each into the first row with room for it. Another row is begun where that pads little, or less
+    than another pack would have to compute again."""
     packs: list[Pack] = []
-    longest = real = 0
+    rooms: list[int] = []  # left in the rows of the last pack
+    width = real = 0
     for each in sorted(conversations, key=len, reverse=True):
         own = len(each) - shared
-        total = shared + longest * (len(packs[-1].conversations) + 1) if packs else 0
-        if packs and total <= tokens and real + own >= (1 - _PADDING) * total:
-            packs[-1].conversations.append(each)
-            real += own
+        total = shared + width * (len(rooms) + 1)
+        if own <= max(rooms, default=-1):
+            place = next(place for place, room in enumerate(rooms) if own <= room)
+            packs[-1].rows[place].append(each)
+            rooms[place] -= own
+        elif packs and total <= tokens and (width - own <= shared or real + own >= (1 - _PADDING) * total):
+            packs[-1].rows.append([each])
+            rooms.append(width - own)
         else:
-            packs.append(Pack([each], shared))
-            longest, real = own, len(each)
+            packs.append(Pack([[each]], shared))
+            width, rooms, real = own, [0], shared
+        real += own
     return packs
 
 
 def collate(pack: Pack, pad: int) -> MicroBatch:
     """Tensors of a micro-batch, padded at the ends."""
-    batch, shared = pack.conversations, pack.shared
-    width = max(map(len, batch)) - shared
-    rows = [[*each.prompt[shared:], *each.completion] for each in batch]
+    batch, shared, width = pack.conversations, pack.shared, pack.width
+    ids: list[list[int]] = []
+    turns: list[list[int]] = []
+    positions: list[list[int]] = []
+    rows_N: list[int] = []
+    places_N: list[int] = []
+    for number, row in enumerate(pack.rows):
+        held: list[int] = []
+        whose: list[int] = []
+        where: list[int] = []
+        for turn, each in enumerate(row):
+            own = len(each) - shared
+            before = len(held) + len(each.prompt) - shared - 1  # the token that predicts the first of the completion
+            rows_N += [number] * len(each.completion)
+            places_N += range(before, before + len(each.completion))
+            held += each.prompt[shared:] + each.completion
+            whose += [turn] * own
+            where += range(shared, shared + own)
+        left = width - len(held)
+        ids.append(held + [pad] * left)
+        turns.append(whose + [-1] * left)
+        # Padding goes on counting: transformers takes a step back for the beginning of another text.
+        positions.append([*where, *range(where[-1] + 1, where[-1] + 1 + left)])
     return MicroBatch(
         shared_S=torch.tensor(batch[0].prompt[:shared], dtype=torch.long),
-        ids_BT=torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows]),
-        mask_BT=torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
-        rows_N=torch.tensor([row for row, each in enumerate(batch) for _ in each.completion]),
-        places_N=torch.tensor(
-            [len(each.prompt) - shared - 1 + place for each in batch for place in range(len(each.completion))]
-        ),
+        ids_BT=torch.tensor(ids),
+        turns_BT=torch.tensor(turns),
+        positions_BT=torch.tensor(positions),
+        rows_N=torch.tensor(rows_N),
+        places_N=torch.tensor(places_N),
         targets_N=torch.tensor([token for each in batch for token in each.completion]),
         sampled_N=torch.tensor([logprob for each in batch for logprob in each.logprobs]),
         advantages_N=torch.tensor([each.advantage for each in batch for _ in each.completion]),
@@ -181,22 +221,28 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
 
     Logits are computed where completions are, and nowhere else.
     """
-    rows, width = batch.ids_BT.shape
     shared = len(batch.shared_S)
-    cache, mask_BT = None, batch.mask_BT
+    cache = mask = None
     if shared:
         cache = DynamicCache()
         places = torch.arange(shared, device=policy.device)[None]
-        policy.hidden(batch.shared_S[None], torch.ones_like(places), places, cache)
-        cache.batch_repeat_interleave(rows)
-        mask_BT = torch.cat([mask_BT.new_ones(rows, shared), mask_BT], dim=1)
-    positions_BT = torch.arange(shared, shared + width, device=policy.device).expand(rows, width)
-    hidden_BTD = policy.hidden(batch.ids_BT, mask_BT, positions_BT, cache)
+        policy.hidden(batch.shared_S[None], None, places, cache)
+        cache.batch_repeat_interleave(len(batch.ids_BT))
+    if shared or batch.turns_BT.max() > 0:  # else each row is one conversation, which padding follows: causal will do
+        mask = _seen(batch.turns_BT, shared)
+    hidden_BTD = policy.hidden(batch.ids_BT, mask, batch.positions_BT, cache)
     logits_NV = policy.logits(hidden_BTD[batch.rows_N, batch.places_N]) / temperature
     all_NV = torch.log_softmax(logits_NV, dim=-1)
     with torch.no_grad():
         entropies_N = -(all_NV.exp() * all_NV).sum(dim=-1)
     return all_NV.gather(1, batch.targets_N[:, None])[:, 0], entropies_N
+
+
+def _seen(turns_BT: torch.Tensor, shared: int) -> torch.Tensor:
+    """What each token attends to, B x 1 x T x (S + T): all that is shared, and what came before it of its own."""
+    rows, width = turns_BT.shape
+    own = (turns_BT[:, :, None] == turns_BT[:, None, :]).tril()
+    return torch.cat([own.new_ones(rows, width, shared), own], dim=2)[:, None]
 
 
 def in_turn(parts: int, items: Sequence[list[Conversation]], rank: int = 0) -> Iterator[list[Conversation]]:

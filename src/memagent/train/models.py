@@ -16,6 +16,9 @@ from memagent.records import Message
 from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
+LOCAL = "local"
+"""The default model. Adapters of it name it so, and not by where it lies on one machine."""
+
 _LORA = "adapter_config.json"
 _FAR = 0.02  # of the largest logit: more than rounding, also in bfloat16
 
@@ -36,7 +39,7 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
     model, tokenizer = _load(config.model, torch.bfloat16 if bfloat16 and config.lora_rank else torch.float32)
     if config.lora_rank and not hasattr(model, "peft_config"):  # an adapter that is there already is trained on
         torch.manual_seed(seed)
-        model = _with_lora(model, config.lora_rank)
+        model = _with_lora(model, config.lora_rank, config.model)
     if config.gradient_checkpointing:
         model.activation_checkpointing_enable()
         model.enable_input_require_grads()
@@ -64,25 +67,24 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    folder = Path(name)
-    if name == "local":
-        folder = dequantised()
+    adapter = Path(name) if (Path(name) / _LORA).is_file() else None
+    base = _base(adapter) if adapter else name
+    source = str(dequantised()) if base == LOCAL else base
     try:
-        if (folder / _LORA).is_file():
-            from peft import AutoPeftModelForCausalLM
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        if adapter:
+            from peft import PeftModel
 
-            model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=dtype, is_trainable=True)
-        else:
-            model = AutoModelForCausalLM.from_pretrained(folder if folder.is_dir() else name, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(folder if folder.is_dir() else name)
+            model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+        tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, SafetensorError) as error:
-        base = f", or its base {_base(folder)}," if (folder / _LORA).is_file() else ""
-        raise ModelError(f"The model {name}{base} cannot be loaded: {str(error).splitlines()[0]}") from error
+        of = f", or its base {base}," if adapter else ""
+        raise ModelError(f"The model {name}{of} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model, tokenizer
 
 
-def _base(folder: Path) -> str:
-    return str(json.loads((folder / _LORA).read_text(encoding="utf-8")).get("base_model_name_or_path"))
+def _base(adapter: Path) -> str:
+    return str(json.loads((adapter / _LORA).read_text(encoding="utf-8")).get("base_model_name_or_path"))
 
 
 def _checked(policy: Policy, name: str) -> Policy:
@@ -131,10 +133,12 @@ def dequantised() -> Path:
     return folder
 
 
-def _with_lora(model: Any, rank: int) -> Any:
+def _with_lora(model: Any, rank: int, base: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    config.base_model_name_or_path = base
+    return adapted

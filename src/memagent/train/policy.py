@@ -67,12 +67,19 @@ class Policy:
         """The text of a completion, without the token that ended it."""
         return str(self.transformers_tokenizer.decode(ids, skip_special_tokens=True))
 
-    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, positions_BT: torch.Tensor, cache: Any = None) -> Any:
-        """The last layer's states, B x T x width. `mask_BT` covers what the cache holds, too."""
+    def hidden(
+        self, ids_BT: torch.Tensor, mask: torch.Tensor | None, positions_BT: torch.Tensor, cache: Any = None
+    ) -> Any:
+        """The last layer's states, B x T x width.
+
+        Args:
+            mask: B x (held + T), which of the tokens in the cache and of these are not padding; or B x 1 x T x (held +
+                T), which of them each token attends to. None is all that came before.
+        """
         with self.precision():
             output = self._decoder()(
                 input_ids=ids_BT,
-                attention_mask=mask_BT,
+                attention_mask=mask,
                 position_ids=positions_BT,
                 past_key_values=cache,
                 use_cache=cache is not None,
@@ -99,7 +106,9 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Weights (of an adapter, where there is one), tokenizer and habits."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+        # An adapter is saved without its base, which peft would look for on a hub.
+        without = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        self.model.save_pretrained(folder, safe_serialization=True, **without)
         self.transformers_tokenizer.save_pretrained(folder)
         self.habits.save(folder)
 

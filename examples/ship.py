@@ -1,0 +1,31 @@
+"""An adapter as it is shipped: of a checkpoint, the weights in float16 and the habits, and nothing of the training.
+
+python examples/ship.py runs/mine/checkpoints/rl-000050 my-policy
+memagent ask "Who hid the compass?" novel.txt --model local:my-policy
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from memagent.habits import FILE as HABITS
+
+
+def ship(checkpoint: Path, out: Path) -> int:
+    """The size of the weights, in bytes."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("adapter_config.json", HABITS):
+        shutil.copy(checkpoint / name, out / name)
+    weights = load_file(checkpoint / "adapter_model.safetensors")
+    shipped = out / "adapter_model.safetensors"
+    save_file({name: each.to(torch.float16) for name, each in weights.items()}, shipped, metadata={"format": "pt"})
+    return shipped.stat().st_size
+
+
+if __name__ == "__main__":
+    print(f"{ship(Path(sys.argv[1]), Path(sys.argv[2])):,} bytes")
