@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from data import DATA, needs_data
+from safetensors.torch import load_file, save_file
 
 from memagent.tasks.data import load_squad
 
@@ -39,6 +41,28 @@ def test_squad_is_parted_by_title(tmp_path: Path) -> None:
     titles = [{passage.title for passage in part} for part in parts]
     assert not titles[0] & titles[1]
     assert sorted(map(repr, [*parts[0], *parts[1]])) == sorted(map(repr, load_squad(squad)))
+
+
+def test_an_adapter_is_shipped_in_half_the_size(tmp_path: Path) -> None:
+    from memagent.habits import Habits, load_habits
+
+    checkpoint, out = tmp_path / "checkpoint", tmp_path / "out"
+    checkpoint.mkdir()
+    weights = {"layer.lora_A.weight": torch.linspace(-1, 1, 4096).reshape(64, 64)}
+    save_file(weights, checkpoint / "adapter_model.safetensors")
+    (checkpoint / "adapter_config.json").write_text('{"r": 64}', encoding="utf-8")
+    (checkpoint / "training.pt").write_bytes(b"not this")
+    Habits().save(checkpoint)
+    size = int(output("examples/ship.py", str(checkpoint), str(out)).split()[0].replace(",", ""))
+    assert sorted(file.name for file in out.iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors", "memagent.json",
+    ]  # fmt: skip
+    assert 2 * 4096 < size < 2 * 4096 + 200
+    assert load_habits(out) == Habits()
+    shipped = load_file(out / "adapter_model.safetensors")
+    torch.testing.assert_close(
+        shipped["layer.lora_A.weight"].float(), weights["layer.lora_A.weight"], atol=1e-3, rtol=0
+    )
 
 
 def test_an_agent_with_a_calculator_is_trained(tmp_path: Path) -> None:
