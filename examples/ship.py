@@ -1,7 +1,9 @@
 """An adapter as it is shipped: of a checkpoint, the weights in float16 and the habits, and nothing of the training.
 
-python examples/ship.py runs/mine/checkpoints/rl-000050 my-policy
-memagent ask "Who hid the compass?" novel.txt --model local:my-policy
+    python examples/ship.py runs/mine/checkpoints/rl-000050 my-policy
+    memagent ask "Who hid the compass?" novel.txt --model local:my-policy
+
+The default model is its base.
 """
 
 from __future__ import annotations

@@ -124,10 +124,10 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
     "practice": lambda data, name, prose: PracticeTask(prose),
     "practice_squad": lambda data, name, prose: practice_squad(data.path("squad", [name])),
-    "squad_absent": lambda data, name, prose: squad_absent(data.path("squad", [name])),
     "practice_hotpotqa": lambda data, name, prose: practice_hotpotqa(
         data.path("hotpotqa", [name]), data.path("paragraphs", [name])
     ),
+    "squad_absent": lambda data, name, prose: squad_absent(data.path("squad", [name])),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
 RULER = [name for name in _MAKE if name.startswith(("niah", "vt", "cwe", "fwe", "qa"))]

@@ -109,15 +109,15 @@ def practice_squad(squad: str | Path) -> PracticeQuestions:
     return _practice("practice_squad", qa_1(squad), 8)
 
 
-def squad_absent(squad: str | Path) -> PracticeQuestions:
-    """Questions of SQuAD over paragraphs of the same article, and others, that do not hold the answer."""
-    task = qa_1(squad)
-    return PracticeQuestions("squad_absent", task, task.asked, 1, task.answer_tokens, metrics=("abstains",), absent=1)
-
-
 def practice_hotpotqa(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
     """Questions of HotpotQA, among paragraphs of Wikipedia."""
     return _practice("practice_hotpotqa", hqa(hotpotqa, paragraphs), 4)
+
+
+def squad_absent(squad: str | Path) -> PracticeQuestions:
+    """To measure by: questions of SQuAD over paragraphs, most of the same article, that do not hold the answer."""
+    task = qa_1(squad)
+    return PracticeQuestions("squad_absent", task, task.asked, 1, task.answer_tokens, metrics=("abstains",), absent=1)
 
 
 def _practice(name: str, task: ParagraphTask, together: int) -> PracticeQuestions:

@@ -41,7 +41,7 @@ class Pack:
     """The rows of a micro-batch, whose prompts have the first `shared` tokens in common."""
 
     rows: list[list[Conversation]]
-    """What a row holds, without the shared tokens, is at most as long as the first conversation."""
+    """Of each the conversations in it, one behind the other."""
     shared: int = 0
 
     @property

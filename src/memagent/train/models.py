@@ -16,9 +16,7 @@ from memagent.records import Message
 from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
-LOCAL = "local"
-"""The default model. Adapters of it name it so, and not by where it lies on one machine."""
-
+_LOCAL = "local"  # the default model: adapters of it name it so, and not by where it lies on one machine
 _LORA = "adapter_config.json"
 _FAR = 0.02  # of the largest logit: more than rounding, also in bfloat16
 
@@ -69,14 +67,15 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     disable_progress_bar()
     adapter = Path(name) if (Path(name) / _LORA).is_file() else None
     base = _base(adapter) if adapter else name
-    source = str(dequantised()) if base == LOCAL else base
+    source = str(dequantised()) if base == _LOCAL else base
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         if adapter:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
+        tokenizer = AutoTokenizer.from_pretrained(adapter if own else source)
     except (OSError, ValueError, SafetensorError) as error:
         of = f", or its base {base}," if adapter else ""
         raise ModelError(f"The model {name}{of} cannot be loaded: {str(error).splitlines()[0]}") from error
