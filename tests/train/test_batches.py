@@ -11,7 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.train.batches import Conversation, Pack, collate, in_turn, logprobs, merged, micro_batches, padding
+from memagent.train.batches import (
+    Conversation,
+    Family,
+    Pack,
+    collate,
+    in_turn,
+    logprobs,
+    merged,
+    micro_batches,
+    padding,
+)
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
 
@@ -28,13 +38,22 @@ def conversation(prompt: int, completion: int) -> Conversation:
     return Conversation(tuple(range(3, 3 + prompt)), tuple(range(30, 30 + completion)), (-0.5,) * completion)
 
 
+def size(pack: Pack) -> int:
+    return sum(family.total for family in pack)
+
+
+def real(pack: Pack) -> int:
+    return sum(family.real for family in pack)
+
+
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 8)), min_size=1, max_size=60), st.integers(50, 500))
 def test_no_conversation_is_lost_and_none_padded_much(sizes: list[tuple[int, int]], tokens: int) -> None:
     conversations = [conversation(*size) for size in sizes]
     batches = micro_batches(conversations, tokens)
-    assert Counter(each for batch in batches for each in batch.conversations) == Counter(conversations)
+    found = [each for batch in batches for family in batch for each in family.conversations]
+    assert Counter(found) == Counter(conversations)
     assert padding(batches) <= 0.1
-    assert all(batch.total <= tokens or len(batch.conversations) == 1 for batch in batches)
+    assert all(size(batch) <= tokens or len(batch[0].conversations) == 1 for batch in batches)
 
 
 def test_alike_conversations_are_merged_and_count_as_much_as_before() -> None:
@@ -69,8 +88,8 @@ def test_items_are_dealt_out_evenly() -> None:
 def test_a_padded_batch_gives_the_log_probabilities_of_single_conversations() -> None:
     policy = nano_policy(0)
     conversations = [conversation(5, 2), conversation(11, 4), conversation(1, 1)]
-    together, entropies = logprobs(policy, collate(Pack([[each] for each in conversations]), policy.pad))
-    alone = torch.cat([logprobs(policy, collate(Pack([[each]]), policy.pad))[0] for each in conversations])
+    together, entropies = logprobs(policy, collate([Family([[each] for each in conversations])], policy.pad))
+    alone = torch.cat([logprobs(policy, collate([Family([[each]])], policy.pad))[0] for each in conversations])
     assert torch.allclose(together, alone, atol=1e-5)
     # Against the whole model's own logits, token by token.
     ids = torch.tensor([[*conversations[1].prompt, *conversations[1].completion]])
@@ -87,21 +106,25 @@ def test_conversations_in_one_row_do_not_see_each_other(policy: Policy) -> None:
         return Conversation((7, 8, 9, *prompt), completion)
 
     conversations = [said(12, 5), said(6, 3), said(4, 2), said(3, 4), said(8, 1)]
-    alone = torch.cat([logprobs(policy, collate(Pack([[each]]), policy.pad))[0] for each in conversations])
+    alone = torch.cat([logprobs(policy, collate([Family([[each]])], policy.pad))[0] for each in conversations])
+    one, other = [conversations[:1], conversations[1:3]], [conversations[3:4], conversations[4:]]
     for shared in (0, 3):
-        pack = Pack([conversations[:1], conversations[1:3], conversations[3:]], shared)
-        together, _ = logprobs(policy, collate(pack, policy.pad))
+        together, _ = logprobs(policy, collate([Family(one, shared), Family(other, shared)], policy.pad))
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_short_conversations_fill_up_the_rows_of_longer_ones() -> None:
-    """And a beginning in common is rather padded behind than computed again."""
+def test_a_family_is_one_part_of_a_row_with_what_its_prompts_share_once() -> None:
     draw = random.Random(3)
-    section = tuple(draw.randrange(3, 60) for _ in range(200))
-    sizes = (60, 41, 40, 20, 18, 15)
-    lessons = [Conversation(section + tuple(draw.randrange(3, 60) for _ in range(size)), (5,)) for size in sizes]
+    sizes = (60, 58, 40, 21, 20, 5)
+    lessons = [
+        Conversation(section + tuple(draw.randrange(3, 60) for _ in range(size)), (5,))
+        for section in (tuple(draw.randrange(3, 60) for _ in range(200)) for _ in range(2))
+        for size in sizes
+    ]
     [pack] = micro_batches(lessons, 1000)
-    assert [[len(each) - 201 for each in row] for row in pack.rows] == [[60], [41, 18], [40, 15], [20]]
+    assert [family.shared for family in pack] == [200, 200]
+    assert [len(each.prompt) - 200 for each in pack[0].conversations] == list(sizes)
+    assert len(collate(pack, 0).ids_T) == size(pack)
 
 
 def test_what_prompts_share_is_computed_once_and_the_gradient_stays(policy: Policy) -> None:
@@ -117,9 +140,10 @@ def test_what_prompts_share_is_computed_once_and_the_gradient_stays(policy: Poli
     lessons = [Conversation(prompt, words(draw.randint(1, 4))) for prompt in prompts]
     draw.shuffle(lessons)
     apart, shared = (micro_batches(lessons, 400, share) for share in (False, True))
-    assert sum(pack.real for pack in apart) - sum(pack.real for pack in shared) >= 2 * 90 + 2 * 70
-    assert {pack.shared for pack in shared} == {0, 90, 70}
-    assert Counter(each for pack in shared for each in pack.conversations) == Counter(lessons)
+    families = [family for pack in shared for family in pack]
+    assert sum(map(real, apart)) - sum(map(real, shared)) >= 2 * 90 + 2 * 70
+    assert {each.shared for each in families} == {0, 90, 70}
+    assert Counter(each for family in families for each in family.conversations) == Counter(lessons)
     assert padding(shared) <= 0.1
     found, expected = gradient(policy, shared), gradient(policy, apart)
     assert (found - expected).norm() < 1e-6 * expected.norm()

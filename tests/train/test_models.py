@@ -14,7 +14,7 @@ from tiny import run
 from memagent.chat import Sampling
 from memagent.errors import ModelError
 from memagent.records import Message
-from memagent.train.batches import Conversation, Pack, collate, logprobs
+from memagent.train.batches import Conversation, Family, collate, logprobs
 from memagent.train.config import PolicyConfig
 from memagent.train.models import load_policy, make_policy
 from memagent.train.nano import nano_policy
@@ -35,7 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def gradients(policy: Policy) -> list[torch.Tensor]:
     policy.study()
-    found, _ = logprobs(policy, collate(Pack([[each] for each in TALK]), policy.pad))
+    found, _ = logprobs(policy, collate([Family([[each] for each in TALK])], policy.pad))
     found.sum().backward()
     return [parameter.grad for parameter in policy.parameters if parameter.grad is not None]
 
@@ -72,12 +72,12 @@ def test_an_adapter_alone_is_trained_and_comes_back(base: Path, tmp_path: Path) 
     assert end is not None
     assert (end / "adapter_model.safetensors").is_file()
     trained = load_policy(end)
-    before, _ = logprobs(load_policy(base), collate(Pack([[each] for each in TALK]), policy.pad))
-    after, _ = logprobs(trained, collate(Pack([[each] for each in TALK]), policy.pad))
+    before, _ = logprobs(load_policy(base), collate([Family([[each] for each in TALK])], policy.pad))
+    after, _ = logprobs(trained, collate([Family([[each] for each in TALK])], policy.pad))
     assert not torch.allclose(before, after, atol=1e-3)
     again = make_policy(PolicyConfig(str(base), lora_rank=2), 5, CPU)
     again.load_weights(end)
-    torch.testing.assert_close(logprobs(again, collate(Pack([[each] for each in TALK]), policy.pad))[0], after)
+    torch.testing.assert_close(logprobs(again, collate([Family([[each] for each in TALK])], policy.pad))[0], after)
 
 
 def test_an_adapter_is_trained_on(base: Path, tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_models_that_would_be_computed_otherwise_are_refused(base: Path, tmp_pat
 def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:
     policy = make_policy(PolicyConfig(str(base), precision="bfloat16"), 0, CPU)
     assert {parameter.dtype for parameter in policy.parameters} == {torch.float32}
-    exact, _ = logprobs(load_policy(base), collate(Pack([[each] for each in TALK]), policy.pad))
-    rough, _ = logprobs(policy, collate(Pack([[each] for each in TALK]), policy.pad))
+    exact, _ = logprobs(load_policy(base), collate([Family([[each] for each in TALK])], policy.pad))
+    rough, _ = logprobs(policy, collate([Family([[each] for each in TALK])], policy.pad))
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).abs().max() < 0.3
 

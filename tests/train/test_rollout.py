@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,18 @@ def test_ideal_completions_are_those_of_a_perfect_reader(policy: Policy) -> None
     assert words[-2] == words[-1]
     for before, after in zip(words[:-1], conversations[1:], strict=False):
         assert before in policy.decode(after.prompt)
+
+
+def test_of_memories_that_stay_as_they_were_a_share_is_learnt_from(policy: Policy) -> None:
+    source = problems(policy, 120)
+    every = [ideal(policy, source.problem(number)) for number in range(30)]
+    some, few = ([ideal(policy, source.problem(number), share) for number in range(30)] for share in (0.5, 0.0))
+    for whole, kept in zip(every, few, strict=True):
+        *memories, answer = whole
+        changes = [each for each, before in pairwise(memories[::-1]) if each.completion != before.completion]
+        assert kept == [memories[0], *changes[::-1], answer]
+    assert sum(map(len, few)) < sum(map(len, some)) < sum(map(len, every))
+    assert all(set(one) <= set(other) for one, other in zip(few, some, strict=True))
 
 
 def test_the_ideal_answer_is_all_that_is_asked_or_the_first_of_several_right_ones(tmp_path: Path) -> None:

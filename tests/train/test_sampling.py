@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memagent.chat import Sampling
-from memagent.train.batches import Conversation, Pack, collate, logprobs
+from memagent.train.batches import Conversation, Family, collate, logprobs
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
 from memagent.train.sampling import Sampled, Work, sample
@@ -54,7 +54,7 @@ def test_families_change_the_work_and_not_the_result(policy: Policy) -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probabilities_are_the_trainers(policy: Policy, temperature: float) -> None:
     for prompt, one in zip(PROMPTS, draw(policy, temperature, FAMILIES), strict=True):
-        batch = collate(Pack([[Conversation(tuple(prompt), tuple(one.ids), tuple(one.logprobs))]]), policy.pad)
+        batch = collate([Family([[Conversation(tuple(prompt), tuple(one.ids), tuple(one.logprobs))]])], policy.pad)
         recomputed, _ = logprobs(policy, batch, temperature)
         assert one.logprobs == pytest.approx(recomputed.tolist(), abs=1e-4)
 
@@ -89,7 +89,7 @@ def test_rows_stand_for_all_that_say_the_same_and_fork_when_they_part(policy: Po
     assert rows[0] == 1
     assert len(set(said)) > 20
     for one in many:
-        batch = collate(Pack([[Conversation((5, 6), tuple(one.ids), tuple(one.logprobs))]]), policy.pad)
+        batch = collate([Family([[Conversation((5, 6), tuple(one.ids), tuple(one.logprobs))]])], policy.pad)
         assert one.logprobs == pytest.approx(logprobs(policy, batch)[0].tolist(), abs=1e-4)
 
 

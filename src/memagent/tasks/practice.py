@@ -140,7 +140,7 @@ def _magic(draw: random.Random, around: Kinds | None) -> Asked:
 
 def _magics(draw: random.Random, around: Kinds | None) -> Asked:
     """Several keys, or several values of one."""
-    many = draw.choice([(1, 2), (1, 3), (1, 4), (2, 1), (3, 1), (4, 1), (2, 2)])
+    many = draw.choice([(1, 2), (1, 3), (1, 4), (1, 4), (2, 1), (3, 1), (4, 1), (4, 1), (2, 2)])
     return _needles(draw, _kinds(draw, around), *many)
 
 
@@ -190,7 +190,7 @@ def _absent(draw: random.Random, around: Kinds | None) -> Asked:
 
 def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
     """Variables as in RULER's vt."""
-    names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), draw.randint(2, 5), draw)
+    names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), draw.choice([2, 3, 4, 5, 5]), draw)
     value = str(draw.randint(10_000, 99_999))
     links = [f"VAR {names[0]} = {value}", *(f"VAR {name} = VAR {before}" for before, name in pairwise(names))]
     question = VT.replace("{context}\n", "").format(query=value)
@@ -198,11 +198,11 @@ def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
 
 
 _SHARES: dict[Callable[[random.Random, Kinds | None], Asked], float] = {
-    _magic: 0.25,
-    _magics: 0.15,
-    _told: 0.3,
-    _changed: 0.1,
-    _chain: 0.1,
+    _magic: 0.15,
+    _magics: 0.3,
+    _told: 0.15,
+    _changed: 0.05,
+    _chain: 0.25,
     _absent: 0.1,
 }
 """What is asked, and how often."""

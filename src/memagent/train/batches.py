@@ -1,8 +1,7 @@
-"""Conversations to learn from, and how they are put into micro-batches: by tokens, alike ones together.
+"""Conversations to learn from, and how they are put into micro-batches: by tokens, one behind the other.
 
-Conversations that share most of their prompts (section-first: all that are about one section) are packed with what
-they share, which is computed once, forward and backward. A row of a micro-batch holds several short ones, one behind
-the other, none of which sees another.
+What conversations share at their beginning (section-first: all that are about one section) is computed once, forward
+and backward.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from transformers import DynamicCache
 
+from memagent.train.attention import Block
 from memagent.train.policy import Policy
 
 _PADDING = 0.1  # of a micro-batch, at most
@@ -37,52 +36,50 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
-    """The rows of a micro-batch, whose prompts have the first `shared` tokens in common."""
+class Family:
+    """Conversations whose prompts have the first `shared` tokens in common, in blocks of about one length."""
 
-    rows: list[list[Conversation]]
-    """Of each the conversations in it, one behind the other."""
+    blocks: list[list[Conversation]]
+    """Of each the longest conversation first."""
     shared: int = 0
 
     @property
     def conversations(self) -> list[Conversation]:
-        return [each for row in self.rows for each in row]
-
-    @property
-    def width(self) -> int:
-        """Of the rows, in tokens."""
-        return max(sum(len(each) - self.shared for each in row) for row in self.rows)
+        return [each for block in self.blocks for each in block]
 
     @property
     def real(self) -> int:
-        """Tokens that are computed, padding left out."""
+        """Tokens, padding left out."""
         return self.shared + sum(len(each) - self.shared for each in self.conversations)
 
     @property
     def total(self) -> int:
         """The same with padding."""
-        return self.shared + self.width * len(self.rows)
+        return self.shared + sum(len(block) * (len(block[0]) - self.shared) for block in self.blocks)
+
+
+Pack = list[Family]
+"""What is computed at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """B rows of conversations as S shared tokens and B x T others, and their N completion tokens as vectors."""
+    """A row of T tokens, and the N of them that are completions' as vectors."""
 
-    shared_S: torch.Tensor
-    ids_BT: torch.Tensor
-    turns_BT: torch.Tensor
-    """Which conversation of its row a token belongs to, from 0 on; -1 is padding."""
-    positions_BT: torch.Tensor
-    rows_N: torch.Tensor
-    """The row of each completion token, and in `places_N` the place before it, whose state predicts it."""
+    ids_T: torch.Tensor
+    positions_T: torch.Tensor
+    blocks: list[Block]
+    """How the row is parted: of each family what its prompts share, then its blocks."""
     places_N: torch.Tensor
+    """The place in the row before each completion token, whose state predicts it."""
     targets_N: torch.Tensor
     sampled_N: torch.Tensor
     advantages_N: torch.Tensor
     weights_N: torch.Tensor
 
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(*(getattr(self, name).to(device) for name in self.__slots__))
+        moved = {name: getattr(self, name).to(device) for name in self.__slots__ if name != "blocks"}
+        return replace(self, **moved)
 
 
 def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
@@ -106,25 +103,32 @@ def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
 def micro_batches(conversations: Sequence[Conversation], tokens: int, share: bool = True) -> list[Pack]:
     """Cut into packs of at most so many tokens, padding counted, and hardly any of it padding.
 
-    Conversations of about the same length come together, long ones first: what does not fit into memory shows at once.
-    One that is longer than `tokens` stands alone.
+    The largest packs come first: what does not fit into memory shows at once. A conversation that is longer than
+    `tokens` stands alone.
 
     Args:
         share: whether beginnings of prompts are computed once.
     """
     packs: list[Pack] = []
-    for family, shared in _families(conversations) if share else [(list(conversations), 0)]:
-        packs += _packed(family, shared, tokens)
-    return sorted(packs, key=lambda pack: pack.total, reverse=True)
+    sizes: list[int] = []
+    found = _families(conversations) if share else [(list(conversations), 0)]
+    families = [family for members, shared in found for family in _blocked(members, shared, tokens)]
+    for family in sorted(families, key=lambda each: each.total, reverse=True):
+        place = next((place for place, size in enumerate(sizes) if size + family.total <= tokens), None)
+        if place is None:
+            packs.append([family])
+            sizes.append(family.total)
+        else:
+            packs[place].append(family)
+            sizes[place] += family.total
+    return packs
 
 
 def padding(packs: Iterable[Pack]) -> float:
-    """The share of the tokens processed that is padding."""
-    real = total = 0
-    for pack in packs:
-        real += pack.real
-        total += pack.total
-    return 1 - real / total if total else 0.0
+    """The share of the tokens computed that is padding."""
+    families = [family for pack in packs for family in pack]
+    total = sum(family.total for family in families)
+    return 1 - sum(family.real for family in families) / total if total else 0.0
 
 
 def _families(conversations: Sequence[Conversation]) -> list[tuple[list[Conversation], int]]:
@@ -154,60 +158,55 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((place for place in range(most) if one[place] != other[place]), most)
 
 
-def _packed(conversations: Sequence[Conversation], shared: int, tokens: int) -> list[Pack]:
-    """Longest first, each into the first row with room for it. Another row is begun where that pads little, or less
-    than another pack would have to compute again."""
-    packs: list[Pack] = []
-    rooms: list[int] = []  # left in the rows of the last pack
-    width = real = 0
+def _blocked(conversations: Sequence[Conversation], shared: int, tokens: int) -> Iterator[Family]:
+    """Families of at most so many tokens, each in blocks that pad little."""
+    blocks: list[list[Conversation]] = []
+    real = total = width = 0
     for each in sorted(conversations, key=len, reverse=True):
         own = len(each) - shared
-        total = shared + width * (len(rooms) + 1)
-        if own <= max(rooms, default=-1):
-            place = next(place for place, room in enumerate(rooms) if own <= room)
-            packs[-1].rows[place].append(each)
-            rooms[place] -= own
-        elif packs and total <= tokens and (width - own <= shared or real + own >= (1 - _PADDING) * total):
-            packs[-1].rows.append([each])
-            rooms.append(width - own)
-        else:
-            packs.append(Pack([[each]], shared))
-            width, rooms, real = own, [0], shared
+        another = not blocks or real + own < (1 - _PADDING) * (total + width)
+        if blocks and total + (own if another else width) > tokens:
+            yield Family(blocks, shared)
+            blocks, another = [], True
+        if not blocks:
+            real = total = shared
+        if another:
+            blocks.append([])
+            width = own
+        blocks[-1].append(each)
         real += own
-    return packs
+        total += width
+    if blocks:
+        yield Family(blocks, shared)
 
 
 def collate(pack: Pack, pad: int) -> MicroBatch:
-    """Tensors of a micro-batch, padded at the ends."""
-    batch, shared, width = pack.conversations, pack.shared, pack.width
-    ids: list[list[int]] = []
-    turns: list[list[int]] = []
-    positions: list[list[int]] = []
-    rows_N: list[int] = []
+    """Tensors of a micro-batch."""
+    ids: list[int] = []
+    positions: list[int] = []
+    blocks: list[Block] = []
     places_N: list[int] = []
-    for number, row in enumerate(pack.rows):
-        held: list[int] = []
-        whose: list[int] = []
-        where: list[int] = []
-        for turn, each in enumerate(row):
-            own = len(each) - shared
-            before = len(held) + len(each.prompt) - shared - 1  # the token that predicts the first of the completion
-            rows_N += [number] * len(each.completion)
-            places_N += range(before, before + len(each.completion))
-            held += each.prompt[shared:] + each.completion
-            whose += [turn] * own
-            where += range(shared, shared + own)
-        left = width - len(held)
-        ids.append(held + [pad] * left)
-        turns.append(whose + [-1] * left)
-        # Padding goes on counting: transformers takes a step back for the beginning of another text.
-        positions.append([*where, *range(where[-1] + 1, where[-1] + 1 + left)])
+    for family in pack:
+        shared, first = family.shared, None
+        if shared:
+            first = len(blocks)
+            blocks.append(Block(1, shared))
+            ids += family.blocks[0][0].prompt[:shared]
+            positions += range(shared)
+        for block in family.blocks:
+            width = len(block[0]) - shared
+            blocks.append(Block(len(block), width, first))
+            for each in block:
+                before = len(ids) + len(each.prompt) - shared - 1
+                places_N += range(before, before + len(each.completion))
+                ids += each.prompt[shared:] + each.completion
+                ids += [pad] * (width + shared - len(each))
+                positions += range(shared, shared + width)
+    batch = [each for family in pack for each in family.conversations]
     return MicroBatch(
-        shared_S=torch.tensor(batch[0].prompt[:shared], dtype=torch.long),
-        ids_BT=torch.tensor(ids),
-        turns_BT=torch.tensor(turns),
-        positions_BT=torch.tensor(positions),
-        rows_N=torch.tensor(rows_N),
+        ids_T=torch.tensor(ids),
+        positions_T=torch.tensor(positions),
+        blocks=blocks,
         places_N=torch.tensor(places_N),
         targets_N=torch.tensor([token for each in batch for token in each.completion]),
         sampled_N=torch.tensor([logprob for each in batch for logprob in each.logprobs]),
@@ -221,28 +220,14 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
 
     Logits are computed where completions are, and nowhere else.
     """
-    shared = len(batch.shared_S)
-    cache = mask = None
-    if shared:
-        cache = DynamicCache()
-        places = torch.arange(shared, device=policy.device)[None]
-        policy.hidden(batch.shared_S[None], None, places, cache)
-        cache.batch_repeat_interleave(len(batch.ids_BT))
-    if shared or batch.turns_BT.max() > 0:  # else each row is one conversation, which padding follows: causal will do
-        mask = _seen(batch.turns_BT, shared)
-    hidden_BTD = policy.hidden(batch.ids_BT, mask, batch.positions_BT, cache)
-    logits_NV = policy.logits(hidden_BTD[batch.rows_N, batch.places_N]) / temperature
+    hidden_TD = policy.packed(batch.ids_T, batch.positions_T, batch.blocks)
+    logits_NV = policy.logits(hidden_TD[batch.places_N])
+    if temperature != 1:
+        logits_NV = logits_NV / temperature
     all_NV = torch.log_softmax(logits_NV, dim=-1)
     with torch.no_grad():
         entropies_N = -(all_NV.exp() * all_NV).sum(dim=-1)
     return all_NV.gather(1, batch.targets_N[:, None])[:, 0], entropies_N
-
-
-def _seen(turns_BT: torch.Tensor, shared: int) -> torch.Tensor:
-    """What each token attends to, B x 1 x T x (S + T): all that is shared, and what came before it of its own."""
-    rows, width = turns_BT.shape
-    own = (turns_BT[:, :, None] == turns_BT[:, None, :]).tril()
-    return torch.cat([own.new_ones(rows, width, shared), own], dim=2)[:, None]
 
 
 def in_turn(parts: int, items: Sequence[list[Conversation]], rank: int = 0) -> Iterator[list[Conversation]]:

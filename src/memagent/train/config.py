@@ -85,6 +85,8 @@ class WarmupConfig:
     learning_rate: Rate = 1e-4
     stop_at: Share = 1.0
     """The warm start ends early when the first evaluation has this accuracy."""
+    unchanged: Share = 1.0
+    """Of the conversations of a perfect reader that leave the memory as it was, the share that is learnt from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,8 @@ class Learner:
         return min(rising, max(self._steps - step, 0) / falling) if falling else rising
 
     def packs(self, conversations: Sequence[Conversation]) -> list[Pack]:
-        """How a step cuts them. Gradient checkpointing does without the cache that sharing needs."""
-        share = not self._policy.model.is_activation_checkpointing
-        return micro_batches(conversations, self._config.micro_tokens, share)
+        """How a step cuts them."""
+        return micro_batches(conversations, self._config.micro_tokens)
 
     def step(self, conversations: Sequence[Conversation], loss: Loss) -> dict[str, float]:
         """One optimiser step. Gives the loss, the gradient's norm, and the loss's figures.

@@ -17,6 +17,8 @@ from transformers.utils.logging import disable_progress_bar
 from memagent.habits import Habits
 from memagent.records import Message
 from memagent.tokenizer import FileTokenizer
+from memagent.train import attention
+from memagent.train.attention import Block
 
 
 class Policy:
@@ -29,6 +31,7 @@ class Policy:
 
     def __init__(self, model: Any, tokenizer: Any, habits: Habits, *, autocast: bool = False) -> None:
         disable_progress_bar()
+        model.set_attn_implementation(attention.NAME)
         self.model = model
         self.habits = habits
         self.transformers_tokenizer = tokenizer
@@ -85,6 +88,19 @@ class Policy:
                 use_cache=cache is not None,
             )
         return output.last_hidden_state
+
+    def packed(self, ids_T: torch.Tensor, positions_T: torch.Tensor, blocks: Sequence[Block]) -> Any:
+        """The last layer's states of a row of conversations, T x width. `blocks` say what attends to what."""
+        unread = torch.empty(1, 1, 1, 1, device=self.device)  # instead of a mask, which transformers would make
+        with self.precision():
+            output = self._decoder()(
+                input_ids=ids_T[None],
+                attention_mask=unread,
+                position_ids=positions_T[None],
+                use_cache=False,
+                blocks=blocks,
+            )
+        return output.last_hidden_state[0]
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
         """Over the vocabulary, in float32."""

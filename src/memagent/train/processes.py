@@ -5,11 +5,14 @@ One process alone needs none of it: `accelerate launch --num_processes 2 -m mema
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
+
+_MOMENT = 0.2  # seconds
 
 
 class Processes:
@@ -71,5 +74,11 @@ class Processes:
         self._state.wait_for_everyone()
 
     def close(self) -> None:
-        """Let go of the others: a process that ends with its connections open may be aborted."""
-        self._state.destroy_process_group()
+        """Let go of the others.
+
+        Gloo's threads drop the tensors of the last exchange as soon as they can have the interpreter. One that still
+        waits for it when the interpreter ends aborts the process: a moment's sleep lets it have its way.
+        """
+        if self.many > 1:
+            self._state.destroy_process_group()
+            time.sleep(_MOMENT)

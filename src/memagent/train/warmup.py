@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,8 +44,11 @@ def imitation(
     return -(batch.weights_N * logprobs_N).sum(), {"entropy": (batch.weights_N * entropies_N).sum()}
 
 
-def ideal(policy: Policy, problem: Problem) -> list[Conversation]:
+def ideal(policy: Policy, problem: Problem, unchanged: float = 1.0) -> list[Conversation]:
     """What a perfect policy would say, conversation by conversation.
+
+    Args:
+        unchanged: the share that is kept of those that leave the memory as it was.
 
     Raises:
         UsageError: nobody knows.
@@ -52,12 +56,16 @@ def ideal(policy: Policy, problem: Problem) -> list[Conversation]:
     if problem.ideal is None:
         raise UsageError(f"Nobody knows the ideal completions of {problem.name}: set warmup.source to own.")
     found = []
+    draw = random.Random(problem.name)
     attempt = Underway(problem.begin())
+    before = None
     while attempt.request is not None:
         text = problem.ideal(attempt.request)
-        completion = (*policy.tokenizer.ids(text), policy.end)
-        found.append(Conversation(tuple(policy.render(attempt.request.messages)), completion))
+        if text != before or attempt.request.segment is None or draw.random() < unchanged:
+            completion = (*policy.tokenizer.ids(text), policy.end)
+            found.append(Conversation(tuple(policy.render(attempt.request.messages)), completion))
         attempt.take(Completion(text))
+        before = text
     return found
 
 
@@ -71,6 +79,6 @@ def _lessons(training: Training, config: WarmupConfig) -> list[Conversation]:
     """Conversations to be imitated."""
     problems = training.draw(config.problems, training.warmup_problems or training.problems)
     if config.source == "ideal":
-        return [each for problem in problems for each in ideal(training.policy, problem)]
+        return [each for problem in problems for each in ideal(training.policy, problem, config.unchanged)]
     groups = training.sampler(1.0).rollouts(problems, config.group)
     return [each for group in groups for rollout in best(group) for each in rollout.conversations]

@@ -1,0 +1,123 @@
+"""Attention within a micro-batch: all its conversations lie in one row, and what many begin with lies there once.
+
+transformers looks up the attention of its models by name. Under ours, a forward pass that is given `blocks` attends
+block by block, and one that is given none as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "memagent"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The next B x T tokens of the row: each of the B attends to what it shares with the others, and to its own T."""
+
+    rows: int
+    width: int
+    shared: int | None = None
+    """The number of the block, one of 1 x S, with which each of the B begins."""
+
+
+def attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    blocks: Sequence[Block] | None = None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """As transformers wants it: from 1 x heads x row x width of a head to 1 x row x heads x width of a head."""
+    if blocks is None:
+        usual: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
+        )
+        return usual
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones in float32
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attend = _Attention.apply if value.dtype == torch.bfloat16 and value.device.type == "cpu" else fused
+    parts = [block.rows * block.width for block in blocks]
+    queries, keys, values = (each[0].split(parts, dim=1) for each in (query, key, value))
+    found = [
+        attend(_own(queries, number, block), _seen(keys, number, block), _seen(values, number, block), scale)
+        for number, block in enumerate(blocks)
+    ]
+    return torch.cat([each.transpose(1, 2).flatten(0, 1) for each in found])[None], None
+
+
+AttentionInterface.register(NAME, attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def _own(parts: Sequence[torch.Tensor], number: int, block: Block) -> torch.Tensor:
+    """From heads x (B x T) x width to B x heads x T x width."""
+    heads, _, width = parts[number].shape
+    return parts[number].view(heads, block.rows, block.width, width).transpose(0, 1)
+
+
+def _seen(parts: Sequence[torch.Tensor], number: int, block: Block) -> torch.Tensor:
+    own = _own(parts, number, block)
+    if block.shared is None:
+        return own
+    return torch.cat([parts[block.shared].expand(block.rows, -1, -1, -1), own], dim=2)
+
+
+def fused(q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scale: float) -> torch.Tensor:
+    """The last T of K tokens attend to what came before them; H / G heads share their keys and values."""
+    causal = q_BHTD.shape[2] == k_BGKD.shape[2]
+    mask = None if causal else ~_later(q_BHTD.shape[2], k_BGKD.shape[2], q_BHTD.device)
+    return scaled_dot_product_attention(
+        q_BHTD, k_BGKD, v_BGKD, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=True
+    )
+
+
+def _later(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """T x K: the keys that come after the query."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).triu(keys - queries + 1)
+
+
+class _Attention(torch.autograd.Function):
+    """`fused` out of matrix products, which in bfloat16 a CPU does faster than PyTorch's own backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scale: float) -> Any:
+        batch, heads, queries, width = q_BHTD.shape
+        groups = k_BGKD.shape[1]
+        q = (q_BHTD * scale).reshape(batch * groups, heads // groups * queries, width)
+        k, v = (each.reshape(batch * groups, -1, width) for each in (k_BGKD, v_BGKD))
+        ctx.save_for_backward(q, k, v)
+        ctx.queries, ctx.scale, ctx.shapes = queries, scale, (q_BHTD.shape, k_BGKD.shape)
+        return (_weights(q, k, queries) @ v).view(q_BHTD.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        q, k, v = ctx.saved_tensors
+        weights = _weights(q, k, ctx.queries)  # computed again: to keep them takes memory as K x T
+        given = gradients[0].reshape(q.shape)
+        dv = weights.transpose(1, 2) @ given
+        scores = torch._softmax_backward_data(given @ v.transpose(1, 2), weights, -1, weights.dtype)
+        dq = (scores @ k) * ctx.scale
+        dk = scores.transpose(1, 2) @ q
+        q_shape, k_shape = ctx.shapes
+        return dq.view(q_shape), dk.view(k_shape), dv.view(k_shape), None
+
+
+def _weights(q: torch.Tensor, k: torch.Tensor, queries: int) -> torch.Tensor:
+    """What each query gives to each key; the heads that share keys are one after another along the queries."""
+    scores = q @ k.transpose(1, 2)
+    later = _later(queries, k.shape[1], q.device)
+    scores.view(len(q), -1, queries, k.shape[1]).masked_fill_(later, -torch.inf)
+    return scores.softmax(-1)

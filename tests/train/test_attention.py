@@ -1,0 +1,41 @@
+"""Attention block by block: what PyTorch computes from a mask, forward and backward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from memagent.train.attention import Block, attention
+
+BLOCKS = [Block(2, 7), Block(1, 11), Block(3, 5, shared=1), Block(1, 4, shared=1), Block(2, 3)]
+ROW = 14 + 11 + 15 + 4 + 6
+
+
+def seen() -> torch.Tensor:
+    """Which token of the row attends to which, written out: whose each token is, and with whom it is shared."""
+    whose = [0] * 7 + [1] * 7 + [2] * 11 + [3] * 5 + [4] * 5 + [5] * 5 + [6] * 4 + [7] * 3 + [8] * 3
+    begins_with = {3: 2, 4: 2, 5: 2, 6: 2}
+    return torch.tensor(
+        [
+            [other == begins_with.get(of) or (other == of and column <= row) for column, other in enumerate(whose)]
+            for row, of in enumerate(whose)
+        ]
+    )
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 0.02)])
+def test_blocks_attend_to_what_they_share_and_to_their_own(dtype: torch.dtype, error: float) -> None:
+    """Four heads share two heads' keys. In bfloat16 it is computed otherwise than in the other types."""
+    torch.manual_seed(0)
+    given = torch.randn(1, ROW, 4, 8, dtype=torch.float64)
+    q, k, v = (torch.randn(1, heads, ROW, 8, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
+    meant = scaled_dot_product_attention(q, k, v, attn_mask=seen(), enable_gqa=True).transpose(1, 2)
+    ours_q, ours_k, ours_v = (each.detach().to(dtype).requires_grad_() for each in (q, k, v))
+    ours, _ = attention(None, ours_q, ours_k, ours_v, None, blocks=BLOCKS)
+    assert ours.dtype == dtype
+    assert (meant - ours).norm() < error * meant.norm()
+    expected = torch.autograd.grad(meant, (q, k, v), given)
+    found = torch.autograd.grad(ours, (ours_q, ours_k, ours_v), given.to(dtype))
+    for one, other in zip(expected, found, strict=True):
+        assert (one - other).norm() < error * one.norm()
