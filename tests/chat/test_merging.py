@@ -48,7 +48,7 @@ def adapter(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def said(policy: Policy, question: str) -> str:
     prompt = policy.render((Message("user", question),))
-    [one] = sample(policy, [prompt], [24], [0], Sampling(0.0), torch.Generator())
+    [one] = sample(policy, [prompt], [24], Sampling(0.0), torch.Generator())
     return policy.decode(one.ids)
 
 

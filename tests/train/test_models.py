@@ -129,12 +129,12 @@ def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp
     assert (folder / "model.safetensors").stat().st_size > 4 * 130e6
     assert all("lora" in name for name, each in policy.model.named_parameters() if each.requires_grad)
     prompt = policy.render((Message("user", "What is the capital of France?"),))
-    [one] = sample(policy, [prompt], [24], [0], Sampling(0.0), torch.Generator())
+    [one] = sample(policy, [prompt], [24], Sampling(0.0), torch.Generator())
     assert "Paris" in policy.decode(one.ids)
     saved = tmp_path / "saved"
     policy.save(saved)
     config = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "local"  # and no path of this machine
     again = load_policy(saved)
-    [same] = sample(again, [prompt], [24], [0], Sampling(0.0), torch.Generator())
+    [same] = sample(again, [prompt], [24], Sampling(0.0), torch.Generator())
     assert same.ids == one.ids

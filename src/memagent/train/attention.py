@@ -1,7 +1,8 @@
-"""Attention within a micro-batch: all its conversations lie in one row, and what many begin with lies there once.
+"""Attention where much is shared: what many conversations begin with is there once.
 
-transformers looks up the attention of its models by name. Under ours, a forward pass that is given `blocks` attends
-block by block, and one that is given none as usual.
+A micro-batch to learn from is one row of `Block`s; in a batch to sample from, rows have a `Trunk` in common.
+transformers looks up the attention of its models by name. Under ours, a forward pass that is given
+neither attends as usual.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ class Block:
     """The number of the block, one of 1 x S, with which each of the B begins."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """What the rows from `start` to `end` begin with: each layer's keys and values, 1 x heads x S x width."""
+
+    start: int
+    end: int
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+
 def attention(
     module: Any,
     query: torch.Tensor,
@@ -36,18 +46,26 @@ def attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    blocks: Sequence[Block] | None = None,
+    blocks: Sequence[Block] = (),
+    trunks: Sequence[Trunk] = (),
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As transformers wants it: from 1 x heads x row x width of a head to 1 x row x heads x width of a head."""
-    if blocks is None:
+    """As transformers wants it: from B x heads x T x width of a head to B x T x heads x width of a head.
+
+    Args:
+        blocks: of the one row there is.
+        trunks: of all rows, in their order; `attention_mask` is about the other keys.
+    """
+    if not blocks and not trunks:
         usual: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return usual
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones in float32
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if trunks:
+        return _behind(module.layer_idx, query * scale, key, value, attention_mask, trunks), None
     attend = _Attention.apply if value.dtype == torch.bfloat16 and value.device.type == "cpu" else fused
     parts = [block.rows * block.width for block in blocks]
     queries, keys, values = (each[0].split(parts, dim=1) for each in (query, key, value))
@@ -73,6 +91,34 @@ def _seen(parts: Sequence[torch.Tensor], number: int, block: Block) -> torch.Ten
     if block.shared is None:
         return own
     return torch.cat([parts[block.shared].expand(block.rows, -1, -1, -1), own], dim=2)
+
+
+def _behind(
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    trunks: Sequence[Trunk],
+) -> torch.Tensor:
+    """Each row attends to its trunk, which no row has a copy of, and to its own keys."""
+    _, heads, queries, width = query.shape
+    groups, keys = key.shape[1:3]
+    found = []
+    for trunk in trunks:
+        rows, batch, (k, v) = slice(trunk.start, trunk.end), trunk.end - trunk.start, trunk.layers[layer]
+        per_group = heads // groups * queries
+        q = query[rows].reshape(batch, groups, per_group, width)
+        own = q @ key[rows].transpose(2, 3)
+        hidden = ~mask[rows, :, None] if mask is not None else _later(queries, keys, query.device)
+        own.view(batch, groups, -1, queries, keys).masked_fill_(hidden, -torch.inf)
+        of_all = q.transpose(0, 1).reshape(groups, batch * per_group, width) @ k[0].transpose(1, 2)
+        shared = of_all.view(groups, batch, per_group, k.shape[2]).transpose(0, 1)
+        to_shared, to_own = torch.cat([shared, own], dim=3).softmax(3).split([k.shape[2], keys], dim=3)
+        to_all = to_shared.transpose(0, 1).reshape(groups, batch * per_group, k.shape[2]) @ v[0]
+        values = to_all.view(groups, batch, per_group, width).transpose(0, 1) + to_own @ value[rows]
+        found.append(values.reshape(batch, heads, queries, width))
+    return torch.cat(found).transpose(1, 2)
 
 
 def fused(q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scale: float) -> torch.Tensor:

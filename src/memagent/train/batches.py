@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from memagent.train.attention import Block
+from memagent.train.beginnings import alike
 from memagent.train.policy import Policy
 
 _PADDING = 0.1  # of a micro-batch, at most
-_SHARED = 0.5  # of a prompt, at least: what is worth being computed apart from the rest
-_WORTH = 64  # tokens, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +87,12 @@ def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
     A loss that is linear in the weight, and in the advantage of either sign, stays what it was, and so does its
     gradient. A policy that is sure of itself says the same in most rollouts of a group.
     """
-    alike: dict[tuple[object, ...], list[Conversation]] = {}
+    same: dict[tuple[object, ...], list[Conversation]] = {}
     for each in conversations:
         sign = (each.advantage > 0) - (each.advantage < 0)
-        alike.setdefault((each.prompt, each.completion, sign), []).append(each)
+        same.setdefault((each.prompt, each.completion, sign), []).append(each)
     found = []
-    for several in alike.values():
+    for several in same.values():
         weight = sum(each.weight for each in several)
         advantage = sum(each.weight * each.advantage for each in several) / weight
         found.append(replace(several[0], advantage=advantage, weight=weight))
@@ -135,27 +134,13 @@ def _families(conversations: Sequence[Conversation]) -> list[tuple[list[Conversa
     """Those that share most of their prompts, with how many tokens that is, and all that are left, with 0."""
     single: list[Conversation] = []
     found: list[tuple[list[Conversation], int]] = []
-    family: list[Conversation] = []
-    shared = 0
-    for each in [*sorted(conversations, key=lambda one: one.prompt), None]:
-        common = min(shared, _common(family[0].prompt, each.prompt)) if family and each else 0
-        if each and common >= max(_WORTH, _SHARED * len(each.prompt)):
-            family.append(each)
-            shared = common
-            continue
-        if len(family) > 1:
-            found.append((family, shared))
+    ordered = sorted(conversations, key=lambda one: one.prompt)
+    for start, end, shared in alike([each.prompt for each in ordered]):
+        if shared:
+            found.append((ordered[start:end], shared))
         else:
-            single += family
-        if each:
-            family, shared = [each], len(each.prompt) - 1  # the last token predicts the completion's first
+            single += ordered[start:end]
     return [*found, (single, 0)]
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with; the last of each is not counted."""
-    most = min(len(one), len(other)) - 1
-    return next((place for place in range(most) if one[place] != other[place]), most)
 
 
 def _blocked(conversations: Sequence[Conversation], shared: int, tokens: int) -> Iterator[Family]:

@@ -18,7 +18,7 @@ from memagent.habits import Habits
 from memagent.records import Message
 from memagent.tokenizer import FileTokenizer
 from memagent.train import attention
-from memagent.train.attention import Block
+from memagent.train.attention import Block, Trunk
 
 
 class Policy:
@@ -71,13 +71,18 @@ class Policy:
         return str(self.transformers_tokenizer.decode(ids, skip_special_tokens=True))
 
     def hidden(
-        self, ids_BT: torch.Tensor, mask: torch.Tensor | None, positions_BT: torch.Tensor, cache: Any = None
+        self,
+        ids_BT: torch.Tensor,
+        mask: torch.Tensor | None,
+        positions_BT: torch.Tensor,
+        cache: Any = None,
+        trunks: Sequence[Trunk] = (),
     ) -> Any:
         """The last layer's states, B x T x width.
 
         Args:
-            mask: B x (held + T), which of the tokens in the cache and of these are not padding; or B x 1 x T x (held +
-                T), which of them each token attends to. None is all that came before.
+            mask: B x (held + T), which of the tokens in the cache and of these are not padding. None is all of them.
+            trunks: what the rows begin with, before what is in the cache.
         """
         with self.precision():
             output = self._decoder()(
@@ -86,6 +91,7 @@ class Policy:
                 position_ids=positions_BT,
                 past_key_values=cache,
                 use_cache=cache is not None,
+                trunks=trunks,
             )
         return output.last_hidden_state
 

@@ -48,9 +48,9 @@ class Rollout:
 class _Attempt(Underway):
     """An attempt under way."""
 
-    def __init__(self, problem: Problem, family: int) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__(problem.begin())
-        self.problem, self.family = problem, family
+        self.problem = problem
         self.turns: list[Turn] = []
         self.prompt: list[int] = []
         self.kept: Kept | None = None
@@ -83,7 +83,7 @@ class Sampler:
 
     def rollouts(self, problems: Sequence[Problem], group: int = 1) -> list[list[Rollout]]:
         """`group` rollouts of each problem, in the order of the problems."""
-        attempts = [_Attempt(problem, family) for family, problem in enumerate(problems) for _ in range(group)]
+        attempts = [_Attempt(problem) for problem in problems for _ in range(group)]
         while waiting := [attempt for attempt in attempts if attempt.request is not None]:
             self._render(waiting)
             for batch in self._batches(waiting):
@@ -113,7 +113,7 @@ class Sampler:
                 )
 
     def _batches(self, waiting: Sequence[_Attempt]) -> Iterator[list[_Attempt]]:
-        """In their order, so that families stay together; each batch small enough to hold."""
+        """In their order, so that what is alike stays together; each batch small enough to hold."""
         batch: list[_Attempt] = []
         longest = 0
         for attempt in waiting:
@@ -135,7 +135,6 @@ class Sampler:
                 self.policy,
                 [attempt.prompt for attempt in batch],
                 [attempt.request.max_tokens for attempt in batch if attempt.request],
-                [attempt.family for attempt in batch],
                 self.sampling,
                 self.random,
                 self.work,

@@ -1,20 +1,24 @@
 """Completions of a batch of prompts in lockstep, with the log-probability of every token that was sampled.
 
-What prompts of one family have in common at their beginning (the rollouts of one problem at the same step: all but
-the memory) is computed once. So is a prompt that several of them have, and what they say as long as they say the same:
-a row of the batch stands for all of them, and forks when they part. A conversation that grows goes on from what was
-kept of it. Finished rows leave the batch.
+What prompts have in common at their beginning (section-first: all that are about one section) is computed once, and
+there once. So is a prompt that several of them have, and what they say as long as they say the same: a row of the batch
+stands for all of them, and forks when they part. A conversation that grows goes on from what was kept of it. Finished
+rows leave the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
+from transformers import DynamicCache
 
 from memagent.chat import Sampling
 from memagent.records import Finish
+from memagent.train.attention import Trunk
+from memagent.train.beginnings import alike
 from memagent.train.cache import BatchCache, Kept
 from memagent.train.policy import Policy
 
@@ -46,7 +50,6 @@ def sample(
     policy: Policy,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
-    families: Sequence[object],
     sampling: Sampling,
     random: torch.Generator,
     work: Work | None = None,
@@ -56,17 +59,17 @@ def sample(
 
     Args:
         limits: the most tokens of each completion.
-        families: prompts of the same family stand next to each other, and share their beginnings.
         random: the source of randomness; unused at temperature 0.
         work: is added to.
         kept: what each prompt may go on from. Where it is given, completions keep theirs.
     """
     policy.perform()
     found = [Sampled() for _ in prompts]
-    firsts, rows = _alike(prompts, families)
-    distinct = [prompts[first] for first in firsts]
-    held = [kept[first] for first in firsts] if kept else ()
-    cache, mask_BT, hidden_BD = _read(policy, distinct, [families[first] for first in firsts], work, held)
+    distinct = sorted(set(map(tuple, prompts)))
+    row_of = {prompt: row for row, prompt in enumerate(distinct)}
+    rows = [row_of[tuple(prompt)] for prompt in prompts]
+    held = [kept[rows.index(row)] for row in range(len(distinct))] if kept else ()
+    cache, trunks, mask_BT, hidden_BD = _read(policy, distinct, work, held if kept is not None else None)
     positions_B = torch.tensor([len(prompt) for prompt in distinct], device=policy.device)
     live = list(enumerate(rows))  # the prompts that are not completed, each with its row of the batch
     while True:
@@ -89,9 +92,10 @@ def sample(
             chosen_B = torch.tensor(chosen, device=policy.device)
             cache.select(chosen_B)
             mask_BT, positions_B = mask_BT[chosen_B], positions_B[chosen_B]
+            trunks = _chosen(trunks, chosen)
         ids_B = torch.tensor(ids, device=policy.device)
         mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(ids), 1)], dim=1)
-        hidden_BD = policy.hidden(ids_B[:, None], mask_BT, positions_B[:, None], cache)[:, -1]
+        hidden_BD = policy.hidden(ids_B[:, None], mask_BT, positions_B[:, None], cache, trunks)[:, -1]
         positions_B = positions_B + 1
     if work:
         work.prompt_tokens += sum(map(len, prompts))
@@ -108,9 +112,9 @@ def _rows(
         going: a prompt, its row, and its next token.
 
     Returns:
-        None for the old rows where the batch stays as it is: no row forks, and most of them are still wanted.
+        The old rows are in their order; None for them where the batch stays as it is: no row forks, and most go on.
     """
-    ends = list(dict.fromkeys((row, token) for _, row, token in going))
+    ends = sorted({(row, token) for _, row, token in going})
     token_of = dict(ends)
     if len(token_of) == len(ends) >= _CROWD * many:
         return [(number, row) for number, row, _ in going], [token_of.get(row, pad) for row in range(many)], None
@@ -119,37 +123,61 @@ def _rows(
     return live, [token for _, token in ends], [row for row, _ in ends]
 
 
-def _alike(prompts: Sequence[Sequence[int]], families: Sequence[object]) -> tuple[list[int], list[int]]:
-    """Where each prompt of a family that differs from the others stands first, and which of these each prompt is."""
-    rows: dict[tuple[object, ...], int] = {}
-    row_of = [rows.setdefault((family, *prompt), len(rows)) for family, prompt in zip(families, prompts, strict=True)]
-    return [row_of.index(row) for row in range(len(rows))], row_of
-
-
 def _read(
-    policy: Policy,
-    prompts: Sequence[Sequence[int]],
-    families: Sequence[object],
-    work: Work | None,
-    kept: Sequence[Kept | None],
-) -> tuple[BatchCache, torch.Tensor, torch.Tensor]:
-    """The cache of B prompts, its mask, and the last state of each prompt, B x width."""
+    policy: Policy, prompts: Sequence[Sequence[int]], work: Work | None, kept: Sequence[Kept | None] | None
+) -> tuple[BatchCache, list[Trunk], torch.Tensor, torch.Tensor]:
+    """The cache of B sorted prompts, what they begin with, the cache's mask, and each prompt's last state, B x width.
+
+    Args:
+        kept: what each may go on from. Where it is given, the cache holds all of a prompt.
+    """
     cache = BatchCache()
-    if any(kept):
-        computed, begins = 0, _go_on(cache, prompts, kept)
+    trunks: list[Trunk] = []
+    begins = [0] * len(prompts)
+    held = 0  # tokens of the longest row in the cache
+    if kept is not None:
+        if any(kept):
+            begins = _go_on(cache, prompts, kept)
+            held = max(begins)
     else:
-        computed, begins = _share(cache, policy, prompts, families)
+        trunks, begins = _trunks(policy, prompts)
     tails = [prompt[begin:] for prompt, begin in zip(prompts, begins, strict=True)]
     ids, mask = _padded(tails, policy)
     begins_B = torch.tensor(begins, device=policy.device)
-    before = torch.arange(max(begins), device=policy.device) < begins_B[:, None]
+    before = torch.arange(held, device=policy.device) < begins_B[:, None]
     mask_BT = torch.cat([before.long(), mask], dim=1)
     positions = begins_B[:, None] + torch.arange(ids.shape[1], device=policy.device)
-    hidden = policy.hidden(ids, mask_BT, positions, cache)
+    hidden = policy.hidden(ids, mask_BT, positions, cache, trunks)
     lasts = torch.tensor([len(tail) - 1 for tail in tails], device=policy.device)
     if work:
-        work.computed_tokens += computed + sum(map(len, tails))
-    return cache, mask_BT, hidden[torch.arange(len(tails), device=policy.device), lasts]
+        work.computed_tokens += sum(map(len, tails)) + sum(begins[trunk.start] for trunk in trunks)
+    return cache, trunks, mask_BT, hidden[torch.arange(len(tails), device=policy.device), lasts]
+
+
+def _trunks(policy: Policy, prompts: Sequence[Sequence[int]]) -> tuple[list[Trunk], list[int]]:
+    """Compute what prompts share. Gives how many tokens of each that is; no trunks where there is nothing to share."""
+    runs = list(alike(prompts))
+    if not any(shared for _, _, shared in runs):
+        return [], [0] * len(prompts)
+    computed = {}
+    for start, _, shared in runs:
+        if shared:
+            cache = DynamicCache()
+            ids = torch.tensor([prompts[start][:shared]], device=policy.device)
+            policy.hidden(ids, None, torch.arange(shared, device=policy.device)[None], cache)
+            computed[start] = [(layer.keys, layer.values) for layer in cache.layers]
+    empty = [(keys[:, :, :0], values[:, :, :0]) for keys, values in next(iter(computed.values()))]
+    trunks = [Trunk(start, end, computed.get(start, empty)) for start, end, _ in runs]
+    return trunks, [shared for start, end, shared in runs for _ in range(start, end)]
+
+
+def _chosen(trunks: Sequence[Trunk], rows: Sequence[int]) -> list[Trunk]:
+    """Those of a batch made of these rows, which are in their order."""
+    counts = [sum(trunk.start <= row < trunk.end for row in rows) for trunk in trunks]
+    ends = list(accumulate(counts))
+    return [
+        Trunk(end - count, end, trunk.layers) for trunk, count, end in zip(trunks, counts, ends, strict=True) if count
+    ]
 
 
 def _go_on(cache: BatchCache, prompts: Sequence[Sequence[int]], kept: Sequence[Kept | None]) -> list[int]:
@@ -160,36 +188,6 @@ def _go_on(cache: BatchCache, prompts: Sequence[Sequence[int]], kept: Sequence[K
     begins = [row.common(prompt) for row, prompt in zip(rows, prompts, strict=True)]
     cache.fill(rows, begins)
     return begins
-
-
-def _share(
-    cache: BatchCache, policy: Policy, prompts: Sequence[Sequence[int]], families: Sequence[object]
-) -> tuple[int, list[int]]:
-    """Compute what the prompts of each family begin with. Gives how many tokens that was, and of each prompt."""
-    groups = _families(families)
-    shared = [_common(prompts[start:end]) for start, end in groups]
-    if not any(shared) or len(groups) == len(prompts):
-        return 0, [0] * len(prompts)
-    heads = [prompts[start][:length] for (start, _), length in zip(groups, shared, strict=True)]
-    ids, mask = _padded(heads, policy)
-    positions = torch.arange(ids.shape[1], device=policy.device).expand(ids.shape)
-    policy.hidden(ids, mask, positions, cache)
-    of_family = [family for family, (start, end) in enumerate(groups) for _ in range(start, end)]
-    cache.select(torch.tensor(of_family, device=policy.device))
-    return sum(map(len, heads)), [shared[family] for family in of_family]
-
-
-def _families(families: Sequence[object]) -> list[tuple[int, int]]:
-    """The runs of equal families, as start and end."""
-    borders = [place for place in range(1, len(families)) if families[place] != families[place - 1]]
-    return list(zip([0, *borders], [*borders, len(families)], strict=True))
-
-
-def _common(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all the prompts begin with; at least one token of each is left."""
-    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))  # what these two share, all between them do
-    most = min(map(len, prompts)) - 1
-    return next((place for place in range(most) if first[place] != last[place]), most)
 
 
 def _padded(rows: Sequence[Sequence[int]], policy: Policy) -> tuple[torch.Tensor, torch.Tensor]:
