@@ -9,6 +9,8 @@ import pytest
 
 LIMITED = """
 import resource
+from itertools import islice, product
+
 import torch
 from memagent.chat import Sampling
 from memagent.errors import ModelError
@@ -36,8 +38,9 @@ LEARN = """
     learner.step([Conversation(tuple(range(20)), tuple(range(20)))] * 40_000, imitation)
 """
 SAMPLE = """
-    request = Request((Message("user", "red blue leaf moon " * 20),), 2)
-    Sampler(policy, Sampling(), torch.Generator(), 10**9).completions([request] * 30_000)
+    begins = islice(product("red blue leaf moon".split(), repeat=8), 30_000)
+    requests = [Request((Message("user", " ".join(words) + " leaf" * 72),), 2) for words in begins]
+    Sampler(policy, Sampling(), torch.Generator(), 10**9).completions(requests)
 """
 
 

@@ -68,8 +68,9 @@ def sample(
     distinct = sorted(set(map(tuple, prompts)))
     row_of = {prompt: row for row, prompt in enumerate(distinct)}
     rows = [row_of[tuple(prompt)] for prompt in prompts]
-    held = [kept[rows.index(row)] for row in range(len(distinct))] if kept else ()
-    cache, trunks, mask_BT, hidden_BD = _read(policy, distinct, work, held if kept is not None else None)
+    of_row = dict(zip(rows, kept, strict=True)) if kept is not None else {}
+    held = [of_row[row] for row in range(len(distinct))] if kept is not None else None
+    cache, trunks, mask_BT, hidden_BD = _read(policy, distinct, work, held)
     positions_B = torch.tensor([len(prompt) for prompt in distinct], device=policy.device)
     live = list(enumerate(rows))  # the prompts that are not completed, each with its row of the batch
     while True:
