@@ -16,7 +16,8 @@ from memagent.errors import UsageError
 def test_local_is_the_default_model() -> None:
     chat = connect()
     assert isinstance(chat, LocalChat)
-    assert (chat.model, chat.window) == ("smollm2-135m-instruct", 8192)
+    assert (chat.model, chat.window) == ("memagent-smollm2-135m", 8192)
+    assert connect("local:base").model == "smollm2-135m-instruct"
     assert connect("local", window=100).window == 100
 
 

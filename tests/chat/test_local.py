@@ -1,4 +1,4 @@
-"""The embedded engine on the default model, for real."""
+"""The embedded engine on the default model, for real; untrained, where it is to say something in general."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data import needs_default_model
 
 from memagent.chat import Sampling
 from memagent.chat.local import LocalChat
-from memagent.chat.weights import find_weights
+from memagent.chat.weights import BASE, find_weights
 from memagent.errors import ModelError, WindowOverflow
 from memagent.records import Completion, Message, Request
 
@@ -33,7 +33,7 @@ def runner() -> Any:
 
 @pytest.fixture(scope="module")
 def chat(runner: asyncio.Runner) -> LocalChat:
-    chat = LocalChat()
+    chat = LocalChat(BASE)
     runner.run(chat.open())
     return chat
 
@@ -60,7 +60,7 @@ def test_a_completion_cut_by_the_limit_is_kept_and_marked(runner: asyncio.Runner
 
 def test_greedy_text_is_the_same_again_and_without_prompt_lookup(runner: asyncio.Runner, chat: LocalChat) -> None:
     async def plain() -> Completion:
-        other = LocalChat(prompt_lookup=False)
+        other = LocalChat(BASE, prompt_lookup=False)
         await other.open()
         return await other.complete(request)
 
@@ -88,7 +88,7 @@ def test_a_prompt_that_begins_like_another_is_computed_once(runner: asyncio.Runn
         await asyncio.gather(*(fresh.complete(ask(prompt, 1)) for prompt in prompts))
         return fresh.engine_seconds - before
 
-    fresh = LocalChat()
+    fresh = LocalChat(BASE)
     runner.run(fresh.open())
     runner.run(seconds(["Warm up."]))
     apart = runner.run(seconds([f"{n} {LONG}{LONG}" for n in range(4)]))
@@ -130,7 +130,7 @@ def test_a_second_event_loop_may_use_the_engine(chat: LocalChat) -> None:
 def test_sampling_follows_its_seed(runner: asyncio.Runner) -> None:
     def sample(seed: int) -> str:
         async def once() -> str:
-            chat = LocalChat(sampling=Sampling(temperature=1.0, top_p=0.9, seed=seed))
+            chat = LocalChat(BASE, sampling=Sampling(temperature=1.0, top_p=0.9, seed=seed))
             await chat.open()
             return (await chat.complete(ask("Invent a name for a ship.", 16))).text
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from memagent.train.config import TrainConfig, load_config
 from memagent.train.loop import train
+from memagent.train.processes import Processes
 from memagent.train.run import read_metrics
 from memagent.train.setup import set_up
 
@@ -39,11 +40,13 @@ def config(*sets: str) -> TrainConfig:
 
 def run(out: Path, *sets: str) -> list[dict[str, Any]]:
     """Train, and give the metrics without what depends on the clock."""
-    training = set_up(config(*sets), out)
+    processes = Processes()
+    training = set_up(config(*sets), out, processes=processes)
     try:
         train(training)
     finally:
         training.close()
+        processes.close()
     return metrics(out)
 
 

@@ -16,7 +16,7 @@ from memagent.errors import UsageError
 @app.command()
 def train(
     config: Annotated[Path | None, typer.Argument(help="A TOML file.", show_default=False)] = None,
-    preset: Annotated[str | None, typer.Option(help="nano (minutes on a CPU) or smollm2.")] = None,
+    preset: Annotated[str | None, typer.Option(help="nano (minutes on a CPU), smollm2, or smollm2-policy.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where it goes; run again to go on there. [default: runs/NAME]")
     ] = None,
@@ -34,21 +34,20 @@ def train(
     except ImportError as error:
         raise UsageError(f"Training needs {error.name}: pip install 'memagent[train]'.") from error
     from memagent.cli.train_screen import Screen
-    from memagent.train.config import load_config
-    from memagent.train.finish import finish
-    from memagent.train.loop import train as run_training
-    from memagent.train.setup import set_up
+    from memagent.train.config import load_parts
+    from memagent.train.parts import train_parts
+    from memagent.train.processes import Processes
 
-    settings = load_config(config, preset, sets or [])
+    parts = load_parts(config, preset, sets or [])
     folder = out or Path("runs") / (preset or (config.stem if config else "train"))
-    with Screen(quiet or json_output) as screen:
-        training = set_up(settings, folder, screen.on_step)
-        try:
-            run_training(training)
-            found = finish(training, settings, screen.say)
-        finally:
-            training.close()
-    if not training.processes.first:
+    processes = Processes()
+    try:
+        with Screen(quiet or json_output) as screen:
+            found = train_parts(parts, folder, processes, screen.on_part, screen.on_step, screen.say)
+        first = processes.first
+    finally:
+        processes.close()
+    if not first:
         return
     if json_output:
         print(json.dumps(found))

@@ -29,12 +29,13 @@ _SHOWN = {
 
 
 class Screen:
-    """A context manager; `on_step` is for a Training."""
+    """A context manager; `on_part` and `on_step` are for a training."""
 
     def __init__(self, silent: bool, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._silent = silent
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._part = ""
         self._accuracy = ""
         self._began: dict[str, tuple[float, int]] = {}
         self._said = 0.0
@@ -50,6 +51,10 @@ class Screen:
         if self._live.is_started:
             self._live.stop()
 
+    def on_part(self, part: int, parts: int) -> None:
+        self._part = f"part {part} of {parts}, " if parts > 1 else ""
+        self._began.clear()
+
     def on_step(self, stage: str, step: int, steps: int, figures: dict[str, Any]) -> None:
         now = time.perf_counter()
         began, first = self._began.setdefault(stage, (now - figures["seconds"], step - 1))
@@ -61,7 +66,7 @@ class Screen:
         facts = [shown.format(figures[name]) for name, shown in _SHOWN.items() if name in figures]
         at_most = "at most " if stage == "warmup" else ""
         self._show(
-            f"{stage} {step}/{steps}  {', '.join([*facts, self._accuracy] if self._accuracy else facts)}, "
+            f"{self._part}{stage} {step}/{steps}  {', '.join([*facts, self._accuracy] if self._accuracy else facts)}, "
             f"{at_most}{left / 60:.1f} minutes left",
             bool(accuracies) or step == steps,
         )

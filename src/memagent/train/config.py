@@ -1,12 +1,14 @@
 """The settings of a training run: TOML, a preset, and `--set section.key=value`. An unknown key is refused.
 
-`presets/nano.toml` shows them in use. Sections that are left out have the values given here.
+`presets/nano.toml` shows them in use. Sections that are left out have the values given here. A training may have
+`[[parts]]`, one after the other, each with settings of its own on top of the common ones: see `load_parts`.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -173,10 +175,20 @@ _CONFIG = TypeAdapter(TrainConfig)
 
 
 def load_config(file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()) -> TrainConfig:
-    """The settings in a TOML file or a preset, with single ones changed.
+    """The settings of a training that has one part; otherwise as `load_parts`."""
+    parts = load_parts(file, preset, sets)
+    if len(parts) > 1:
+        raise UsageError(f"The training has {len(parts)} parts: run it with `memagent train`.")
+    return parts[0]
+
+
+def load_parts(
+    file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()
+) -> list[TrainConfig]:
+    """The settings in a TOML file or a preset, with single ones changed: of each part of the training.
 
     Args:
-        sets: "section.key=value", the value as in TOML; a word without quotes is text.
+        sets: "section.key=value", the value as in TOML; a word without quotes is text. They hold for all parts.
 
     Raises:
         UsageError: which setting is wrong.
@@ -191,6 +203,13 @@ def load_config(file: str | Path | None = None, preset: str | None = None, sets:
         raise UsageError(f"The configuration {name} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"The configuration {name} is not TOML: {error}.") from error
+    parts = found.pop("parts", None) or [{}]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise UsageError("The setting parts is wrong: write [[parts]], once for each part.")
+    return [_validated(_merged(found, part), sets) for part in parts]
+
+
+def _validated(found: dict[str, Any], sets: Sequence[str]) -> TrainConfig:
     for each in sets:
         _set(found, each)
     try:
@@ -203,6 +222,15 @@ def load_config(file: str | Path | None = None, preset: str | None = None, sets:
                 f"There is no setting {key}: the settings are described in memagent.train.config."
             ) from None
         raise UsageError(f"The setting {key} is wrong: {first['msg']}.") from None
+
+
+def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The common settings with a part's own on top; neither is changed."""
+    found = deepcopy(common)
+    for key, value in own.items():
+        before = found.get(key)
+        found[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return found
 
 
 def presets() -> list[str]:

@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -161,9 +162,15 @@ def _sync(path: Path) -> None:
         os.close(opened)
 
 
+def part_folder(out: Path, number: int) -> Path:
+    """The folder of one part, from 1 on, of a run that has several."""
+    return out / f"part-{number}"
+
+
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint of a run; None where there is none."""
-    saved = _saved(folder)
+    """The newest checkpoint of a run, of its last part if it has several; None where there is none."""
+    parts = takewhile(Path.is_dir, (part_folder(folder, number) for number in count(1)))
+    saved = [place for each in (folder, *parts) for place in _saved(each)]
     return saved[-1] if saved else None
 
 

@@ -46,15 +46,20 @@ class Mixture:
         return self.sources[turn].problem(before * self.together + place)
 
 
-def set_up(config: TrainConfig, out: Path, on_step: OnStep | None = None) -> Training:
+def set_up(
+    config: TrainConfig, out: Path, on_step: OnStep | None = None, processes: Processes | None = None
+) -> Training:
     """Everything that `train` needs. The folder is locked until `training.close()`.
+
+    Args:
+        processes: that train together. They are let go of by whoever made them: `processes.close()`.
 
     Raises:
         UsageError, BudgetError: a setting makes no sense.
         ModelError: the model cannot be loaded.
         RunError: the folder belongs to another run.
     """
-    processes = Processes()
+    processes = processes or Processes()
     given = config.problems
     if given.metric is not None and given.metric not in METRICS:
         raise UsageError(f"There is no metric {given.metric}: problems.metric is one of {', '.join(METRICS)}.")

@@ -131,7 +131,6 @@ class Training:
     def close(self) -> None:
         """Leave the folder to others."""
         self.run.close()
-        self.processes.close()
 
 
 def _is_time(step: int, every: int) -> bool:

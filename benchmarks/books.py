@@ -1,0 +1,48 @@
+"""Ten questions with a plain answer on three novels: answers and citations. Those on one novel are read together."""
+
+from __future__ import annotations
+
+import sys
+
+from common import BOOKS, clock, figure
+
+from memagent import MemoryAgent
+
+# The words that a right answer holds, one of several.
+QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "the-time-machine": {
+        "What is the name of the little woman whom the Time Traveller saves from drowning?": ("weena",),
+        "What are the creatures that live underground called?": ("morlocks", "morlock"),
+        "In which year does the Time Traveller meet the Eloi?": ("802,701", "eight hundred and two thousand"),
+        "What does the Time Traveller bring back in his pocket?": ("flowers",),
+    },
+    "persuasion": {
+        "What is the name of Sir Walter Elliot's house?": ("kellynch",),
+        "Which admiral rents the house of Sir Walter Elliot?": ("croft",),
+        "Who falls from the steps on the Cobb at Lyme?": ("louisa",),
+    },
+    "the-picture-of-dorian-gray": {
+        "Who paints the portrait of Dorian Gray?": ("basil", "hallward"),
+        "What is the name of the actress with whom Dorian Gray falls in love?": ("sibyl", "vane"),
+        "What is the name of Sibyl Vane's brother?": ("james", "jim"),
+    },
+}  # fmt: skip
+
+
+def main(model: str = "local") -> None:
+    right = 0
+    with MemoryAgent(model) as agent, clock() as seconds:
+        for book, asked in QUESTIONS.items():
+            for answer, words in zip(
+                agent.ask_many(list(asked), BOOKS / f"{book}.txt.gz"), asked.values(), strict=True
+            ):
+                found = any(word in answer.text.lower() for word in words)
+                right += found
+                print(f"\n{book}: {answer.question}\n  {'right' if found else 'wrong'}: {answer.text!r}")
+                for place in answer.citations:
+                    print(f"  {place.start}-{place.end}: {' '.join(place.quote.split())!r}")
+    figure("\nbooks: questions answered", f"{right} of {sum(map(len, QUESTIONS.values()))}", f"{seconds[0]:.0f} s")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
