@@ -1,7 +1,7 @@
 """Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, the default model, or an adapter of it.
 
-The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked in
-(there is none yet); as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made
+The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked in;
+as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made
 once as a file that the engine reads, and kept in the user's cache folder.
 
 A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from

@@ -1,8 +1,9 @@
 """What a memory agent is practised on: documents full of facts of many kinds, and eight questions on each document.
 
-Asked are needles as in RULER, facts in everyday wordings (`told.py`), facts that change later on, chains of variables,
-and what the document does not say. They stand in prose, in noise, or among lines that look like them. Examples that
-follow one another share their document, so that a trainer (or an engine) reads each section once for all of them.
+Asked are needles as in RULER, facts in everyday wordings (`told.py`), who did what (`deeds.py`), facts that change
+later on, chains of variables, and what the document does not say. They stand in prose, in noise, or among lines that
+look like them. Examples that follow one another share their document, so that a trainer (or an engine) reads each
+section once for all of them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import string
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from memagent.records import Segment
+from memagent.tasks.deeds import deed
 from memagent.tasks.example import NOTHING, Example, Fact, Length, Unit, generator
 from memagent.tasks.fitting import TooShort, fit, sample_tokens
 from memagent.tasks.haystacks import Haystack, hide, lines_of, noise, prose_from
@@ -161,7 +163,21 @@ def _told(draw: random.Random, _around: Kinds | None) -> Asked:
     kind, subject = _subject(draw)
     value = kind.value(draw)
     statement = draw.choice(kind.told).format(s=subject, v=value)
-    return Asked(_question(kind, subject, draw), (value,), ((statement, value),))
+    decoys = [draw.choice(kind.told).format(s=kind.subject(draw), v=kind.value(draw)) for _ in range(_few(draw))]
+    return Asked(_question(kind, subject, draw), (value,), ((statement, value),), decoys=tuple(decoys))
+
+
+def _deed(draw: random.Random, _around: Kinds | None) -> Asked:
+    """Among others that are like it."""
+    done = deed(draw)
+    question, answer = done.asked(draw)
+    decoys = [other.told(draw) for other in islice(done.near(draw), _few(draw))]
+    return Asked(question, (answer,), ((done.told(draw), answer),), decoys=tuple(decoys))
+
+
+def _few(draw: random.Random) -> int:
+    """Of decoys: more would leave no room in a short document."""
+    return draw.choice([0, 1, 1, 2])
 
 
 def _changed(draw: random.Random, _around: Kinds | None) -> Asked:
@@ -180,6 +196,10 @@ def _absent(draw: random.Random, around: Kinds | None) -> Asked:
         of, to = _kinds(draw, around)
         near = needle(to, KINDS[of](draw), KINDS[to](draw))
         return Asked(ask(to, [KINDS[of](draw)], 1), (ABSENT,), decoys=(near,))
+    if draw.random() < 0.4:
+        missing = deed(draw)
+        decoys = [other.told(draw) for other in islice(missing.near(draw), 2)]
+        return Asked(missing.asked(draw)[0], (ABSENT,), decoys=tuple(decoys))
     kind, subject = _subject(draw)
     decoys = [draw.choice(kind.told).format(s=kind.subject(draw), v=kind.value(draw))]
     others = [other for other in TOLD if other.subject is kind.subject and other is not kind]
@@ -198,11 +218,12 @@ def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
 
 
 _SHARES: dict[Callable[[random.Random, Kinds | None], Asked], float] = {
-    _magic: 0.15,
-    _magics: 0.3,
-    _told: 0.15,
+    _magic: 0.13,
+    _magics: 0.29,
+    _told: 0.13,
+    _deed: 0.17,
     _changed: 0.05,
-    _chain: 0.25,
+    _chain: 0.13,
     _absent: 0.1,
 }
 """What is asked, and how often."""
