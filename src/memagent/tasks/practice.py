@@ -112,14 +112,24 @@ class PracticeTask:
             yield "\n".join(read[-1:] if replaced else read) or NOTHING
 
     def _haystack(self, draw: random.Random) -> tuple[Haystack, int, Kinds | None]:
-        """One of three kinds, how many of its pieces a statement needs at least, and what its needles look like."""
+        """One of four kinds, how many of its pieces a statement needs at least, and what its needles look like."""
         kind = draw.random()
-        if kind < 0.45:
+        if kind < 0.4:
             return prose_from(self.prose, draw.randrange(len(self.prose))), 50, None
-        if kind < 0.7:
+        if kind < 0.6:
             return noise, 5, None
+        if kind < 0.75:
+            return lines_of(_everyday), 150, None
         of, to = draw.choice([("words", "numbers")] * 2 + [("uuids", "uuids")] * 2 + [_any_kinds(draw)])
         return lines_of(lambda line: needle(to, KINDS[of](line), KINDS[to](line))), 150, (of, to)
+
+
+def _everyday(draw: random.Random) -> str:
+    """A sentence like those that are asked about."""
+    if draw.random() < 0.6:
+        return deed(draw).told(draw)
+    kind, subject = _subject(draw)
+    return draw.choice(kind.told).format(s=subject, v=kind.value(draw))
 
 
 def _template(asked: Asked) -> str:
