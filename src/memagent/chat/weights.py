@@ -1,8 +1,8 @@
 """Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, the default model, or an adapter of it.
 
 The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked in;
-as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made
-once as a file that the engine reads, and kept in the user's cache folder.
+as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made once as a file that
+the engine reads, and kept in the user's cache folder.
 
 A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
 them is kept there as a `tokenizer.json`, too.

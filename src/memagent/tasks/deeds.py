@@ -60,9 +60,8 @@ class Deed:
     def asked(self, draw: random.Random) -> tuple[str, str]:
         """A question, and its answer."""
         question, of = draw.choice(_ASKED)
-        return self._filled(question), {"what": self.what, "where": self.where, "who": self.who.removeprefix("the ")}[
-            of
-        ]
+        answers = {"what": self.what, "where": self.where, "who": self.who.removeprefix("the ")}
+        return self._filled(question), answers[of]
 
     def near(self, draw: random.Random) -> Iterator[Deed]:
         """Deeds of others, and another one of the same person: none of them answers a question about this one."""
