@@ -30,4 +30,8 @@ def ship(checkpoint: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    if not (Path(sys.argv[1]) / "adapter_model.safetensors").is_file():
+        sys.exit(f"There is no adapter in {sys.argv[1]}: give a checkpoint of a training with policy.lora_rank.")
     print(f"{ship(Path(sys.argv[1]), Path(sys.argv[2])):,} bytes")

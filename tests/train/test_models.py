@@ -12,7 +12,7 @@ from data import needs_default_model
 from tiny import run
 
 from memagent.chat import Sampling
-from memagent.errors import ModelError
+from memagent.errors import ModelError, UsageError
 from memagent.records import Message
 from memagent.train.batches import Conversation, Family, collate, logprobs
 from memagent.train.config import PolicyConfig
@@ -38,6 +38,12 @@ def gradients(policy: Policy) -> list[torch.Tensor]:
     found, _ = logprobs(policy, collate([Family([[each] for each in TALK])], policy.pad))
     found.sum().backward()
     return [parameter.grad for parameter in policy.parameters if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("name", ["./missing", "/missing/model", "runs/mine/checkpoints/rl-000050"])
+def test_a_folder_that_is_not_there_is_said_to_be_missing(name: str) -> None:
+    with pytest.raises(UsageError, match=f"There is no folder {name}"):
+        make_policy(PolicyConfig(name), 0, CPU)
 
 
 def test_gradient_checkpointing_changes_no_gradient(base: Path) -> None:

@@ -7,7 +7,7 @@ neither attends as usual.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "memagent"
+_AT_ONCE = 4_000_000  # weights, 8 MB: what a core's cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,34 +137,57 @@ def _later(queries: int, keys: int, device: torch.device) -> torch.Tensor:
 
 
 class _Attention(torch.autograd.Function):
-    """`fused` out of matrix products, which in bfloat16 a CPU does faster than PyTorch's own backward pass."""
+    """`fused` out of matrix products, which in bfloat16 a CPU does faster than PyTorch's own backward pass.
+
+    Some queries at a time: their weights stay in the cache, and keys that come after all of them cost nothing.
+    """
 
     @staticmethod
     def forward(ctx: Any, q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scale: float) -> Any:
         batch, heads, queries, width = q_BHTD.shape
         groups = k_BGKD.shape[1]
-        q = (q_BHTD * scale).reshape(batch * groups, heads // groups * queries, width)
+        q = (q_BHTD * scale).reshape(batch * groups, heads // groups, queries, width)
         k, v = (each.reshape(batch * groups, -1, width) for each in (k_BGKD, v_BGKD))
         ctx.save_for_backward(q, k, v)
-        ctx.queries, ctx.scale, ctx.shapes = queries, scale, (q_BHTD.shape, k_BGKD.shape)
-        return (_weights(q, k, queries) @ v).view(q_BHTD.shape)
+        ctx.scale, ctx.shapes = scale, (q_BHTD.shape, k_BGKD.shape)
+        found = torch.empty_like(q)
+        for some, seen in _portions(q, k):
+            found[:, :, some] = _together(_weights(q[:, :, some], k[:, seen]) @ v[:, seen], q)
+        return found.view(q_BHTD.shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         q, k, v = ctx.saved_tensors
-        weights = _weights(q, k, ctx.queries)  # computed again: to keep them takes memory as K x T
-        given = gradients[0].reshape(q.shape)
-        dv = weights.transpose(1, 2) @ given
-        scores = torch._softmax_backward_data(given @ v.transpose(1, 2), weights, -1, weights.dtype)
-        dq = (scores @ k) * ctx.scale
-        dk = scores.transpose(1, 2) @ q
+        dq, (dk, dv) = torch.empty_like(q), (torch.zeros_like(each, dtype=torch.float32) for each in (k, v))
+        for some, seen in _portions(q, k):
+            weights = _weights(q[:, :, some], k[:, seen])  # computed again: to keep them takes memory as K x T
+            given = gradients[0].reshape(q.shape)[:, :, some].flatten(1, 2)
+            dv[:, seen] += weights.transpose(1, 2) @ given
+            scores = torch._softmax_backward_data(given @ v[:, seen].transpose(1, 2), weights, -1, weights.dtype)
+            dq[:, :, some] = _together(scores @ k[:, seen] * ctx.scale, q)
+            dk[:, seen] += scores.transpose(1, 2) @ q[:, :, some].flatten(1, 2)
         q_shape, k_shape = ctx.shapes
-        return dq.view(q_shape), dk.view(k_shape), dv.view(k_shape), None
+        return dq.view(q_shape), dk.to(k.dtype).view(k_shape), dv.to(v.dtype).view(k_shape), None
 
 
-def _weights(q: torch.Tensor, k: torch.Tensor, queries: int) -> torch.Tensor:
-    """What each query gives to each key; the heads that share keys are one after another along the queries."""
-    scores = q @ k.transpose(1, 2)
-    later = _later(queries, k.shape[1], q.device)
-    scores.view(len(q), -1, queries, k.shape[1]).masked_fill_(later, -torch.inf)
+def _portions(q: torch.Tensor, k: torch.Tensor) -> Iterator[tuple[slice, slice]]:
+    """Queries that are computed at once, and the keys that they may see."""
+    rows, heads, queries, _ = q.shape
+    keys = k.shape[1]
+    many = max(_AT_ONCE // (rows * heads * keys) // 64, 1) * 64
+    for start in range(0, queries, many):
+        end = min(start + many, queries)
+        yield slice(start, end), slice(0, keys - queries + end)
+
+
+def _weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """What each query gives to each key, rows x (heads x T) x K."""
+    queries = q.shape[2]
+    scores = q.flatten(1, 2) @ k.transpose(1, 2)
+    scores.view(*q.shape[:3], -1)[..., -queries:].masked_fill_(_later(queries, queries, q.device), -torch.inf)
     return scores.softmax(-1)
+
+
+def _together(values: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """From rows x (heads x T) x width to rows x heads x T x width."""
+    return values.view(*q.shape[:2], -1, q.shape[3])

@@ -69,6 +69,8 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     adapter = Path(name) if (Path(name) / _LORA).is_file() else None
     base = _base(adapter) if adapter else name
     source = str(dequantised()) if base == _LOCAL else base
+    if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
+        raise UsageError(f"There is no folder {source}: give one of a model or a checkpoint, or a name on the hub.")
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         if adapter:
