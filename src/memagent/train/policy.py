@@ -32,6 +32,10 @@ class Policy:
     def __init__(self, model: Any, tokenizer: Any, habits: Habits, *, autocast: bool = False) -> None:
         disable_progress_bar()
         model.set_attn_implementation(attention.NAME)
+        if autocast:  # it casts what an adapter is given; peft would to float32 before, and all of it back
+            for module in model.modules():
+                if hasattr(module, "cast_input_dtype_enabled"):
+                    module.cast_input_dtype_enabled = False
         self.model = model
         self.habits = habits
         self.transformers_tokenizer = tokenizer
