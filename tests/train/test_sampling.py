@@ -40,8 +40,13 @@ def test_greedy_completions_are_those_of_the_model_without_a_cache(policy: Polic
     assert [one.ids for one in found] == [greedy(policy, *pair) for pair in zip(PROMPTS, LIMITS, strict=True)]
 
 
-def test_what_prompts_begin_with_is_computed_once_and_changes_nothing(policy: Policy) -> None:
-    """Two sections, one of them with three prompts behind it, two of them the same; and a prompt on its own."""
+@pytest.mark.parametrize("at_once", [4_000_000, 0])
+def test_what_prompts_begin_with_is_computed_once_and_changes_nothing(
+    policy: Policy, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sections, one of them with three prompts behind it, two of them the same; and a prompt on its own. All rows
+    attend to a section together, or each by itself."""
+    monkeypatch.setattr("memagent.train.attention._AT_ONCE", at_once)
     section, other = list(range(5, 60)) * 2, list(range(59, 4, -1)) * 2
     prompts = [[*section, 8, 9], [*section, 20, 21, 22, 23], [*other, 7, 7, 8], [*section, 8, 9], [40, 41], [*other, 3]]
     limits = [9, 5, 7, 9, 6, 9]

@@ -105,10 +105,10 @@ def _behind(
     """Each row attends to its trunk, which no row has a copy of, and to its own keys."""
     _, heads, queries, width = query.shape
     groups, keys = key.shape[1:3]
+    per_group = heads // groups * queries
     found = []
-    for trunk in trunks:
-        rows, batch, (k, v) = slice(trunk.start, trunk.end), trunk.end - trunk.start, trunk.layers[layer]
-        per_group = heads // groups * queries
+    for rows, (k, v) in _rows(trunks, layer, heads * queries, keys):
+        batch = rows.stop - rows.start
         q = query[rows].reshape(batch, groups, per_group, width)
         own = q @ key[rows].transpose(2, 3)
         hidden = ~mask[rows, :, None] if mask is not None else _later(queries, keys, query.device)
@@ -120,6 +120,17 @@ def _behind(
         values = to_all.view(groups, batch, per_group, width).transpose(0, 1) + to_own @ value[rows]
         found.append(values.reshape(batch, heads, queries, width))
     return torch.cat(found).transpose(1, 2)
+
+
+def _rows(
+    trunks: Sequence[Trunk], layer: int, queries: int, keys: int
+) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
+    """Rows that are computed at once, and the keys and values of their trunk."""
+    for trunk in trunks:
+        k, v = trunk.layers[layer]
+        many = max(_AT_ONCE // (queries * (k.shape[2] + keys)), 1)
+        for start in range(trunk.start, trunk.end, many):
+            yield slice(start, min(start + many, trunk.end)), (k, v)
 
 
 def fused(q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scale: float) -> torch.Tensor:
