@@ -79,7 +79,8 @@ class MemoryProblems:
         def ideal(request: Request) -> str:
             if request.segment is not None:
                 return memories[request.segment.end]
-            return f"\\boxed{{{right}}}" if self.boxed else right
+            # With a space, as in the memory: a tokenizer that joins it to the word behind makes the same tokens of it.
+            return f"\\boxed{{ {right}}}" if self.boxed else right
 
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
