@@ -94,6 +94,24 @@ def test_an_adapter_is_trained_on(base: Path, tmp_path: Path) -> None:
     assert [each.shape for each in second.parameters] == [each.shape for each in first.parameters]
 
 
+def test_an_adapter_is_part_of_the_weights_while_it_is_sampled_from(base: Path) -> None:
+    policy = make_policy(PolicyConfig(str(base), lora_rank=2), 0, CPU)
+    with torch.no_grad():
+        for parameter in policy.parameters:  # a new adapter changes nothing
+            parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(len(parameter)))
+    weights = {name: each.clone() for name, each in policy.model.state_dict().items()}
+    talk = collate([Family([[each] for each in TALK])], policy.pad)
+    apart, _ = logprobs(policy, talk)
+    with policy.merged():
+        merged, _ = logprobs(policy, talk)
+        assert any(not torch.equal(each, weights[name]) for name, each in policy.model.state_dict().items())
+    with policy.model.disable_adapter():
+        assert not torch.allclose(logprobs(policy, talk)[0], apart, atol=1e-2)
+    torch.testing.assert_close(merged, apart)
+    assert all(torch.equal(each, weights[name]) for name, each in policy.model.state_dict().items())
+    torch.testing.assert_close(logprobs(policy, talk)[0], apart, rtol=0, atol=0)
+
+
 def test_models_that_would_be_computed_otherwise_are_refused(base: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer, GraniteConfig, GraniteForCausalLM, MistralConfig, MistralForCausalLM
 

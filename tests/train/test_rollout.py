@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from memagent.errors import WindowOverflow
 from memagent.prompts import Prompts
 from memagent.reading import Reading
 from memagent.records import Completion, Message, Request, Trace
-from memagent.tasks.colours import ColourTask
+from memagent.tasks.colours import COLOURS, ColourTask
 from memagent.tasks.example import Length
 from memagent.tasks.own import load_own
 from memagent.tokenizer import ByteTokenizer
@@ -24,6 +25,7 @@ from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
 from memagent.train.problems import MemoryProblems, Problem
 from memagent.train.rollout import Rollout, Sampler
+from memagent.train.sampling import Sampled, sample
 from memagent.train.warmup import ideal
 
 
@@ -77,6 +79,28 @@ def texts(groups: list[list[Rollout]]) -> list[str]:
 def test_small_batches_give_the_same_greedy_rollouts(policy: Policy) -> None:
     drawn = [problems(policy, 72).problem(number) for number in range(6)]
     assert texts(sampler(policy, 0).rollouts(drawn, 2)) == texts(sampler(policy, 0, 70).rollouts(drawn, 2))
+
+
+def test_what_prompts_share_does_not_count_towards_a_batch(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(policy: Policy, prompts: list[list[int]], *rest: Any) -> list[Sampled]:
+        sizes.append(len(prompts))
+        return sample(policy, prompts, *rest)
+
+    monkeypatch.setattr("memagent.train.rollout.sample", counted)
+    section = "red 1 " * 50
+    shared, alone = (
+        [
+            Request((Message("user", f"{section}{colour}" if same else f"{colour} {section}"),), 2)
+            for colour in COLOURS[:4]
+        ]
+        for same in (True, False)
+    )
+    for requests, batches in ((shared, [4]), (alone, [1, 1, 1, 1])):
+        sizes.clear()
+        sampler(policy, 1.0, 60).completions(requests)
+        assert sizes == batches
 
 
 def test_the_beginnings_of_a_group_are_computed_once(policy: Policy) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _SHARED = 0.5  # of a prompt, at least: what is worth being computed apart from the rest
 _WORTH = 64  # tokens, too
@@ -24,6 +24,12 @@ def alike(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
         start, shared = place, len(prompt) - 1
     if prompts:
         yield start, len(prompts), shared if len(prompts) > start + 1 else 0
+
+
+def shares(prompts: Iterable[Sequence[int]]) -> dict[tuple[int, ...], int]:
+    """How many tokens of each prompt others share; the same prompt twice is one."""
+    ordered = sorted(set(map(tuple, prompts)))
+    return {prompt: shared for start, end, shared in alike(ordered) for prompt in ordered[start:end]}
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -162,7 +162,7 @@ class TrainConfig:
 
     seed: Natural = 0
     sample_tokens: Positive = 65536
-    """Of prompts and completions in one batch of the sampler."""
+    """Of prompts and completions in one batch of the sampler; what prompts have in common is not counted."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     problems: ProblemsConfig = field(default_factory=ProblemsConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)

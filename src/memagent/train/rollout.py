@@ -18,6 +18,7 @@ from memagent.errors import WindowOverflow
 from memagent.reading import Reading, Underway
 from memagent.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
 from memagent.train.batches import Conversation
+from memagent.train.beginnings import shares
 from memagent.train.cache import Kept
 from memagent.train.memory import enough_memory
 from memagent.train.policy import Policy
@@ -70,7 +71,8 @@ class Sampler:
     """Samples rollouts of a policy.
 
     Args:
-        batch_tokens: of the prompts and completions of one batch, at most; memory grows with it.
+        batch_tokens: of the prompts and completions of one batch, at most; memory grows with it. What prompts have in
+            common is not counted: it is there once.
     """
 
     policy: Policy
@@ -84,10 +86,11 @@ class Sampler:
     def rollouts(self, problems: Sequence[Problem], group: int = 1) -> list[list[Rollout]]:
         """`group` rollouts of each problem, in the order of the problems."""
         attempts = [_Attempt(problem) for problem in problems for _ in range(group)]
-        while waiting := [attempt for attempt in attempts if attempt.request is not None]:
-            self._render(waiting)
-            for batch in self._batches(waiting):
-                self._complete(batch)
+        with self.policy.merged():
+            while waiting := [attempt for attempt in attempts if attempt.request is not None]:
+                self._render(waiting)
+                for batch in self._batches(waiting):
+                    self._complete(batch)
         done = [attempt.finished() for attempt in attempts]
         return [done[start : start + group] for start in range(0, len(done), group)]
 
@@ -114,12 +117,13 @@ class Sampler:
 
     def _batches(self, waiting: Sequence[_Attempt]) -> Iterator[list[_Attempt]]:
         """In their order, so that what is alike stays together; each batch small enough to hold."""
+        shared = {} if self._growing else shares([attempt.prompt for attempt in waiting])
         batch: list[_Attempt] = []
         longest = 0
         for attempt in waiting:
             if attempt.request is None:
                 continue
-            tokens = len(attempt.prompt) + attempt.request.max_tokens
+            tokens = len(attempt.prompt) - shared.get(tuple(attempt.prompt), 0) + attempt.request.max_tokens
             longest = max(longest, tokens)
             if batch and longest * (len(batch) + 1) > self.batch_tokens:
                 yield batch
