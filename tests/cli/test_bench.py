@@ -158,6 +158,33 @@ def test_bad_input_gets_one_sentence_and_its_status(arguments: list[str], code: 
     assert says in sentence
 
 
+def test_one_report_of_several_benchmarks() -> None:
+    run = ("niah_single_1", "--samples", "2", *SCRIPTED)
+    for out, length, reader in (
+        ("a", "4k", "memory"),
+        ("b", "6k", "memory"),
+        ("c", "6k", "direct"),
+        ("d", "4k", "memory"),
+    ):
+        assert bench(*run, "--lengths", length, "--out", out, "--reader", reader).returncode == 0
+    done = bench("report", "a", "b", "c", "--out", "all", "--json")
+    assert done.returncode == 0
+    of = [bench("report", folder, "--json") for folder in ("a", "b", "c")]
+    apart = [cell for each in of for cell in json.loads(each.stdout)["cells"]]
+    assert json.loads(done.stdout)["cells"] == sorted(apart, key=lambda cell: (cell["length"], cell["reader"]))
+    names = {path.name for path in Path("all").iterdir()}
+    assert {name for name in names if not name.endswith(".png")} == {"report.html", "results.json"}
+    assert "heatmap.png" in names  # which one length alone has not
+    for folders, says in (
+        (["a", "b"], "needs a folder of its own: give --out."),
+        (["a", "b", "--out", "c"], "c is the folder of a benchmark: give --out another one."),
+        (["a", "d", "--out", "all"], "a and d both have example 0 of niah_single_1 at 4k by memory with"),
+        (["a", "nowhere", "--out", "all"], "There are no results of a benchmark in nowhere"),
+    ):
+        code, sentence = failed(bench("report", *folders))
+        assert (code, says in sentence) == (2, True)
+
+
 @needs_data
 def test_a_length_beyond_the_data_is_refused_before_anything_is_asked() -> None:
     squad = str(DATA / "squad" / "dev-v1.1.jsonl.gz")

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from memagent.bench.results import Cell, Result, Tracked
 from memagent.errors import RunError, StorageError
-from memagent.tasks.example import Unit
+from memagent.tasks.example import Length, Unit
 
 RESULTS, SETTINGS, CELLS = "results.jsonl", "run.json", "results.json"
 RUNS = "runs"
@@ -143,12 +143,13 @@ class Ledger:
 
 
 def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
-    """Write `results.json`.
+    """Write `results.json`; makes the folder.
 
     Raises:
         StorageError: it could not be written; one that was there stays.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         _write(folder / CELLS, {"cells": [asdict(cell) for cell in cells]})
     except OSError as error:
         raise _storage(folder, error) from error
@@ -174,19 +175,30 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def read_results(folder: Path) -> Iterator[Result]:
-    """The results in a folder, one at a time, in the order of the file. Of several tries of an example the last.
+def read_results(*folders: Path) -> Iterator[Result]:
+    """The results in folders, one at a time, in the order of their files. Of several tries of an example the last.
 
     Raises:
-        RunError: there are none, or a line is damaged.
+        RunError: there are none, a line is damaged, or two folders have the same example of the same reader and model.
     """
-    path = folder / RESULTS
-    if not path.is_file():
-        raise RunError(f"There are no results of a benchmark in {folder}: give the --out of a run.")
-    last = {key_of(result): number for number, (_, result) in enumerate(_lines(path))}
-    for number, (_, result) in enumerate(_lines(path)):
-        if last.get(key_of(result)) == number:
-            yield result
+    having: dict[Key, Path] = {}
+    for folder in folders:
+        path = folder / RESULTS
+        if not path.is_file():
+            raise RunError(f"There are no results of a benchmark in {folder}: give the --out of a run.")
+        last = {key_of(result): number for number, (_, result) in enumerate(_lines(path))}
+        for key in last:
+            if key in having:
+                raise RunError(f"{having[key]} and {folder} both have {_named(key)}: give one of them.")
+        having |= dict.fromkeys(last, folder)
+        for number, (_, result) in enumerate(_lines(path)):
+            if last.get(key_of(result)) == number:
+                yield result
+
+
+def _named(key: Key) -> str:
+    task, unit, length, number, reader, model = key
+    return f"example {number} of {task} at {Length(length, unit)} by {reader} with {model}"
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, Result]]:

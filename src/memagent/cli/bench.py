@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +31,7 @@ from memagent.errors import ModelError, UsageError
 from memagent.segments import Cut
 
 if TYPE_CHECKING:
-    from memagent.bench.results import Cell
+    from memagent.bench.results import Cell, Result
 
 
 class _RunByDefault(TyperGroup):
@@ -173,7 +173,7 @@ def run(
     with watching(quiet or json_output) as progress:
         cells = asyncio.run(measure())
     write_report(out, cells, lambda: read_results(out), read_settings(out))
-    _print(out, cells, json_output)
+    _print(out, cells, read_results(out), json_output)
     here = {(sample.task.name, sample.length.unit, sample.length.value) for sample in plan.samples_in_order()}
     mine = [cell for cell in cells if (cell.task, cell.unit, cell.length) in here and cell.reader in plan.readers]
     failed = sum({(cell.task, cell.unit, cell.length, cell.reader): cell.failed for cell in mine}.values())
@@ -186,20 +186,29 @@ def run(
 
 @bench.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="The --out of a benchmark.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="The --out of a benchmark, or of several.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Where the report of several benchmarks goes.")] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make the table and the report again from the results, also of a benchmark that is still running."""
+    """Make the table and the report again from the results, also of a benchmark that is still running; or one report of
+    several benchmarks, each model a line in its charts."""
     from memagent.bench.cells import cells
-    from memagent.bench.ledger import read_results, read_settings, write_cells
+    from memagent.bench.ledger import RESULTS, read_results, read_settings, write_cells
     from memagent.bench.report import write_report
 
-    settings = read_settings(folder)
-    found = cells(read_results(folder))
-    write_cells(folder, found)
-    write_report(folder, found, lambda: read_results(folder), settings)
-    _print(folder, found, json_output)
+    if out is None and len(folders) > 1:
+        raise UsageError("One report of several benchmarks needs a folder of its own: give --out.")
+    if out and (out / RESULTS).exists():
+        raise UsageError(f"{out} is the folder of a benchmark: give --out another one.")
+    settings = {str(folder): read_settings(folder) for folder in folders}
+    found = cells(read_results(*folders))
+    place = out or folders[0]
+    write_cells(place, found)
+    write_report(place, found, lambda: read_results(*folders), settings if out else settings[str(place)])
+    _print(place, found, read_results(*folders), json_output)
 
 
 @bench.command()
@@ -241,15 +250,14 @@ def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:
     return given
 
 
-def _print(folder: Path, cells: Sequence[Cell], as_json: bool) -> None:
+def _print(folder: Path, cells: Sequence[Cell], results: Iterable[Result], as_json: bool) -> None:
     from rich.console import Console
 
     from memagent.bench.costs import totals
-    from memagent.bench.ledger import read_results
     from memagent.bench.table import render
 
     if as_json:
         print(json.dumps({"cells": [asdict(cell) for cell in cells]}))
         return
-    render(cells, Console(highlight=False), totals(read_results(folder)))
+    render(cells, Console(highlight=False), totals(results))
     print(f"Results: {folder / 'results.json'}. Report: {folder / 'report.html'}.", file=sys.stderr)
