@@ -183,6 +183,9 @@ def test_one_report_of_several_benchmarks() -> None:
     ):
         code, sentence = failed(bench("report", *folders))
         assert (code, says in sentence) == (2, True)
+    code, sentence = failed(bench("report", "a", "b", "--out", "script.jsonl"))
+    assert code == 5
+    assert "give --out a folder that can be written" in sentence
 
 
 @needs_data

@@ -224,6 +224,6 @@ def _result(value: dict[str, Any]) -> Result:
 
 
 def _storage(folder: Path, error: OSError) -> StorageError:
-    closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+    closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
     what = "give --out a folder that can be written" if closed else "make room, then run the same command to go on"
     return StorageError(f"The results in {folder} cannot be written ({error.strerror or error}): {what}.")
