@@ -175,8 +175,11 @@ def test_one_report_of_several_benchmarks() -> None:
     names = {path.name for path in Path("all").iterdir()}
     assert {name for name in names if not name.endswith(".png")} == {"report.html", "results.json"}
     assert "heatmap.png" in names  # which one length alone has not
+    named = bench("report", "one=a", "two=d", "--out", "named", "--json")
+    assert {cell["model"] for cell in json.loads(named.stdout)["cells"]} == {"one", "two"}
     for folders, says in (
         (["a", "b"], "needs a folder of its own: give --out."),
+        (["one=a"], "needs a folder of its own: give --out."),
         (["a", "b", "--out", "c"], "c is the folder of a benchmark: give --out another one."),
         (["a", "d", "--out", "all"], "a and d both have example 0 of niah_single_1 at 4k by memory with"),
         (["a", "nowhere", "--out", "all"], "There are no results of a benchmark in nowhere"),

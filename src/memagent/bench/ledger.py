@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +175,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def read_results(*folders: Path) -> Iterator[Result]:
+def read_results(*folders: Path, names: Mapping[Path, str] | None = None) -> Iterator[Result]:
     """The results in folders, one at a time, in the order of their files. Of several tries of an example the last.
+
+    Args:
+        names: what to call a folder's model instead of its own name.
 
     Raises:
         RunError: there are none, a line is damaged, or two folders have the same example of the same reader and model.
@@ -186,14 +189,22 @@ def read_results(*folders: Path) -> Iterator[Result]:
         path = folder / RESULTS
         if not path.is_file():
             raise RunError(f"There are no results of a benchmark in {folder}: give the --out of a run.")
-        last = {key_of(result): number for number, (_, result) in enumerate(_lines(path))}
+        name = (names or {}).get(folder)
+        last = {key_of(result): number for number, result in enumerate(_called(name, path))}
         for key in last:
             if key in having:
-                raise RunError(f"{having[key]} and {folder} both have {_named(key)}: give one of them.")
+                raise RunError(
+                    f"{having[key]} and {folder} both have {_named(key)}: give one of them, or NAME=FOLDER for each."
+                )
         having |= dict.fromkeys(last, folder)
-        for number, (_, result) in enumerate(_lines(path)):
+        for number, result in enumerate(_called(name, path)):
             if last.get(key_of(result)) == number:
                 yield result
+
+
+def _called(name: str | None, path: Path) -> Iterator[Result]:
+    for _, result in _lines(path):
+        yield replace(result, model=name) if name else result
 
 
 def _named(key: Key) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -186,8 +186,11 @@ def run(
 
 @bench.command()
 def report(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="The --out of a benchmark, or of several.")
+    benchmarks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]FOLDER...", help="The --out of a benchmark, or of several; NAME is what to call its model."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Where the report of several benchmarks goes.")] = None,
     json_output: Json = False,
@@ -199,16 +202,23 @@ def report(
     from memagent.bench.ledger import RESULTS, read_results, read_settings, write_cells
     from memagent.bench.report import write_report
 
-    if out is None and len(folders) > 1:
-        raise UsageError("One report of several benchmarks needs a folder of its own: give --out.")
+    given = [_named(each) for each in benchmarks]
+    names = {folder: name for name, folder in given if name}
+    if out is None and (names or len(given) > 1):
+        raise UsageError("A report of several benchmarks, or under other names, needs a folder of its own: give --out.")
     if out and (out / RESULTS).exists():
         raise UsageError(f"{out} is the folder of a benchmark: give --out another one.")
+    folders = [folder for _, folder in given]
     settings = {str(folder): read_settings(folder) for folder in folders}
-    found = cells(read_results(*folders))
+
+    def results() -> Iterator[Result]:
+        return read_results(*folders, names=names)
+
+    found = cells(results())
     place = out or folders[0]
     write_cells(place, found)
-    write_report(place, found, lambda: read_results(*folders), settings if out else settings[str(place)])
-    _print(place, found, read_results(*folders), json_output)
+    write_report(place, found, results, settings if out else settings[str(place)])
+    _print(place, found, results(), json_output)
 
 
 @bench.command()
@@ -234,6 +244,14 @@ def compare(
         print(json.dumps({"differences": [asdict(each) for each in differences]}))
     else:
         render_differences(differences, Console(highlight=False))
+
+
+def _named(benchmark: str) -> tuple[str, Path]:
+    """NAME=FOLDER taken apart; no name where the whole is a folder's."""
+    if "=" not in benchmark or Path(benchmark).exists():
+        return "", Path(benchmark)
+    name, _, folder = benchmark.partition("=")
+    return name, Path(folder)
 
 
 def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:

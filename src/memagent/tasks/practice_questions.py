@@ -104,14 +104,16 @@ class PracticeQuestions:
         )
 
 
-def practice_squad(squad: str | Path) -> PracticeQuestions:
+def practice_squad(squad: str | Path, name: str = "practice_squad", together: int = 8) -> PracticeQuestions:
     """Questions of SQuAD."""
-    return _practice("practice_squad", qa_1(squad), 8)
+    return _practice(name, qa_1(squad), together)
 
 
-def practice_hotpotqa(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
+def practice_hotpotqa(
+    hotpotqa: str | Path, paragraphs: str | Path, name: str = "practice_hotpotqa", together: int = 4
+) -> PracticeQuestions:
     """Questions of HotpotQA, among paragraphs of Wikipedia."""
-    return _practice("practice_hotpotqa", hqa(hotpotqa, paragraphs), 4)
+    return _practice(name, hqa(hotpotqa, paragraphs), together)
 
 
 def squad_absent(squad: str | Path) -> PracticeQuestions:
