@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 from memagent.errors import DocumentError, UsageError
@@ -106,14 +105,6 @@ def _needles(data: Data, name: str, prose: str) -> Task:
     }[name]
 
 
-def _practice_squad(data: Data, name: str, prose: str, together: int) -> Task:
-    return practice_squad(data.path("squad", [name]), name, together)
-
-
-def _practice_hotpotqa(data: Data, name: str, prose: str, together: int) -> Task:
-    return practice_hotpotqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name]), name, together)
-
-
 _PROSE = {"niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multivalue", "niah_multiquery", "practice"}
 _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     **dict.fromkeys(
@@ -132,14 +123,10 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "colours": lambda data, name, prose: ColourTask(),
     "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
     "practice": lambda data, name, prose: PracticeTask(prose),
-    **{
-        name: partial(_practice_squad, together=together)
-        for name, together in [("practice_squad", 8), ("practice_squad_dense", 24)]
-    },
-    **{
-        name: partial(_practice_hotpotqa, together=together)
-        for name, together in [("practice_hotpotqa", 4), ("practice_hotpotqa_dense", 12)]
-    },
+    "practice_squad": lambda data, name, prose: practice_squad(data.path("squad", [name])),
+    "practice_hotpotqa": lambda data, name, prose: practice_hotpotqa(
+        data.path("hotpotqa", [name]), data.path("paragraphs", [name])
+    ),
     "squad_absent": lambda data, name, prose: squad_absent(data.path("squad", [name])),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }

@@ -104,16 +104,14 @@ class PracticeQuestions:
         )
 
 
-def practice_squad(squad: str | Path, name: str = "practice_squad", together: int = 8) -> PracticeQuestions:
+def practice_squad(squad: str | Path) -> PracticeQuestions:
     """Questions of SQuAD."""
-    return _practice(name, qa_1(squad), together)
+    return _practice("practice_squad", qa_1(squad), 8)
 
 
-def practice_hotpotqa(
-    hotpotqa: str | Path, paragraphs: str | Path, name: str = "practice_hotpotqa", together: int = 4
-) -> PracticeQuestions:
+def practice_hotpotqa(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
     """Questions of HotpotQA, among paragraphs of Wikipedia."""
-    return _practice(name, hqa(hotpotqa, paragraphs), together)
+    return _practice("practice_hotpotqa", hqa(hotpotqa, paragraphs), 4)
 
 
 def squad_absent(squad: str | Path) -> PracticeQuestions:
