@@ -11,7 +11,7 @@
         ├── LimitReached      5   --max-tokens or --max-cost
         └── StorageError      5   the journal could not be written (a full disk …)
 
-A message is one sentence that says what was wrong and what to do next. Ctrl-C ends with 130.
+A message is one sentence that says what was wrong and what to do next. Ctrl-C and SIGTERM end with 130.
 """
 
 from __future__ import annotations

@@ -110,6 +110,8 @@ def test_stdin_several_questions_and_a_file_of_them(tmp_path: Path) -> None:
 
 
 def test_kill_9_and_resume_pays_for_no_turn_twice(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     slow = [sys.executable, "-c", SLOW, "ask", "Why?", "book.txt", *SCRIPTED, "--run", "out", "--quiet"]
     killed = 0
     while True:
@@ -151,7 +153,10 @@ def lines(run: str) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     slow = [sys.executable, "-c", SLOW, "ask", "Why?", "book.txt", *SCRIPTED, "--run", "out"]
     process = subprocess.Popen(
         slow,
@@ -160,15 +165,18 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on() -> None:
         text=True,
         # Where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env=os.environ | {"TMPDIR": str(temporary)},
     )
     while lines("out") < 5:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    assert list(temporary.iterdir())
+    process.send_signal(number)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert output == ""
     assert errors.splitlines()[-1] == "Interrupted. What was read is kept: the same command goes on."
     assert "Traceback" not in errors
+    assert not list(temporary.iterdir())
     done = memagent("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out")
     assert done.returncode == 0
     assert "going on after" in done.stderr

@@ -7,9 +7,10 @@ server, 5 stopped early and resumable (a limit, a full disk), 130 interrupted.
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from importlib.metadata import version
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Annotated
 
 import typer
@@ -52,6 +53,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter must not cost an answer
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _interrupt)
     command = typer.main.get_command(app)  # app() would put an excepthook of its own in place of ours
     try:
         command(prog_name="memagent")
@@ -61,9 +63,15 @@ def main() -> None:
         _say(f"Error: {error}")
         sys.exit(error.status)
     except SystemExit as done:
-        if done.code == 130:  # typer's own for Ctrl-C
+        if done.code == 130:  # typer's own for KeyboardInterrupt
             _say(f"Interrupted.{_KEPT.get(''.join(sys.argv[1:2]), '')}")
         raise
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """SIGTERM, with which schedulers end programs, does what Ctrl-C does, also where that is ignored."""
+    ctrl_c = signal.getsignal(signal.SIGINT)  # an event loop has one of its own
+    (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 def _say(sentence: str) -> None:
