@@ -227,7 +227,8 @@ def test_failed_examples_end_with_4_and_the_same_command_retries_them() -> None:
         assert len(server.requests) == asked + 1
 
 
-def test_ctrl_c_keeps_what_was_read() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_keeps_what_was_read(number: signal.Signals) -> None:
     run = ("vt", "--lengths", "4k", "--samples", "500", "--out", "o", *SCRIPTED, "--concurrency", "1")
     process = subprocess.Popen(
         [sys.executable, "-m", "memagent", "bench", *run],
@@ -239,7 +240,7 @@ def test_ctrl_c_keeps_what_was_read() -> None:
     results = Path("o/results.jsonl")
     while not results.exists() or results.read_bytes().count(b"\n") < 10:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
     assert errors.splitlines()[-1] == "Interrupted. What was read is kept: the same command goes on."

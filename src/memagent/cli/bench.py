@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -167,6 +169,7 @@ def run(
     }
 
     async def measure() -> list[Cell]:
+        _interrupt_between_callbacks()
         async with agent:
             return await run_bench(plan, agent, counter, out, extra=extra, concurrency=at_once, progress=progress)
 
@@ -244,6 +247,15 @@ def compare(
         print(json.dumps({"differences": [asdict(each) for each in differences]}))
     else:
         render_differences(differences, Console(highlight=False))
+
+
+def _interrupt_between_callbacks() -> None:
+    """asyncio's own Ctrl-C cancels in the midst of whatever runs, and may do so while a future takes its result."""
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    if callable(ctrl_c):
+        with suppress(NotImplementedError):  # Windows
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, ctrl_c, signal.SIGINT, None)
 
 
 def _named(benchmark: str) -> tuple[str, Path]:
