@@ -110,8 +110,6 @@ def test_stdin_several_questions_and_a_file_of_them(tmp_path: Path) -> None:
 
 
 def test_kill_9_and_resume_pays_for_no_turn_twice(tmp_path: Path) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     slow = [sys.executable, "-c", SLOW, "ask", "Why?", "book.txt", *SCRIPTED, "--run", "out", "--quiet"]
     killed = 0
     while True:
