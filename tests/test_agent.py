@@ -14,6 +14,7 @@ from memagent import Answer, Budget, Completion, Limits, MemoryAgent, Request, S
 from memagent.chat import OnText
 from memagent.errors import BudgetError, LimitReached, ModelError, RunError, UsageError
 from memagent.journal import FILE, Run
+from memagent.memories import Memory
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(200))
 BUDGET = Budget(segment=700, memory=300, answer=50)
@@ -30,11 +31,24 @@ def gather(request: Request) -> str:
     return "\n".join([*lines[-3:], *(f"key{key} is {square}" for key, square in found[-2:])])
 
 
+def quote(request: Request) -> str:
+    """A reader that notes a section's last two sentences, one each time it looks, and always one that it made up."""
+    [message] = request.messages
+    memory = message.content.split("<memory>\n")[1].split("\n</memory>")[0]
+    if request.segment is None:
+        return f"It is \\boxed{{{memory.rsplit(maxsplit=1)[-1].rstrip('.')}}}."
+    lines = [line for line in memory.splitlines() if line in request.segment.text]
+    new = [each for each in request.segment.text.splitlines()[-2:] if each not in lines][:1]
+    return "\n".join([*lines, *new, "Sentence number 7 says that key7 is 50."])
+
+
 class Dies(BaseException):
     """As little caught as a kill."""
 
 
-def dying(after: int, error: type[BaseException] = Dies) -> Callable[[Request], str]:
+def dying(
+    after: int, error: type[BaseException] = Dies, reader: Callable[[Request], str] = gather
+) -> Callable[[Request], str]:
     calls = 0
 
     def reply(request: Request) -> str:
@@ -42,13 +56,13 @@ def dying(after: int, error: type[BaseException] = Dies) -> Callable[[Request], 
         calls += 1
         if calls > after:
             raise error
-        return gather(request)
+        return reader(request)
 
     return reply
 
 
-def ask(chat: ScriptedChat, *questions: str, **options: Any) -> list[Answer]:
-    with MemoryAgent(chat, budget=BUDGET, fsync=False) as agent, text_document(TEXT) as document:
+def ask(chat: ScriptedChat, *questions: str, memory: Memory = "abstractive", **options: Any) -> list[Answer]:
+    with MemoryAgent(chat, budget=BUDGET, memory=memory, fsync=False) as agent, text_document(TEXT) as document:
         return agent.ask_many(questions or ["What is key199?"], document, **options)
 
 
@@ -87,33 +101,58 @@ def test_sync_async_and_stream_give_the_same() -> None:
     assert [turn.completion.text for turn in turns if isinstance(turn, Turn)] == texts
 
 
-def test_the_model_is_called_once_for_each_turn_however_often_the_run_dies(tmp_path: Path) -> None:
-    [expected] = ask(ScriptedChat(gather))
-    calls: Counter[tuple[int, int] | None] = Counter()
+def test_a_memory_of_quotes_holds_what_the_text_says_and_the_section_is_read_again_while_it_gives_some() -> None:
+    [answer] = ask(ScriptedChat(quote), memory="extractive")
+    assert answer.text == "39601"
+    assert answer.memory.splitlines() == [f"Sentence number {n} says that key{n} is {n * n}." for n in (198, 199)]
+    turns = answer.trace.turns
+    assert all("key7 is 50" in turn.completion.text for turn in turns[:-1])
+    assert not any("key7 is 50" in turn.memory for turn in turns)
+    assert len(turns) == 3 * answer.trace.segments + 1
+    [segments] = {tuple(dict.fromkeys(turn.request.segment for turn in answer.trace.memories))}
+    assert "".join(segment.text for segment in segments if segment) == TEXT
+    [place] = [place for place in answer.citations if "39601" in place.quote]
+    assert TEXT[place.start : place.end] == place.quote == "Sentence number 199 says that key199 is 39601."
+
+
+READERS: list[tuple[Callable[[Request], str], Memory]] = [(gather, "abstractive"), (quote, "extractive")]
+
+
+@pytest.mark.parametrize(("reader", "memory"), READERS)
+def test_the_model_is_called_once_for_each_turn_however_often_the_run_dies(
+    tmp_path: Path, reader: Callable[[Request], str], memory: Memory
+) -> None:
+    [expected] = ask(ScriptedChat(reader), memory=memory)
+    calls: Counter[Request] = Counter()
     for _ in range(100):
-        chat = ScriptedChat(dying(3))
+        chat = ScriptedChat(dying(3, reader=reader))
         try:
-            [answer] = ask(chat, runs=[tmp_path])
+            [answer] = ask(chat, runs=[tmp_path], memory=memory)
         except Dies:
             continue
         finally:
-            calls.update((r.segment.start, r.segment.end) if r.segment else None for r in chat.requests[:3])
+            calls.update(chat.requests[:3])
         break
     assert answer.text == expected.text
     assert list(calls.values()) == [1] * len(expected.trace.turns)
     assert [t.request for t in answer.trace.turns] == [t.request for t in expected.trace.turns]
     assert answer.citations == expected.citations
-    assert ask(ScriptedChat([]), runs=[tmp_path])[0].text == expected.text  # finished: no call at all
+    assert [t.memory for t in answer.trace.turns] == [t.memory for t in expected.trace.turns]
+    finished = ask(ScriptedChat([]), runs=[tmp_path], memory=memory)  # no call at all
+    assert finished[0].text == expected.text
 
 
-def test_a_journal_cut_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    [expected] = ask(ScriptedChat(gather))
-    ask(ScriptedChat(gather), runs=[tmp_path])
+@pytest.mark.parametrize(("reader", "memory"), READERS)
+def test_a_journal_cut_anywhere_goes_on_to_the_same_end(
+    tmp_path: Path, reader: Callable[[Request], str], memory: Memory
+) -> None:
+    [expected] = ask(ScriptedChat(reader), memory=memory)
+    ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
     whole = (tmp_path / FILE).read_bytes()
     draw = random.Random(0)
     for size in (0, 1, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(20))):
         (tmp_path / FILE).write_bytes(whole[:size])
-        [answer] = ask(ScriptedChat(gather), runs=[tmp_path])
+        [answer] = ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
         assert list(Run(tmp_path).trace.turns)[-1].completion.text == expected.trace.answer
         segments = [turn.request.segment for turn in answer.trace.memories]
         assert segments == [turn.request.segment for turn in expected.trace.memories]
@@ -230,7 +269,7 @@ def test_an_agent_in_an_event_loop_says_what_to_use() -> None:
         asyncio.run(wrong())
 
 
-@pytest.mark.parametrize("wrong", [{"cut": "x"}, {"layout": "x"}, {"answer": "x"}])
+@pytest.mark.parametrize("wrong", [{"cut": "x"}, {"layout": "x"}, {"answer": "x"}, {"memory": "x"}])
 def test_settings_that_do_not_exist_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="x"):
         MemoryAgent(ScriptedChat([]), **wrong)

@@ -5,7 +5,7 @@ import os
 import resource
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +63,19 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert run.trace.answer == "so"
     assert run.usage == Usage(12, 15, 1.0)
     assert run.end == {"citations": []}
+
+
+def test_what_was_kept_of_a_completion_is_read_back_and_a_section_may_come_again(tmp_path: Path) -> None:
+    first, again = replace(memory_turn(0, "m1 and more"), kept="m1"), replace(memory_turn(0, "m1", "m1"), index=1)
+    turns = [first, again]
+    journal = Journal(tmp_path, header())
+    for turn in turns:
+        journal.append(turn)
+    journal.close()
+    run = Run(tmp_path)
+    assert list(run.trace.turns) == turns
+    assert [turn.memory for turn in run.trace.turns] == ["m1", "m1"]
+    assert run.trace.segments == 1
 
 
 def test_a_torn_last_line_is_dropped_wherever_it_tears(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
 from memagent.journal import Header, Journal
 from memagent.limits import Limits
+from memagent.memories import STEPS, Memory
 from memagent.prompts import AnswerStyle, Layout, fill, prompts_for
 from memagent.reading import answer
 from memagent.records import Message, Turn
@@ -47,6 +48,8 @@ class MemoryAgent:
         layout: "paper", "section-first" for many questions on one document, or a template of your own; None is what
             the model is used to.
         answer: "boxed", "sentence", or a template of your own; None is what the model is used to.
+        memory: "abstractive", or "extractive" for one of quotes (see `memagent.memories`); None is what the model is
+            used to.
         fsync: wait for the disk after each turn of a journalled reading.
         citations: follow the facts of the last memory back to the document.
 
@@ -61,17 +64,20 @@ class MemoryAgent:
         cut: Cut = "natural",
         layout: Layout | str | None = None,
         answer: AnswerStyle | str | None = None,
+        memory: Memory | None = None,
         fsync: bool = True,
         citations: bool = True,
     ) -> None:
-        if cut not in get_args(Cut):
-            raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
+        for name, given, known in (("cut", cut, Cut), ("memory", memory, Memory)):
+            if given is not None and given not in get_args(known):
+                raise UsageError(f"{name} is {' or '.join(get_args(known))}, not {given}.")
         self.chat = connect(chat) if isinstance(chat, str) else chat
         habits = self.chat.habits
         own_layout, own_answer = habits.prompts.names
         self.budget = budget or habits.budget
         self.prompts = prompts_for(layout or own_layout, answer or own_answer)
-        self._cut, self._fsync, self._citations = cut, fsync, citations
+        self._cut, self._memory = cut, memory or habits.memory
+        self._fsync, self._citations = fsync, citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it
 
     # -- what people call -------------------------------------------------------------------------------------------
@@ -190,7 +196,10 @@ class MemoryAgent:
                 await self.chat.open()
                 for question in questions:
                     self.check_budget(question)
-            asked = begin(questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut)
+            asked = begin(
+                questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut,
+                STEPS[self._memory],
+            )  # fmt: skip
             read = sum(min(each.place, document.length) for each in asked)
             watch.on_start(document.length, sum(each.turns for each in asked), int(read))
             await drive(asked, self.chat, limits or Limits(), watch)
@@ -200,7 +209,10 @@ class MemoryAgent:
     def settings(self) -> dict[str, Any]:
         """How it reads, whatever it is asked."""
         layout, answer = self.prompts.names
-        return {"budget": asdict(self.budget), "cut": self._cut, "layout": layout, "answer": answer}
+        settings: dict[str, Any] = {"budget": asdict(self.budget), "cut": self._cut, "layout": layout, "answer": answer}
+        if self._memory != "abstractive":  # runs from before there was a choice say nothing of it
+            settings["memory"] = self._memory
+        return settings
 
     def check_budget(self, question: str) -> None:
         """Hold the budget against the window, chat template included. The chat must be open.

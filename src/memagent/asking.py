@@ -18,7 +18,7 @@ from memagent.errors import RunError, WindowOverflow
 from memagent.journal import Journal
 from memagent.limits import Limits
 from memagent.prompts import Prompts
-from memagent.reading import Reading, Underway, reading
+from memagent.reading import Reading, Step, Underway, reading
 from memagent.records import Completion, Segment, Trace, Turn, Usage
 from memagent.segments import Cut, segments
 from memagent.tokenizer import Tokenizer, count
@@ -42,10 +42,9 @@ class Asking(Underway):
         super().__init__(steps)
         self.question = question
         self.journal = journal
-        self.turns = 0
         self._kept: list[Turn] = []
         for turn in journal.trace.turns if journal else ():  # up to the first request that has no completion yet
-            self._go_on(turn.completion)
+            self.take(turn.completion)
 
     @property
     def trace(self) -> Trace:
@@ -62,19 +61,13 @@ class Asking(Underway):
         return segment.start if segment else float("inf")
 
     def finish_turn(self, completion: Completion) -> Turn:
-        """Keep it, then go on to the next request."""
-        assert self.request is not None
-        turn = Turn(self.turns, self.request, completion)
+        """Go on to the next request, and keep the turn before any is paid for."""
+        turn = self.take(completion)
         if self.journal:
             self.journal.append(turn)
         else:
             self._kept.append(turn)
-        self._go_on(completion)
         return turn
-
-    def _go_on(self, completion: Completion) -> None:
-        self.turns += 1
-        self.take(completion)
 
 
 def begin(
@@ -85,6 +78,7 @@ def begin(
     budget: Budget,
     prompts: Prompts,
     cut: Cut,
+    step: Step,
 ) -> list[Asking]:
     """All questions, each at the first turn that its journal does not hold. They share one cutting of the document.
 
@@ -99,7 +93,7 @@ def begin(
         questions, journals, read, itertools.tee(fresh, len(questions)), strict=True
     ):
         pieces = itertools.chain(_segments(own), _catch_up(document, own, ends, tokenizer), shared)
-        asked.append(Asking(question, reading(question, pieces, budget, prompts), journal))
+        asked.append(Asking(question, reading(question, pieces, budget, prompts, step), journal))
     return asked
 
 
@@ -141,9 +135,12 @@ def _coming(asked: Iterable[Asking], chat: Chat) -> Usage:
 
 
 def _segments(memories: Iterable[Turn]) -> Iterator[Segment]:
+    """Those of the turns, each once: a step may have looked at one again."""
+    last = None
     for turn in memories:
-        if turn.request.segment:
-            yield turn.request.segment
+        if turn.request.segment and turn.request.segment != last:
+            last = turn.request.segment
+            yield last
 
 
 def _ends(memories: Iterable[Turn]) -> list[int]:

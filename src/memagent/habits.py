@@ -1,4 +1,4 @@
-"""How a model is used to reading: its prompts and its budget. A trained policy carries them in `memagent.json`."""
+"""How a model is used to reading: prompts, budget, memory. A trained policy carries them in `memagent.json`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memagent.budget import Budget
 from memagent.errors import ModelError
+from memagent.memories import STEPS, Memory
 from memagent.prompts import Prompts
 
 FILE = "memagent.json"
@@ -19,6 +20,7 @@ class Habits:
 
     prompts: Prompts = field(default_factory=Prompts)
     budget: Budget = field(default_factory=Budget)
+    memory: Memory = "abstractive"
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -35,6 +37,9 @@ def load_habits(folder: Path) -> Habits:
         return Habits()
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Habits(Prompts(**found["prompts"]), Budget(**found["budget"]))
+        memory = found.get("memory", "abstractive")
+        if memory not in STEPS:
+            raise ValueError(f"there is no memory {memory!r}")
+        return Habits(Prompts(**found["prompts"]), Budget(**found["budget"]), memory)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({error}): fetch the model again.") from error

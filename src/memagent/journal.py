@@ -48,7 +48,7 @@ class Run:
         """What was made of the finished reading (citations …)."""
         self._places = array("Q")  # where the line of each turn starts in the file
         self._size = 0  # of the file, without a torn last line
-        self._end = 0  # of what was read, in characters
+        self._last = (0, 0)  # where the last segment starts and ends, in characters
         try:
             self._scan()
         except OSError as error:
@@ -84,13 +84,14 @@ class Run:
         self.header = header
 
     def _count(self, line: dict[str, Any]) -> None:
-        """A turn's line: it must follow on the one before."""
+        """A turn's line: its segment must follow on the one before, or be the same."""
         _completion(line)
         segment = _segment(line)
-        if line["turn"] != len(self._places) or (segment and segment.start != self._end):
+        place = (segment.start, segment.end) if segment else self._last
+        if line["turn"] != len(self._places) or (place != self._last and place[0] != self._last[1]):
             raise ValueError
         self.usage += _usage(line)
-        self._end = segment.end if segment else self._end
+        self._last = place
         self._places.append(self._size)
 
     @property
@@ -218,14 +219,14 @@ class _Turns(Sequence[Turn]):
                 return [self[place] for place in range(*index.indices(len(self)))]
             return _Turns(self._path, self._header, self._places[index])
         index = range(len(self))[index]
-        before = self._line(index - 1)["text"] if index else NO_MEMORY
+        before = _memory(self._line(index - 1)) if index else NO_MEMORY
         line = self._line(index)
         segment, question = _segment(line), self._header["question"]
         if segment:
             request = update(question, before, segment, self._budget, self._prompts)
         else:
             request = answer(question, before, self._budget, self._prompts)
-        return Turn(index, request, _completion(line))
+        return Turn(index, request, _completion(line), line.get("kept"))
 
     def _line(self, index: int) -> dict[str, Any]:
         with self._path.open("rb") as file:
@@ -288,6 +289,7 @@ def _to_line(turn: Turn) -> dict[str, Any]:
         line |= {"section": segment.text}
     line |= {
         "text": completion.text,
+        **({} if turn.kept is None else {"kept": turn.kept}),
         "finish": completion.finish,
         "prompt_tokens": completion.usage.prompt_tokens,
         "completion_tokens": completion.usage.completion_tokens,
@@ -310,6 +312,11 @@ def _completion(line: dict[str, Any]) -> Completion:
     if "ids" in line:
         tokens = Tokens(*(tuple(line[name]) for name in ("ids", "logprobs", "prompt_ids")))
     return Completion(line["text"], line["finish"], _usage(line), tokens)
+
+
+def _memory(line: dict[str, Any]) -> str:
+    memory: str = line.get("kept", line["text"])
+    return memory
 
 
 def _usage(line: dict[str, Any]) -> Usage:

@@ -69,7 +69,7 @@ def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
     usage = trace.usage
     last = timeline[-1].end if timeline else 0
     pairs = [
-        (f"{len(timeline):,}", "segment" if len(timeline) == 1 else "segments"),
+        (f"{trace.segments:,}", "segment" if trace.segments == 1 else "segments"),
         (f"{last:,}", "characters"),
         (f"{usage.prompt_tokens:,}", "tokens read"),
         (f"{usage.completion_tokens:,}", "tokens written"),
@@ -104,7 +104,7 @@ def _citation(trace: Trace, number: int, citation: Citation, locate: Locate | No
 <h3><b>{number}</b><span>{escape(citation.fact)}</span></h3>
 <blockquote>{escape(before)}<mark>{escape(citation.quote)}</mark>{escape(after)}</blockquote>
 <p class="where">{_where(citation.start, citation.end, locate)}
-<a href="#turn-{citation.turn + 1}">segment {citation.turn + 1}</a>
+<a href="#turn-{citation.turn + 1}">turn {citation.turn + 1}</a>
 <span title="How much of the fact the passage holds">match {citation.score:.0%}</span></p>
 </li>"""
 

@@ -18,6 +18,9 @@ from memagent.errors import UsageError
 NO_MEMORY = "No previous memory"
 """The memory before the first segment (the paper's m_0)."""
 
+NOTHING = "Nothing relevant yet."
+"""The memory of a perfect reader that has read nothing relevant."""
+
 UPDATE = """\
 You are presented with a problem, a section of an article that may contain the answer to the problem, \
 and a previous memory. Please read the provided section carefully and update the memory with the new \

@@ -14,44 +14,54 @@ from collections.abc import Callable, Generator, Iterable
 from memagent.budget import Budget
 from memagent.errors import WindowOverflow
 from memagent.prompts import NO_MEMORY, Prompts, fill
-from memagent.records import Completion, Message, Request, Segment
+from memagent.records import Completion, Message, Request, Segment, Turn
 from memagent.segments import halves
 
 Reading = Generator[Request, Completion, str]
+Step = Callable[[str, str, Segment, Budget, Prompts], Reading]
+"""From question, memory and segment to the next memory."""
 
 
-def reading(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read `segments` one by one, overwriting one memory, then answer `question` from the memory alone.
+def overwrite(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
+    """The paper's step: what the model writes is the next memory. See `memagent.memories` for another."""
+    return (yield update(question, memory, segment, budget, prompts)).text
 
-    Yields a Request a step and must be sent its Completion. Returns the answer as the model wrote it.
+
+def reading(
+    question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts, step: Step = overwrite
+) -> Reading:
+    """Read `segments` one by one, a `step` each, then answer `question` from the last memory alone.
+
+    Yields Requests and must be sent the Completion of each. Returns the answer as the model wrote it.
     """
     memory = NO_MEMORY
     for segment in segments:
-        memory = yield from memorize(question, memory, segment, budget, prompts)
+        memory = yield from memorize(question, memory, segment, budget, prompts, step)
     return (yield answer(question, memory, budget, prompts)).text
 
 
-def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
-    """One step: the next memory. A segment that overflows the window is read as two halves."""
+def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts, step: Step) -> Reading:
+    """The next memory. A segment that overflows the window is read as two halves."""
     try:
-        return (yield update(question, memory, segment, budget, prompts)).text
+        return (yield from step(question, memory, segment, budget, prompts))
     except WindowOverflow:
         if len(segment.text) < 2:
             raise
         for half in halves(segment):
-            memory = yield from memorize(question, memory, half, budget, prompts)
+            memory = yield from memorize(question, memory, half, budget, prompts, step)
         return memory
 
 
 def update(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Request:
-    """A memory step: it sees the question, the memory so far and one segment."""
+    """It sees the question, the memory so far and one segment."""
     text = fill(prompts.update, prompt=question, memory=memory, chunk=segment.text)
-    return Request((Message("user", text),), budget.memory, segment)
+    return Request((Message("user", text),), budget.memory, segment, memory)
 
 
 def answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Request:
     """The last step: it sees the question and the memory, and nothing of the document."""
-    return Request((Message("user", fill(prompts.answer, prompt=question, memory=memory)),), budget.answer)
+    text = fill(prompts.answer, prompt=question, memory=memory)
+    return Request((Message("user", text),), budget.answer, memory=memory)
 
 
 class Underway:
@@ -61,11 +71,19 @@ class Underway:
         self.request: Request | None = None
         """To be completed; None once there is an answer."""
         self.answer = ""
+        self.turns = 0
+        """How many steps are finished."""
         self._steps = steps
         self._advance(lambda: next(steps))
 
-    def take(self, completion: Completion) -> None:
+    def take(self, completion: Completion) -> Turn:
+        """Go on to the next request. Returns the finished step."""
+        request = self.request
+        assert request is not None
         self._advance(lambda: self._steps.send(completion))
+        memory = self.request.memory if self.request else None
+        self.turns += 1
+        return Turn(self.turns - 1, request, completion, None if memory == completion.text else memory)
 
     def overflow(self, error: WindowOverflow) -> None:
         """The prompt was too long: the reading asks again with less, or raises."""

@@ -37,12 +37,14 @@ class Segment:
 class Request:
     """What the loop wants completed: a conversation of its own, and how long the completion may be (in tokens).
 
-    `segment` is the piece of the document shown in it; None for the answer, which sees only the memory.
+    `segment` is the piece of the document shown in it; None for the answer, which sees only the memory. `memory` is the
+    memory shown in it; None where there is no such thing.
     """
 
     messages: tuple[Message, ...]
     max_tokens: int
     segment: Segment | None = None
+    memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ class Turn:
     index: int
     request: Request
     completion: Completion
+    kept: str | None = None
+    """The memory that was made of the completion, where it is not the completion as it stands."""
+
+    @property
+    def memory(self) -> str:
+        """The memory after this step."""
+        return self.completion.text if self.kept is None else self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,13 @@ class Trace:
     def memory(self) -> str:
         """The last memory written; empty before the first."""
         memories = self.memories
-        return memories[-1].completion.text if memories else ""
+        return memories[-1].memory if memories else ""
+
+    @property
+    def segments(self) -> int:
+        """How many segments were read. A step may look at one more than once."""
+        places = {(turn.request.segment.start, turn.request.segment.end) for turn in self.turns if turn.request.segment}
+        return len(places)
 
     @property
     def answer(self) -> str | None:

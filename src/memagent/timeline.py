@@ -68,7 +68,7 @@ def changes(trace: Trace) -> list[Change]:
     found, before = [], ""
     for turn in trace.memories:
         found.append(changed(before, turn))
-        before = turn.completion.text
+        before = turn.memory
     return found
 
 
@@ -76,7 +76,7 @@ def changed(before: str, turn: Turn) -> Change:
     """What a turn that read a segment made of the memory `before` it."""
     segment, completion = turn.request.segment, turn.completion
     assert segment is not None
-    parts = tuple(_difference(before, completion.text))
+    parts = tuple(_difference(before, turn.memory))
     return Change(turn.index, segment.start, segment.end, parts, completion.finish, completion.usage)
 
 

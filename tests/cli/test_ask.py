@@ -284,7 +284,8 @@ def test_the_knobs_reach_the_reading() -> None:
         ("--cut", "tokens", "cut"),
         ("--layout", "section-first", "layout"),
         ("--answer", "sentence", "answer"),
+        ("--memory", "extractive", "memory"),
     ]:
         done = json.loads(memagent("ask", "Why?", "book.txt", *SCRIPTED, flag, value, "--json").stdout)
         changed = Run(Path(done["run"])).header
-        assert [name for name in header if header[name] != changed[name]] == [key]
+        assert [name for name in changed if header.get(name) != changed[name]] == [key]

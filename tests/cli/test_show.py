@@ -36,7 +36,7 @@ def test_the_timeline_shows_what_each_segment_changed() -> None:
     shown = " ".join(done.stdout.split())
     assert "Where is the compass?" in shown
     assert f"[-Nothing yet.-]{{+{FACT}+}}" in shown
-    assert "[1] a <b>, 54–105, segment 2: “The keeper hid the brass compass in the bread oven.”" in shown
+    assert "[1] a <b>, 54–105, turn 2: “The keeper hid the brass compass in the bread oven.”" in shown
 
 
 def test_an_unfinished_run_can_be_looked_at() -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from memagent import Segment
 from memagent.errors import UsageError
-from memagent.tasks.example import NOTHING, Example, Fact, Length, facts_read, generator, parse_length
+from memagent.prompts import NOTHING
+from memagent.tasks.example import Example, Fact, Length, facts_read, generator, parse_length
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from make_documents import pdf
 
 from memagent.errors import DocumentError, UsageError
+from memagent.prompts import NOTHING
 from memagent.records import Segment
-from memagent.tasks.example import NOTHING, Example, Fact, Length, Task
+from memagent.tasks.example import Example, Fact, Length, Task
 from memagent.tasks.own import load_own
 from memagent.tokenizer import ByteTokenizer
 

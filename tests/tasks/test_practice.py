@@ -8,10 +8,11 @@ import pytest
 from reader import chain
 
 from memagent.demo import make_demo
+from memagent.prompts import NOTHING
 from memagent.scoring import METRICS
 from memagent.segments import segments
 from memagent.tasks import practice
-from memagent.tasks.example import NOTHING, Example, Length
+from memagent.tasks.example import Example, Length
 from memagent.tasks.fitting import TooShort
 from memagent.tasks.practice import ABSENT, PracticeExample, PracticeTask
 from memagent.tokenizer import ByteTokenizer

@@ -7,10 +7,11 @@ import re
 import pytest
 from data import DATA, needs_data
 
+from memagent.prompts import NOTHING
 from memagent.scoring import find_words
 from memagent.segments import segments
 from memagent.tasks.catalog import Data
-from memagent.tasks.example import NOTHING, Length
+from memagent.tasks.example import Length
 from memagent.tasks.practice import ABSENT
 from memagent.tasks.practice_questions import PracticeQuestions
 from memagent.tokenizer import ByteTokenizer

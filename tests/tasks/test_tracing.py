@@ -7,8 +7,9 @@ import pytest
 from reader import chain
 
 from memagent.errors import UsageError
+from memagent.prompts import NOTHING
 from memagent.records import Segment
-from memagent.tasks.example import NOTHING, Length
+from memagent.tasks.example import Length
 from memagent.tasks.tracing import TracingTask
 from memagent.tokenizer import ByteTokenizer, count
 

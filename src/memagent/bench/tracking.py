@@ -32,7 +32,7 @@ def track(example: Example, trace: Trace, answer: str, solved: bool) -> tuple[Tr
         for number, fact in enumerate(facts):
             if read[number] is None and fact.end <= segment.end:
                 read[number] = steps
-            if read[number] is not None and find_words(turn.completion.text, fact.key):
+            if read[number] is not None and find_words(turn.memory, fact.key):
                 held[number] = steps
     found = []
     for fact, step, last in zip(facts, read, held, strict=True):

@@ -61,7 +61,7 @@ def follow(trace: Trace, facts: Iterable[Fact], threshold: float) -> Iterator[tu
     present = list(facts)
     patience = dict.fromkeys(present, _ABSENCES)
     for place in reversed(range(len(turns))):
-        before = Text(turns[place - 1].completion.text if place else "")
+        before = Text(turns[place - 1].memory if place else "")
         if before.text == memory.text:
             continue
         stay = [fact for fact in patience if fact.stands_in(before)]

@@ -17,6 +17,7 @@ from memagent.cli.options import (
     AnswerTokens,
     Debug,
     Json,
+    MemoryKind,
     MemoryTokens,
     Model,
     PromptLayout,
@@ -56,6 +57,7 @@ def ask(
     ] = "natural",
     answer: AnswerFormat = None,
     layout: PromptLayout = None,
+    memory: MemoryKind = None,
     run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop, resumable, before more are spent.")] = None,
@@ -95,7 +97,7 @@ def ask(
         concurrency=concurrency,
     )
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
-    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer)
+    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, memory=memory)
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
         with watching(len(asked), quiet or json_output) as watch:

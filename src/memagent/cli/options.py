@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memagent.memories import Memory
 from memagent.prompts import AnswerStyle, Layout
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ AnswerTokens = Annotated[
 PromptLayout = Annotated[
     Layout | None,
     typer.Option(help="section-first: many questions on one document share its computation. [default: paper]"),
+]
+MemoryKind = Annotated[
+    Memory | None,
+    typer.Option(
+        help="extractive: only lines that stand word for word in the text enter the memory. [default: abstractive]"
+    ),
 ]
 AnswerFormat = Annotated[
     AnswerStyle | None, typer.Option(help="The format asked of the model for its answer. [default: boxed]")

@@ -36,6 +36,7 @@ class Screen:
         self._change, self._change_title = Text("empty", style="dim"), "memory"
         self._draft, self._draft_title = Text(""), "writing"
         self._memories = [""] * questions
+        self._places = [0] * questions  # where what was read ends, in characters
         self._characters = self._read = self._tokens = self._segments = 0
         self._here = 0  # characters read by this process
         self._began = self._said = time.perf_counter()
@@ -70,13 +71,15 @@ class Screen:
     def _on_turn(self, question: int, turn: Turn) -> None:
         usage, segment = turn.completion.usage, turn.request.segment
         self._tokens += usage.total_tokens
-        self._segments += 1
         if segment:
-            self._read += segment.end - segment.start
-            self._here += segment.end - segment.start
+            if segment.end > self._places[question]:  # not one that is looked at again
+                self._places[question] = segment.end
+                self._segments += 1
+                self._read += segment.end - segment.start
+                self._here += segment.end - segment.start
             if self._console.is_terminal:
                 change: Change = changed(self._memories[question], turn)
-                self._memories[question] = turn.completion.text
+                self._memories[question] = turn.memory
                 self._change_title = f"memory{self._of(question)}"
                 self._change = picture(change)
         self._progress.update(self._task, completed=self._read, facts=self._facts())

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from memagent.errors import UsageError
+from memagent.prompts import NOTHING
 from memagent.records import Segment
 from memagent.tokenizer import Tokenizer
 
 Unit = Literal["tokens", "paragraphs", "own"]
-
-NOTHING = "Nothing relevant yet."
-"""The ideal memory before anything relevant was read."""
 
 _MOST = 1 << 30  # tokens or paragraphs: more is nobody's intention
 _SIZES = {"": 1, "k": 1024, "m": 1024 * 1024}

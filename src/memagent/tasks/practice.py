@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
+from memagent.prompts import NOTHING
 from memagent.records import Segment
 from memagent.tasks.deeds import deed
-from memagent.tasks.example import NOTHING, Example, Fact, Length, Unit, generator
+from memagent.tasks.example import Example, Fact, Length, Unit, generator
 from memagent.tasks.fitting import TooShort, fit, sample_tokens
 from memagent.tasks.haystacks import Haystack, hide, lines_of, noise, prose_from
 from memagent.tasks.needles import ask, needle

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from memagent.errors import UsageError
+from memagent.prompts import NOTHING
 from memagent.records import Segment
-from memagent.tasks.example import NOTHING, Example, Fact, Length, Unit, generator
+from memagent.tasks.example import Example, Fact, Length, Unit, generator
 from memagent.tasks.fitting import TooShort, fit, sample_tokens
 from memagent.tasks.templates import CWE, CWE_PREFIX, FWE, FWE_PREFIX
 from memagent.tasks.vocabulary import distinct, nouns_adjectives_verbs

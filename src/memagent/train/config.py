@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from memagent.errors import UsageError
+from memagent.memories import Memory
 from memagent.prompts import Layout
 from memagent.train.credit import Weighting
 
@@ -63,6 +64,8 @@ class ProblemsConfig:
     answer_tokens: Positive | None = None
     layouts: tuple[Layout, ...] = ()
     """The first is what the policy will be used to; one is drawn for each document, oftener if it is named twice."""
+    memory: Memory | None = None
+    """See memagent.memories; what the model is used to where it is left out."""
     prose: str | None = None
     squad: str | None = None
     hotpotqa: str | None = None

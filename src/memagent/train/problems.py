@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from memagent.budget import Budget
+from memagent.memories import STEPS, Memory
 from memagent.prompts import Prompts
 from memagent.reading import Reading, reading
 from memagent.records import Request, Trace
@@ -57,6 +58,7 @@ class MemoryProblems:
     budget: Budget
     cut: Cut = "natural"
     metric: str | None = None
+    memory: Memory = "abstractive"
     boxed: bool = True
     """Whether an ideal answer stands in a box."""
     first: int = 0
@@ -84,7 +86,7 @@ class MemoryProblems:
 
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
-            lambda: reading(example.question, pieces, self.budget, prompts),
+            lambda: reading(example.question, pieces, self.budget, prompts, STEPS[self.memory]),
             lambda answer, trace: score(answer, example.answers),
             ideal,
         )

@@ -52,17 +52,12 @@ class _Attempt(Underway):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.begin())
         self.problem = problem
-        self.turns: list[Turn] = []
+        self.trace = list[Turn]()
         self.prompt: list[int] = []
         self.kept: Kept | None = None
 
-    def finish_turn(self, completion: Completion) -> None:
-        assert self.request is not None
-        self.turns.append(Turn(len(self.turns), self.request, completion))
-        self.take(completion)
-
     def finished(self) -> Rollout:
-        trace = Trace(self.problem.name, self.turns)
+        trace = Trace(self.problem.name, self.trace)
         return Rollout(self.problem.name, trace, self.answer, self.problem.reward(self.answer, trace))
 
 
@@ -149,7 +144,7 @@ class Sampler:
         texts = dict(zip(said, map(self.policy.decode, said), strict=True))
         for attempt, one in zip(batch, found, strict=True):
             attempt.kept = one.kept
-            attempt.finish_turn(self._completion(attempt.prompt, one, texts[tuple(one.ids)], seconds))
+            attempt.trace.append(attempt.take(self._completion(attempt.prompt, one, texts[tuple(one.ids)], seconds)))
 
     def _completion(self, prompt: Sequence[int], one: Sampled, text: str, seconds: float) -> Completion:
         return Completion(

@@ -95,7 +95,8 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
         config.memory_tokens or used.memory,
         config.answer_tokens or used.answer,
     )
-    return Habits(prompts_for(config.layouts[0] if config.layouts else layout, answer), budget)
+    prompts = prompts_for(config.layouts[0] if config.layouts else layout, answer)
+    return Habits(prompts, budget, config.memory or habits.memory)
 
 
 def mixture(
@@ -139,7 +140,8 @@ def _source(
         first, many = (0, held // every) if test else (held, (task.size - held) // task.together * task.together)
     return MemoryProblems(
         task, length, seed, policy.tokenizer, prompts, habits.budget,
-        metric=config.metric, boxed=habits.prompts.style == "boxed", first=first, many=many, every=every,
+        metric=config.metric, memory=habits.memory, boxed=habits.prompts.style == "boxed",
+        first=first, many=many, every=every,
     )  # fmt: skip
 
 
