@@ -8,7 +8,7 @@ from memagent import Budget, MemoryAgent, Turn, Watch
 
 
 def show(question: int, turn: Turn) -> None:
-    print(f"--- turn {turn.index + 1}\n{turn.completion.text}\n", file=sys.stderr)
+    print(f"--- turn {turn.index + 1}\n{turn.memory}\n", file=sys.stderr)
 
 
 if len(sys.argv) != 3:

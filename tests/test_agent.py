@@ -4,15 +4,29 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memagent import Answer, Budget, Completion, Limits, MemoryAgent, Request, ScriptedChat, Turn, Watch, text_document
+from memagent import (
+    Answer,
+    Budget,
+    Completion,
+    Limits,
+    MemoryAgent,
+    Request,
+    ScriptedChat,
+    Segment,
+    Turn,
+    Watch,
+    segments,
+    text_document,
+)
 from memagent.chat import OnText
-from memagent.errors import BudgetError, LimitReached, ModelError, RunError, UsageError
+from memagent.errors import BudgetError, DocumentError, LimitReached, ModelError, RunError, UsageError, WindowOverflow
 from memagent.journal import FILE, Run
 from memagent.memories import Memory
 
@@ -108,11 +122,17 @@ def test_a_memory_of_quotes_holds_what_the_text_says_and_the_section_is_read_aga
     turns = answer.trace.turns
     assert all("key7 is 50" in turn.completion.text for turn in turns[:-1])
     assert not any("key7 is 50" in turn.memory for turn in turns)
-    assert len(turns) == 3 * answer.trace.segments + 1
+    assert answer.trace.segments == [number for number in range(answer.segments) for _ in range(3)]
     [segments] = {tuple(dict.fromkeys(turn.request.segment for turn in answer.trace.memories))}
     assert "".join(segment.text for segment in segments if segment) == TEXT
     [place] = [place for place in answer.citations if "39601" in place.quote]
     assert TEXT[place.start : place.end] == place.quote == "Sentence number 199 says that key199 is 39601."
+    assert (place.segment, place.turn) == (answer.segments - 1, len(turns) - 3)
+
+
+def told(turns: Sequence[Turn]) -> list[tuple[Request, str, str]]:
+    """All but times."""
+    return [(turn.request, turn.completion.text, turn.memory) for turn in turns]
 
 
 READERS: list[tuple[Callable[[Request], str], Memory]] = [(gather, "abstractive"), (quote, "extractive")]
@@ -135,9 +155,8 @@ def test_the_model_is_called_once_for_each_turn_however_often_the_run_dies(
         break
     assert answer.text == expected.text
     assert list(calls.values()) == [1] * len(expected.trace.turns)
-    assert [t.request for t in answer.trace.turns] == [t.request for t in expected.trace.turns]
+    assert told(answer.trace.turns) == told(expected.trace.turns)
     assert answer.citations == expected.citations
-    assert [t.memory for t in answer.trace.turns] == [t.memory for t in expected.trace.turns]
     finished = ask(ScriptedChat([]), runs=[tmp_path], memory=memory)  # no call at all
     assert finished[0].text == expected.text
 
@@ -156,6 +175,51 @@ def test_a_journal_cut_anywhere_goes_on_to_the_same_end(
         assert list(Run(tmp_path).trace.turns)[-1].completion.text == expected.trace.answer
         segments = [turn.request.segment for turn in answer.trace.memories]
         assert segments == [turn.request.segment for turn in expected.trace.memories]
+
+
+def test_a_look_that_overflows_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
+    def reply(request: Request) -> str:
+        if request.memory and request.segment and request.memory in request.segment.text:
+            raise WindowOverflow
+        if request.segment and request.segment.start == 0 and len(request.segment.text) > 400:
+            raise WindowOverflow  # the first section is read as halves
+        return quote(request)
+
+    [expected] = ask(ScriptedChat(reply), memory="extractive")
+    assert expected.trace.segments == list(range(expected.segments))
+    for after in range(1, len(expected.trace.turns) * 2):
+        run = tmp_path / str(after)
+        with suppress(Dies):
+            ask(ScriptedChat(dying(after, reader=reply)), runs=[run], memory="extractive")
+        [answer] = ask(ScriptedChat(reply), runs=[run], memory="extractive")
+        assert told(answer.trace.turns) == told(expected.trace.turns)
+
+
+def test_a_run_that_was_read_otherwise_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Dies):
+        ask(ScriptedChat(dying(7, reader=quote)), runs=[tmp_path], memory="extractive")
+    monkeypatch.setattr("memagent.memories.LOOKS", 2)
+    with pytest.raises(RunError, match="a version that reads otherwise"):
+        ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
+
+
+def test_a_turn_is_kept_when_the_document_fails_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [expected] = ask(ScriptedChat(gather))
+    end = expected.trace.turns[0].request.segment
+
+    def torn(*given: Any) -> Iterator[Segment]:
+        for segment in segments(*given):
+            if segment != end:
+                raise DocumentError("The document is gone.")
+            yield segment
+
+    with monkeypatch.context() as patched:
+        patched.setattr("memagent.asking.segments", torn)
+        with pytest.raises(DocumentError):
+            ask(ScriptedChat(gather), runs=[tmp_path])
+    assert told(Run(tmp_path).trace.turns) == told(expected.trace.turns[:1])
+    [answer] = ask(ScriptedChat(gather), runs=[tmp_path])
+    assert told(answer.trace.turns) == told(expected.trace.turns)
 
 
 def test_several_questions_share_segments_and_resume_from_different_places(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_what_was_kept_of_a_completion_is_read_back_and_a_section_may_come_again
     run = Run(tmp_path)
     assert list(run.trace.turns) == turns
     assert [turn.memory for turn in run.trace.turns] == ["m1", "m1"]
-    assert run.trace.segments == 1
+    assert run.trace.segments == [0, 0]
 
 
 def test_a_torn_last_line_is_dropped_wherever_it_tears(tmp_path: Path) -> None:

@@ -68,6 +68,45 @@ def test_a_quote_may_have_the_heading_of_its_paragraph_before_it() -> None:
     assert memories(NO_MEMORY, f"{right}\n{wrong}", right, text=text) == [right, right]
 
 
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("The key is 1", "The key is 1,234."),
+        ("The price is 12", "The price is 12.50."),
+        ("50 is the price", "12.50 is the price"),
+        ("key_1", "It is key_1_2."),
+        ("T: yes no", "T\nx\nyes\nx\nno"),
+        ("T: later", "x\ny\nT\nlater"),
+        ("T: later", "T\nx\flater"),
+    ],
+)
+def test_a_quote_is_whole(line: str, text: str) -> None:
+    assert memories(NO_MEMORY, line, text=text) == [NOTHING]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("The price is 12", "The price is 12, or 13."),
+        ("T: no x yes", "T\nno\nx\nyes"),
+        ("钥匙是1234", "阁楼的钥匙是1234。"),
+        ("(see below", "It says (see below)."),
+    ],
+)
+def test_a_quote_ends_where_a_word_does_or_where_there_are_no_spaces(line: str, text: str) -> None:
+    assert memories(NO_MEMORY, line, line, text=text) == [line, line]
+
+
+def test_a_bullet_and_quotation_marks_do_not_belong_to_a_quote() -> None:
+    assert memories(ATTIC, f'Updated memory:\n- {ATTIC}\n* "{CELLAR}"\n“{CELLAR}”', "") == [f"{ATTIC}\n{CELLAR}"] * 2
+
+
+@pytest.mark.parametrize("empty", [NO_MEMORY, NOTHING])
+def test_that_nothing_was_found_is_no_quote(empty: str) -> None:
+    assert memories(empty, empty) == [NOTHING]
+    assert memories(empty, f"{empty}\n{ATTIC}", f"{ATTIC}\n{CELLAR}", CELLAR) == [ATTIC, *[f"{ATTIC}\n{CELLAR}"] * 2]
+
+
 def test_a_quote_counts_once() -> None:
     assert memories(NO_MEMORY, f"{ATTIC}\n{ATTIC}\n\n", "") == [ATTIC, ATTIC]
 
@@ -94,15 +133,19 @@ def test_the_looks_end() -> None:
     assert under.answer == "\n".join(numbers[:LOOKS])
 
 
-def test_a_section_that_overflows_at_a_second_look_is_read_as_halves_from_the_memory_before() -> None:
-    pieces = [Segment(0, len(TEXT), TEXT, len(TEXT))]
-    steps = reading("which keys", pieces, BUDGET, PROMPTS, extract)
-    next(steps)
-    assert steps.send(Completion(ATTIC)).memory == ATTIC
-    half = steps.throw(WindowOverflow())
-    assert half.memory == NO_MEMORY
-    assert half.segment is not None
-    assert half.segment.rest == (len(TEXT),)
+def test_a_section_that_overflows_is_read_as_halves_but_only_at_the_first_look() -> None:
+    text = f"{ATTIC}\n\n{CELLAR}\n"
+    under = Underway(reading("which keys", [Segment(0, len(text), text, len(text))], BUDGET, PROMPTS, extract))
+    under.overflow(WindowOverflow())
+    assert under.request is not None
+    assert under.request.segment is not None
+    assert under.request.segment.rest == (len(text),)
+    first = under.request.segment
+    assert under.take(Completion(ATTIC)).memory == ATTIC
+    assert under.request.segment == first
+    under.overflow(WindowOverflow())
+    assert under.request.segment.start == first.end
+    assert under.request.memory == ATTIC
 
 
 def test_a_turn_holds_what_was_written_and_what_was_kept() -> None:

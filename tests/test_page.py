@@ -86,7 +86,7 @@ def test_the_timeline_has_a_cell_and_a_row_a_segment() -> None:
     assert [f"turn-{k}" in checker.ids for k in range(6)] == [False, True, True, True, True, False]
     assert re.findall(r'class="(l\d[ a-z]*)" href', html) == ["l0", "l4 cited", "l0", "l2"]
     assert "<ins>\n- More</ins>" in html
-    assert 'aria-label="Segment 4: 2 words added, 0 removed"' in html
+    assert 'aria-label="Turn 4: 2 words added, 0 removed"' in html
     assert "1,234 → 56 tokens · 1 min 2 s" in checker.text
     assert "4 min 6 s" in checker.text
     assert "cut by the limit" not in checker.text

@@ -295,12 +295,14 @@ class MemoryAgent:
             found = cite(trace) if self._citations else []
             if journal:
                 journal.finish({"citations": [asdict(citation) for citation in found]})
+        segments = trace.segments
         return Answer(
             question=asked.question,
             text=final_answer(asked.answer, self.prompts.style),
             finish=trace.turns[-1].completion.finish,
             memory=trace.memory,
-            citations=tuple(cited(citation, document.parts) for citation in found),
+            citations=tuple(cited(citation, document.parts, segments) for citation in found),
+            segments=segments[-1] + 1 if segments else 0,
             trace=trace,
             usage=asked.usage,
             seconds=seconds,

@@ -21,7 +21,9 @@ class Cited:
     end: int
     quote: str
     segment: int
-    """The turn that read it, from 0."""
+    """The number of the segment it was read in, from 0."""
+    turn: int
+    """The turn that read it, from 0: another number than the segment's where segments were looked at again."""
     page: int | None
 
 
@@ -38,17 +40,19 @@ class Answer:
     """"length" when the answer was cut by its token limit."""
     memory: str
     citations: tuple[Cited, ...]
+    segments: int
+    """How many were read."""
     trace: Trace
     usage: Usage
     seconds: float
     run: Path | None
 
 
-def cited(citation: Citation, parts: Sequence[Part]) -> Cited:
-    """A citation of the joined text, as a place in one of its documents."""
+def cited(citation: Citation, parts: Sequence[Part], segments: Sequence[int]) -> Cited:
+    """A citation of the joined text, as a place in one of its documents. `segments` is the trace's."""
     place = locate(parts, citation.start, citation.end)
     quote = citation.quote[: place.end - place.start]
-    return Cited(place.name, place.start, place.end, quote, citation.turn, place.page)
+    return Cited(place.name, place.start, place.end, quote, segments[citation.turn], citation.turn, place.page)
 
 
 def citations_of(run: Run) -> list[Citation] | None:

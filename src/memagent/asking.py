@@ -44,7 +44,7 @@ class Asking(Underway):
         self.journal = journal
         self._kept: list[Turn] = []
         for turn in journal.trace.turns if journal else ():  # up to the first request that has no completion yet
-            self.take(turn.completion)
+            self._replay(turn)
 
     @property
     def trace(self) -> Trace:
@@ -61,13 +61,34 @@ class Asking(Underway):
         return segment.start if segment else float("inf")
 
     def finish_turn(self, completion: Completion) -> Turn:
-        """Go on to the next request, and keep the turn before any is paid for."""
-        turn = self.take(completion)
+        """Go on to the next request, and keep the turn before any is paid for, also where there is no going on."""
+        request, number = self.request, self.turns
+        assert request is not None
+        try:
+            turn = self.take(completion)
+        except BaseException:
+            self._keep(Turn(number, request, completion))
+            raise
+        self._keep(turn)
+        return turn
+
+    def _keep(self, turn: Turn) -> None:
         if self.journal:
             self.journal.append(turn)
         else:
             self._kept.append(turn)
-        return turn
+
+    def _replay(self, turn: Turn) -> None:
+        """Take a turn of the journal.
+
+        Raises:
+            RunError: it is not what is asked here: another version of this program read otherwise.
+        """
+        if self.request != turn.request and self.request is not None:
+            self.overflow(WindowOverflow("it must have been one"))  # of another look: segments were cut as they were
+        if self.request != turn.request:
+            raise RunError("The run was begun by a version that reads otherwise: give another --run, or --fresh.")
+        self.take(turn.completion)
 
 
 def begin(

@@ -1,8 +1,8 @@
 """A reading on disk: `journal.jsonl`, append-only, one line a turn, each on the disk before the next call.
 
 The first line says what the run is; it must be the same for the run to be resumed. Then comes a line a turn, with the
-section it read and the completion it got. The last line, once all is done, holds the citations. A line torn by a
-crash is dropped. One process at a time holds a run.
+section it read, the completion it got, and the memory kept of it where that is another text. The last line, once all is
+done, holds the citations. A line torn by a crash is dropped. One process at a time holds a run.
 
 However long the reading, its turns stay on disk: in memory are only the places of the lines.
 """
@@ -267,6 +267,7 @@ def _is_new(path: Path) -> bool:
 
 
 def _compare(folder: Path, now: Header, then: Header) -> None:
+    now, then = {"memory": "abstractive", **now}, {"memory": "abstractive", **then}  # what says nothing of it has that
     for key in sorted(now.keys() | then.keys()):
         if key != "memagent" and now.get(key) != then.get(key):
             raise RunError(

@@ -68,8 +68,9 @@ def _answer(answer: str | None) -> str:
 def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
     usage = trace.usage
     last = timeline[-1].end if timeline else 0
+    segments = len({(change.start, change.end) for change in timeline})
     pairs = [
-        (f"{trace.segments:,}", "segment" if trace.segments == 1 else "segments"),
+        (f"{segments:,}", "segment" if segments == 1 else "segments"),
         (f"{last:,}", "characters"),
         (f"{usage.prompt_tokens:,}", "tokens read"),
         (f"{usage.completion_tokens:,}", "tokens written"),
@@ -138,7 +139,7 @@ def _memory(memory: str, citations: Sequence[Citation]) -> str:
 def _cell(change: Change, cited: bool) -> str:
     # By the root: most turns of a long reading change little, and should still differ from each other.
     level = 1 + min(3, int(sqrt(change.share) * 4)) if change.share else 0
-    says = f"Segment {change.turn + 1}: {_summary(change)}{', cited' if cited else ''}"
+    says = f"Turn {change.turn + 1}: {_summary(change)}{', cited' if cited else ''}"
     names = f"l{level} cited" if cited else f"l{level}"
     return f'<li><a class="{names}" href="#turn-{change.turn + 1}" title="{says}" aria-label="{says}"></a></li>'
 

@@ -98,7 +98,7 @@ class Turn:
 
     @property
     def memory(self) -> str:
-        """The memory after this step."""
+        """The memory after this step; where it gave the answer, that."""
         return self.completion.text if self.kept is None else self.kept
 
 
@@ -124,10 +124,15 @@ class Trace:
         return memories[-1].memory if memories else ""
 
     @property
-    def segments(self) -> int:
-        """How many segments were read. A step may look at one more than once."""
-        places = {(turn.request.segment.start, turn.request.segment.end) for turn in self.turns if turn.request.segment}
-        return len(places)
+    def segments(self) -> list[int]:
+        """Of each turn that read a segment, that segment's number, from 0. A step may look at one more than once."""
+        numbers: list[int] = []
+        last = None
+        for turn in self.memories:
+            segment = turn.request.segment
+            numbers.append(numbers[-1] + (segment != last) if numbers else 0)
+            last = segment
+        return numbers
 
     @property
     def answer(self) -> str | None:

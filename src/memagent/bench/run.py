@@ -202,15 +202,16 @@ class _Bench:
 
     async def _read(self, sample: Sample, example: Example, reader: str) -> tuple[Result, int]:
         """The result, and how many tokens were told of as they were read."""
-        told = 0
+        told, read = 0, 0  # tokens told of; characters of the document
         spent = Usage()  # in this attempt
 
         def on_turn(_: int, turn: Turn) -> None:
-            nonlocal told, spent
+            nonlocal told, read, spent
             spent += turn.completion.usage
-            if turn.request.segment:
-                told += turn.request.segment.tokens
-                self._progress.on_turn(turn.request.segment.tokens)
+            segment = turn.request.segment
+            if segment and segment.end > read:  # not one that is looked at again
+                told, read = told + segment.tokens, segment.end
+                self._progress.on_turn(segment.tokens)
 
         key = self._key(sample, reader)
         job = Job(

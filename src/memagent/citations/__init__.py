@@ -1,7 +1,7 @@
 """From the memory an answer was given from, back to the spans of the document that the memory came from.
 
 The final memory is split into facts (`facts`). Each is followed back through the memories to the turn where it
-entered, and looked for in that turn's segment only: what a memory shows first at turn k came from segment k
+entered, and looked for in that turn's segment only: what a memory shows first at turn k came from what turn k read
 (`origins`). A model rewords, so words are compared without case and accents and allow for inflection (`words`); a
 rewording in other words than the document's is not found.
 

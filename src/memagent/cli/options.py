@@ -50,7 +50,7 @@ PromptLayout = Annotated[
 MemoryKind = Annotated[
     Memory | None,
     typer.Option(
-        help="extractive: only lines that stand word for word in the text enter the memory. [default: abstractive]"
+        help="extractive: only lines that stand word for word in the text enter it. [default: as the model is used to]"
     ),
 ]
 AnswerFormat = Annotated[

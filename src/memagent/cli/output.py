@@ -29,7 +29,7 @@ def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     print_citations(answer.citations, out)
     usage = answer.usage
     facts = (
-        f"{answer.trace.segments:,} segments, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} "
+        f"{answer.segments:,} segments, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} "
         f"written, {usage.seconds:,.1f} s in the model"
     )
     if limits.price:
@@ -46,7 +46,7 @@ def print_citations(citations: Iterable[Cited], console: Console) -> None:
     """A line a citation: document, page where there is one, characters, turn (from 1), quote."""
     for number, place in enumerate(citations, 1):
         page = f"page {place.page}, " if place.page is not None else ""
-        where = f"  [{number}] {place.document}, {page}{place.start:,}–{place.end:,}, turn {place.segment + 1}"
+        where = f"  [{number}] {place.document}, {page}{place.start:,}–{place.end:,}, turn {place.turn + 1}"
         console.print(Text(f"{where}: “{' '.join(place.quote.split())}”", style="dim"))
 
 
@@ -76,7 +76,7 @@ def as_json(answer: Answer, limits: Limits) -> dict[str, Any]:
         "finish": answer.finish,
         "memory": answer.memory,
         "citations": places,
-        "segments": answer.trace.segments,
+        "segments": answer.segments,
         "usage": usage,
         "run": str(answer.run) if answer.run else None,
     }

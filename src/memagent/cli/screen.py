@@ -38,7 +38,7 @@ class Screen:
         self._memories = [""] * questions
         self._places = [0] * questions  # where what was read ends, in characters
         self._characters = self._read = self._tokens = self._segments = 0
-        self._here = 0  # characters read by this process
+        self._here = 0  # characters read by this process, in so many segments
         self._began = self._said = time.perf_counter()
 
     def __enter__(self) -> Watch:
@@ -55,7 +55,6 @@ class Screen:
 
     def _on_start(self, characters: int, resumed: int, read: int) -> None:
         self._characters = characters * self._questions
-        self._segments = resumed
         self._read = read
         self._began = time.perf_counter()
         self._progress.update(self._task, total=max(self._characters, 1), completed=read, facts="")
@@ -92,9 +91,10 @@ class Screen:
     def _facts(self) -> str:
         seconds = max(time.perf_counter() - self._began, 1e-9)
         share = self._read / max(self._characters, 1)
-        expected = max(self._segments, round(self._segments / max(share, 1e-9)))
-        facts = f"segment {self._segments:,}/{expected:,}  {share:.0%}  {self._tokens / seconds:,.0f} tokens/s"
+        facts = f"{share:.0%}  {self._tokens / seconds:,.0f} tokens/s"
         if self._here:
+            each = self._here / self._segments
+            facts = f"segment {self._read / each:,.0f}/{self._characters / each:,.0f}  {facts}"
             facts += f"  {_clock((self._characters - self._read) * seconds / self._here)} left"
         return facts
 

@@ -24,7 +24,7 @@ def show(
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page instead.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Show what a reading did: which segment changed what in the memory, the answer, where it came from."""
+    """Show what a reading did: what each turn changed in the memory, the answer, where it came from."""
     from rich.console import Console
 
     from memagent.journal import Run, find_runs
@@ -58,7 +58,7 @@ def _print(run: Run, console: Console) -> None:
         console.print(Text("Not finished: the command that began it goes on.", style="yellow"))
         return
     console.print(Text(final_answer(trace.answer, run.header["answer"]), style="bold"))
-    print_citations([cited(citation, parts) for citation in citations_of(run) or []], console)
+    print_citations([cited(citation, parts, trace.segments) for citation in citations_of(run) or []], console)
 
 
 def _page(run: Run) -> str:
