@@ -195,31 +195,39 @@ def test_a_look_that_overflows_leaves_a_run_that_can_be_resumed(tmp_path: Path) 
         assert told(answer.trace.turns) == told(expected.trace.turns)
 
 
-def test_a_run_that_was_read_otherwise_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Dies):
-        ask(ScriptedChat(dying(7, reader=quote)), runs=[tmp_path], memory="extractive")
+@pytest.mark.parametrize("lines", [4, 7, None])
+def test_a_run_that_was_read_otherwise_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int | None
+) -> None:
+    ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
+    whole = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / FILE).write_bytes(b"".join(whole[:lines]))
     monkeypatch.setattr("memagent.memories.LOOKS", 2)
     with pytest.raises(RunError, match="a version that reads otherwise"):
         ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
 
 
-def test_a_turn_is_kept_when_the_document_fails_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [expected] = ask(ScriptedChat(gather))
-    end = expected.trace.turns[0].request.segment
+@pytest.mark.parametrize(("reader", "memory", "turns"), [(gather, "abstractive", 1), (quote, "extractive", 3)])
+def test_a_turn_is_kept_when_the_document_fails_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Callable[[Request], str], memory: Memory, turns: int
+) -> None:
+    [expected] = ask(ScriptedChat(reader), memory=memory)
 
     def torn(*given: Any) -> Iterator[Segment]:
-        for segment in segments(*given):
-            if segment != end:
-                raise DocumentError("The document is gone.")
-            yield segment
+        yield next(segments(*given))
+        raise DocumentError("The document is gone.")
 
     with monkeypatch.context() as patched:
         patched.setattr("memagent.asking.segments", torn)
         with pytest.raises(DocumentError):
-            ask(ScriptedChat(gather), runs=[tmp_path])
-    assert told(Run(tmp_path).trace.turns) == told(expected.trace.turns[:1])
-    [answer] = ask(ScriptedChat(gather), runs=[tmp_path])
-    assert told(answer.trace.turns) == told(expected.trace.turns)
+            ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
+    assert len(Run(tmp_path).trace.turns) == turns
+    for after in (2, 100):
+        with suppress(Dies):
+            [answer] = ask(ScriptedChat(dying(after, reader=reader)), runs=[tmp_path], memory=memory)
+    assert answer.text == expected.text
+    texts = [turn.completion.text for turn in expected.trace.turns]
+    assert [turn.completion.text for turn in answer.trace.turns] == texts
 
 
 def test_several_questions_share_segments_and_resume_from_different_places(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from memagent.budget import Budget
@@ -84,11 +85,15 @@ class Asking(Underway):
         Raises:
             RunError: it is not what is asked here: another version of this program read otherwise.
         """
-        if self.request != turn.request and self.request is not None:
-            self.overflow(WindowOverflow("it must have been one"))  # of another look: segments were cut as they were
-        if self.request != turn.request:
+        if not self._waits_for(turn):
+            with suppress(WindowOverflow):  # a section's next look may have been too long: then its looks ended
+                self.overflow(WindowOverflow())
+        if not self._waits_for(turn):
             raise RunError("The run was begun by a version that reads otherwise: give another --run, or --fresh.")
         self.take(turn.completion)
+
+    def _waits_for(self, turn: Turn) -> bool:
+        return self.request is not None and self.request.segment == turn.request.segment
 
 
 def begin(
