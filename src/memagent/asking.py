@@ -63,21 +63,16 @@ class Asking(Underway):
 
     def finish_turn(self, completion: Completion) -> Turn:
         """Go on to the next request, and keep the turn before any is paid for, also where there is no going on."""
-        request, number = self.request, self.turns
-        assert request is not None
+        assert self.request is not None
+        turn = Turn(self.turns, self.request, completion)
         try:
             turn = self.take(completion)
-        except BaseException:
-            self._keep(Turn(number, request, completion))
-            raise
-        self._keep(turn)
+        finally:
+            if self.journal:
+                self.journal.append(turn)
+            else:
+                self._kept.append(turn)
         return turn
-
-    def _keep(self, turn: Turn) -> None:
-        if self.journal:
-            self.journal.append(turn)
-        else:
-            self._kept.append(turn)
 
     def _replay(self, turn: Turn) -> None:
         """Take a turn of the journal.
