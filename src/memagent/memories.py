@@ -1,100 +1,141 @@
-"""Two kinds of memory, each with its step from one memory to the next.
+"""Three kinds of memory, each with its step from one memory to the next.
 
 abstractive   what the model wrote, in its own words: the paper's way
-extractive    quotes: of what it wrote, the lines that stand word for word in the section or in the memory before; a
-              quote may have the heading of its paragraph before it, as in "Louvre: It was built in 1190."
+extractive    quotes: the model writes the whole memory, and only lines that stand in the document stay in it
+collected     quotes: the model replies with new quotes or NONE, and never has to copy the old ones
 
 A small model that is asked for several things writes ahead: the line it has again with the next key, or with a number
-it made up. Of that nothing enters an extractive memory. It cannot count or sum up, though (RULER's cwe and fwe), and
-what the border of two sections cuts through, it cannot quote.
+it made up. None of that enters a memory of quotes. Such a memory cannot count or sum up (RULER's cwe and fwe), and
+a sentence that a border between two sections cuts through cannot be quoted whole.
+
+A quote that was verified once is never copied again: it stays until the memory is full. A line that was copied with a
+slip is replaced by the sentence it was meant to copy (`memagent.quoting`).
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Literal
 
 from memagent.budget import Budget
 from memagent.errors import WindowOverflow
-from memagent.prompts import NO_MEMORY, NOTHING, Prompts
+from memagent.prompts import CHOOSE, COLLECT, NO_MEMORY, NONE, NOTHING, Prompts, fill
+from memagent.quoting import Section, bare
 from memagent.reading import Reading, Step, overwrite, update
-from memagent.records import Segment
+from memagent.records import Message, Request, Segment
 
-Memory = Literal["abstractive", "extractive"]
+Memory = Literal["abstractive", "extractive", "collected"]
 
 LOOKS = 3
 """How often a section is read at most, as long as each look finds another quote."""
 
-_BULLET = re.compile(r"[-*•]\s+")
-_MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
+CHOOSE_TOKENS = 64
+"""Room for the numbers of the quotes that stay."""
 
 
 def extract(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
-    """The next memory, of quotes. A section that gave one is read again with it; what is found then must add to it."""
+    """The next memory, of quotes. A section that gave one is read again with it, until a look adds nothing."""
+    section = Section(segment.text)
     for look in range(LOOKS):
         try:
             written = (yield update(question, memory, segment, budget, prompts)).text
         except WindowOverflow:
-            if look:  # it is the memory that is too long for another look
+            if look:  # the memory is too long for another look
                 break
             raise
-        before = [] if memory in (NO_MEMORY, NOTHING) else memory.splitlines()
-        after = _quotes(written, before, segment.text)
-        if look and not set(before) <= set(after):
+        held = quotes_of(memory)
+        new = _new_quotes(written, held, section)
+        if look and not new:
             break
-        memory = "\n".join(after) or NOTHING
-        if set(after) <= set(before):
+        kept = held + new
+        if tokens_of(kept, segment) > budget.memory:  # no room for all: then the model's own choice of them counts
+            said = {bare(line) for line in written.splitlines()}
+            kept = [quote for quote in held if quote in said] + new
+        memory = "\n".join(kept) or NOTHING
+        if not new:
             break
     return memory
 
 
-STEPS: dict[Memory, Step] = {"abstractive": overwrite, "extractive": extract}
+def collect(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
+    """The next memory: the quotes collected so far and those of this section, in the order of the document.
 
-
-def _quotes(written: str, memory: Collection[str], section: str) -> list[str]:
-    """The lines that are lines of the memory or stand in the section, each once.
-
-    White space counts for nothing, nor do a bullet before a line and quotation marks around it.
+    A section that gave a quote is read again, because what stands beside the first find is easily passed over.
     """
-    text, paragraphs = _squeezed(section), re.split(r"\n\s*\n|\f", section)
-    lines = dict.fromkeys(map(_bare, written.splitlines()))
-    return [line for line in lines if line and (line in memory or _stands(line, text) or _headed(line, paragraphs))]
+    section = Section(segment.text)
+    before = quotes_of(memory)
+    found: dict[str, int] = {}  # each quote of this section, with its place
+    for look in range(LOOKS):
+        try:
+            written = (yield collecting(question, memory, segment, budget)).text
+        except WindowOverflow:
+            if look:
+                break
+            raise
+        new = {quote: place for place, quote in _quotes(written, section) if quote not in before and quote not in found}
+        if not new:
+            break
+        found |= new
+        memory = "\n".join([*before, *sorted(found, key=found.__getitem__)])
+    quotes = quotes_of(memory)
+    if tokens_of(quotes, segment) > budget.memory:
+        reply = (yield choosing(question, memory, segment)).text
+        quotes = _chosen(reply, quotes, segment, budget)
+    return "\n".join(quotes) or NOTHING
 
 
-def _headed(line: str, paragraphs: Iterable[str]) -> bool:
-    """Whether it is "heading: quote", the quote from a paragraph that has the heading as its first or second line."""
-    parts = [(line[: colon.start()], line[colon.end() :]) for colon in re.finditer(": ", line)]
-    for paragraph in paragraphs if parts else ():
-        lines = [line for line in map(_squeezed, paragraph.splitlines()) if line]
-        for place, heading in enumerate(lines[:2], 1):
-            for said, quote in parts:
-                if said == heading and _stands(quote, " ".join(lines[place:])):
-                    return True
-    return False
+STEPS: dict[Memory, Step] = {"abstractive": overwrite, "extractive": extract, "collected": collect}
 
 
-def _bare(line: str) -> str:
-    line = _squeezed(_BULLET.sub("", line.lstrip(), count=1))
-    return line[1:-1].strip() if len(line) > 1 and _MARKS.get(line[0]) == line[-1] else line
+def collecting(question: str, memory: str, segment: Segment, budget: Budget) -> Request:
+    """Ask for the quotes of a section that are not collected yet."""
+    shown = "\n".join(quotes_of(memory)) or NOTHING
+    text = fill(COLLECT, prompt=question, memory=shown, chunk=segment.text)
+    return Request((Message("user", text),), budget.memory, segment, memory)
 
 
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+def choosing(question: str, memory: str, segment: Segment) -> Request:
+    """Ask which of the quotes stay, by their numbers."""
+    numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
+    text = fill(CHOOSE, prompt=question, memory=numbered)
+    return Request((Message("user", text),), CHOOSE_TOKENS, segment, memory, "choose")
 
 
-def _stands(line: str, text: str) -> bool:
-    """Whether the text has the line, and not as a piece of a longer word or number: 12 does not stand in 12.50.
+def quotes_of(memory: str) -> list[str]:
+    """The quotes in a memory, in its order."""
+    return [] if memory in (NO_MEMORY, NOTHING) else memory.splitlines()
 
-    In a script without capitals (category Lo: Chinese, Arabic …), many of which write no spaces, also a piece counts.
+
+def tokens_of(quotes: Collection[str], segment: Segment) -> int:
+    """About how many tokens the quotes have, at as many characters a token as the segment has.
+
+    A step knows no tokenizer, and a journal has to give the same number again.
     """
-    first, last = line[0], line[-1]
-    left = r"(?<!\w)" * _is_spaced(first) + r"(?<!\d[.,])" * first.isdigit()
-    right = r"(?!\w)" * _is_spaced(last) + r"(?![.,]\d)" * last.isdigit()
-    return re.search(left + re.escape(line) + right, text) is not None
+    return sum(len(quote) + 1 for quote in quotes) * segment.tokens // max(len(segment.text), 1)
 
 
-def _is_spaced(char: str) -> bool:
-    """Whether it is of a word, in a script with spaces between words."""
-    return re.match(r"\w", char) is not None and unicodedata.category(char) != "Lo"
+def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> list[str]:
+    """The quotes with the numbers in the reply, all where it has no number; of these the newest that fit."""
+    if reply.strip() == NONE:
+        return []
+    numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
+    wanted = [quote for number, quote in enumerate(quotes, 1) if number in numbers] or quotes
+    while len(wanted) > 1 and tokens_of(wanted, segment) > budget.memory:
+        del wanted[0]
+    return wanted
+
+
+def _new_quotes(written: str, held: Collection[str], section: Section) -> list[str]:
+    """The quotes among the lines that the memory does not hold, in the order in which they were written."""
+    lines = [line for line in written.splitlines() if bare(line) not in held]
+    return [quote for _, quote in _quotes("\n".join(lines), section) if quote not in held]
+
+
+def _quotes(written: str, section: Section) -> list[tuple[int, str]]:
+    """The quotes among the lines of a completion, each once, with their places in the section."""
+    found: dict[str, int] = {}
+    for line in written.splitlines():
+        if quote := section.find(line) or section.nearest(line):
+            found.setdefault(quote[1], quote[0])
+    return [(place, quote) for quote, place in found.items()]

@@ -83,6 +83,39 @@ memory while adding any new, useful information.
 Updated memory:
 """
 
+COLLECT = """\
+You are presented with a section of a document, a problem, and the sentences collected so far. Copy from the section, \
+word for word, the sentences that help to solve the problem and are not collected yet, one a line. If the section has \
+none, reply NONE.
+
+Section:
+{chunk}
+
+Problem: {prompt}
+
+Collected so far:
+{memory}
+
+New sentences, or NONE:
+"""
+"""Ours, for a memory that collects quotes. The section comes first, so that questions share it."""
+
+CHOOSE = """\
+You are presented with a problem and numbered sentences that were collected for it. There is no room for all of them. \
+Reply with the numbers of the sentences that help to solve the problem, or NONE.
+
+Problem: {prompt}
+
+Collected so far:
+{memory}
+
+Numbers:
+"""
+"""Ours, for a memory of quotes that has become too long."""
+
+NONE = "NONE"
+"""The reply to COLLECT when a section has nothing to collect."""
+
 Layout = Literal["paper", "section-first"]
 AnswerStyle = Literal["boxed", "sentence"]
 

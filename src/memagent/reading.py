@@ -61,7 +61,7 @@ def update(question: str, memory: str, segment: Segment, budget: Budget, prompts
 def answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Request:
     """The last step: it sees the question and the memory, and nothing of the document."""
     text = fill(prompts.answer, prompt=question, memory=memory)
-    return Request((Message("user", text),), budget.answer, memory=memory)
+    return Request((Message("user", text),), budget.answer, memory=memory, kind="answer")
 
 
 class Underway:

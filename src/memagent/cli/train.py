@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,9 @@ def train(
     ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; repeatable.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so many minutes, with a checkpoint; run again to go on.")
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -43,7 +47,10 @@ def train(
     processes = Processes()
     try:
         with Screen(quiet or json_output) as screen:
-            found = train_parts(parts, folder, processes, screen.on_part, screen.on_step, screen.say)
+            found = train_parts(
+                parts, folder, processes, screen.on_part, screen.on_step, screen.say,
+                math.inf if minutes is None else minutes,
+            )  # fmt: skip
         first = processes.first
     finally:
         processes.close()

@@ -14,8 +14,16 @@ from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import OwnTask, load_own
 from memagent.tasks.practice import PracticeTask
-from memagent.tasks.practice_questions import practice_hotpotqa, practice_squad, squad_absent
+from memagent.tasks.practice_questions import (
+    practice_articles,
+    practice_hops,
+    practice_hotpotqa,
+    practice_squad,
+    squad_absent,
+    squad_unanswerable,
+)
 from memagent.tasks.questions import hqa, qa_1, qa_2
+from memagent.tasks.stories import fairytale, practice_stories
 from memagent.tasks.tracing import TracingTask
 from memagent.tasks.words import CodedWords, CommonWords
 
@@ -24,7 +32,13 @@ _NEEDS = {
     "squad": "SQuAD as published, or hub:rajpurkar/squad_v2",
     "hotpotqa": "HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor",
     "paragraphs": "a JSONL of Wikipedia paragraphs, {title, text} a line",
+    "unanswerable": "SQuAD 2.0's questions without an answer, on the articles of --squad",
+    "stories": "FairytaleQA, a JSONL with a story a line",
 }
+
+
+SOURCES = ("prose", "squad", "hotpotqa", "paragraphs", "words", "unanswerable", "stories")
+"""What tasks are made of, as `Data` names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,8 @@ class Data:
     hotpotqa: str | None = None
     paragraphs: str | None = None
     words: str | None = None
+    unanswerable: str | None = None
+    stories: str | None = None
     option: str = "--{} PATH"
     """How a user says where one of them is."""
 
@@ -124,6 +140,17 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "colours_changed": lambda data, name, prose: ColourTask(name, digits=2),
     "practice": lambda data, name, prose: PracticeTask(prose),
     "practice_squad": lambda data, name, prose: practice_squad(data.path("squad", [name])),
+    "practice_articles": lambda data, name, prose: practice_articles(
+        data.path("squad", [name]), data.path("unanswerable", [name])
+    ),
+    "practice_hops": lambda data, name, prose: practice_hops(
+        data.path("hotpotqa", [name]), data.path("paragraphs", [name])
+    ),
+    "practice_stories": lambda data, name, prose: practice_stories(data.path("stories", [name])),
+    "squad_unanswerable": lambda data, name, prose: squad_unanswerable(
+        data.path("squad", [name]), data.path("unanswerable", [name])
+    ),
+    "fairytale": lambda data, name, prose: fairytale(data.path("stories", [name])),
     "practice_hotpotqa": lambda data, name, prose: practice_hotpotqa(
         data.path("hotpotqa", [name]), data.path("paragraphs", [name])
     ),

@@ -4,6 +4,7 @@
     SQuAD       the official JSON, v1.1 or v2.0; a JSONL with a paragraph a line; the hub's rows
     HotpotQA    the official JSON; a JSONL with a question a line; the hub's rows
     paragraphs  JSONL {"title": …, "text": …}
+    stories     FairytaleQA: a JSONL with a story a line, {"title", "sections", "qas"}
     words       a word a line
 
 Files may be gzipped. A path `hub:NAME` is the hub's copy (hub.py). What is wrong is said with the file and the line.
@@ -46,6 +47,24 @@ class SquadPassage:
     title: str
     context: str
     questions: tuple[SquadQuestion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoryQuestion:
+    question: str
+    answers: tuple[str, ...]
+    """Distinct; any of them is right."""
+    sections: tuple[int, ...]
+    """The sections of the story that it rests on, from 0."""
+    explicit: bool
+    """Whether the answer stands in the text, and does not have to be inferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    title: str
+    sections: tuple[str, ...]
+    questions: tuple[StoryQuestion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +140,40 @@ def load_squad(path: str | Path) -> list[SquadPassage]:
     return [SquadPassage(title, context, tuple(questions)) for (title, context), questions in passages.items()]
 
 
+def load_unanswerable(path: str | Path) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The title, the context and the questions without an answer of each paragraph of SQuAD 2.0. Raises DocumentError."""
+    found = []
+    for place, row in read_rows(path):
+        article = _article(place, row)
+        for passage in article.paragraphs:
+            questions = tuple(asked.question for asked in passage.qas if asked.is_impossible)
+            if questions:
+                found.append((article.title, passage.context, questions))
+    if not found:
+        raise DocumentError(f"{path} has no question without an answer: give a file of SQuAD 2.0.")
+    return found
+
+
+def load_stories(path: str | Path) -> list[Story]:
+    """FairytaleQA's stories with their questions. Raises DocumentError."""
+    stories = []
+    for place, row in read_rows(path):
+        found = checked(_STORY, place, row, "a story of FairytaleQA", "title, sections and qas")
+        if any(not 0 <= section < len(found.sections) for asked in found.qas for section in asked.sections):
+            raise DocumentError(f"{place} has a question on a section that the story does not have: mend the file.")
+        questions = tuple(
+            StoryQuestion(
+                asked.question,
+                tuple(dict.fromkeys(asked.answers)),
+                tuple(asked.sections),
+                asked.scope == "local" and asked.kind == "explicit",
+            )
+            for asked in found.qas
+        )
+        stories.append(Story(found.title, tuple(found.sections), questions))
+    return stories
+
+
 def load_hotpotqa(path: str | Path) -> list[HotpotQuestion]:
     """HotpotQA's questions, distractor setting. Raises DocumentError."""
     keys = "question, answer, context and supporting_facts"
@@ -162,12 +215,26 @@ class _Prose(BaseModel):
     text: str
 
 
+class _StoryQuestion(BaseModel):
+    question: str
+    answers: list[Written]
+    sections: list[int]
+    scope: str
+    kind: str
+
+
+class _Story(BaseModel):
+    title: str
+    sections: list[Written]
+    qas: list[_StoryQuestion]
+
+
 class _Asked(BaseModel):
     question: str
     answers: Annotated[
         list[Annotated[tuple[Written, int], BeforeValidator(_answer)]],
         BeforeValidator(_columns("text", "answer_start")),
-    ]
+    ] = []
     is_impossible: bool = False
 
 
@@ -190,6 +257,7 @@ class _Hotpot(BaseModel):
 
 _PROSE = TypeAdapter(_Prose)
 _PARAGRAPH = TypeAdapter(Paragraph)
+_STORY = TypeAdapter(_Story)
 _ARTICLE = TypeAdapter(_Article)
 _HOTPOT = TypeAdapter(_Hotpot)
 

@@ -45,6 +45,8 @@ class Asked:
     """Distractors to be taken before any other."""
     barred: frozenset[int] = frozenset()
     """Paragraphs that may not be distractors."""
+    before: tuple[tuple[int, int], ...] = ()
+    """Pairs of paragraphs, the first of which comes before the second."""
 
 
 class ParagraphTask:
@@ -160,6 +162,10 @@ class ParagraphTask:
 
     def _write(self, asked: Asked, chosen: list[int], draw: random.Random) -> Example:
         draw.shuffle(chosen)
+        for first, second in asked.before:
+            one, other = chosen.index(first), chosen.index(second)
+            if one > other:
+                chosen[one], chosen[other] = second, first
         text, starts = document([self._texts[paragraph] for paragraph in chosen])
         start_of = dict(zip(chosen, starts, strict=True))
         facts = [

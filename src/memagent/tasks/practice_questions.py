@@ -6,6 +6,7 @@ questions that it is not to answer; then paragraphs near to these in which their
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from memagent.records import Segment
 from memagent.scoring import find_words
+from memagent.tasks.data import load_unanswerable
 from memagent.tasks.example import Example, Length, Unit, generator
 from memagent.tasks.fitting import TooShort
 from memagent.tasks.paragraphs import Asked, ParagraphTask, permutation
@@ -22,6 +24,7 @@ from memagent.tasks.questions import hqa, qa_1
 from memagent.tokenizer import Tokenizer
 
 _MOST = 400  # characters of facts that a question may rest on: a small memory must hold them
+_OF_ONE = 4  # questions on one paragraph, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class PracticeQuestions:
     metrics: tuple[str, ...] = ("f1", "sub_em")
     absent: float = 0.15
     """The share of the questions that the document does not answer."""
+    related: bool = False
+    """Whether the questions of a document are about a few paragraphs of one article, the rest of which is around."""
 
     @property
     def size(self) -> int:
@@ -49,11 +54,12 @@ class PracticeQuestions:
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
         """Of the length asked for with the longest of its document's questions."""
         sheet, which = divmod(number, self.together)
-        order = permutation(self.name, self.size, seed)
-        first = sheet * self.together
-        asked = [self.asked[order[place % self.size]] for place in range(first, first + self.together)]
         draw = generator(self.name, length, sheet, seed)
-        wanted = [draw.random() >= self.absent for _ in asked]
+        asked = self._related(sheet, seed, draw) if self.related else self._any(sheet, seed)
+        missing: dict[tuple[int, ...], bool] = {}
+        for each in asked:
+            missing.setdefault(each.gold, draw.random() < self.absent)
+        wanted = [not missing[each.gold] for each in asked]
         for fewer in range(self.together + 1):
             present = self._present(asked, [False] * fewer + wanted[fewer:])
             with suppress(TooShort):
@@ -69,6 +75,29 @@ class PracticeQuestions:
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return self.task.memories(example, segments)
+
+    def _any(self, sheet: int, seed: int) -> list[Asked]:
+        order, first = permutation(self.name, self.size, seed), sheet * self.together
+        return [self.asked[order[place % self.size]] for place in range(first, first + self.together)]
+
+    def _related(self, sheet: int, seed: int, draw: random.Random) -> list[Asked]:
+        """Questions on one article, a few on each of some paragraphs."""
+        lead = self.asked[permutation(self.name, self.size, seed)[sheet % self.size]]
+        of_paragraph: dict[tuple[int, ...], list[Asked]] = {lead.gold: []}
+        for each in self.asked:
+            if each.near == lead.near:
+                of_paragraph.setdefault(each.gold, []).append(each)
+        first, *rest = of_paragraph
+        draw.shuffle(rest)
+        asked: list[Asked] = []
+        for gold in (first, *rest):
+            mates = of_paragraph[gold]
+            draw.shuffle(mates)
+            mates.sort(key=lambda each: not each.facts)  # those that are answered first, but at most all save one
+            answered = sum(bool(each.facts) for each in mates[: _OF_ONE - 1])
+            unanswered = [each for each in mates if not each.facts][: _OF_ONE - answered]
+            asked += (mates[:answered] + unanswered)[: self.together - len(asked)]
+        return asked
 
     def _present(self, asked: Sequence[Asked], wanted: Sequence[bool]) -> list[bool]:
         """Which of the questions the document answers: those that are wanted, and what these answer anyway."""
@@ -101,6 +130,7 @@ class PracticeQuestions:
             gold=tuple(gold),
             near=near,
             barred=frozenset(gone - gold.keys()).union(*(each.barred for each in asked)),
+            before=tuple(pair for each in here for pair in each.before),
         )
 
 
@@ -120,6 +150,59 @@ def squad_absent(squad: str | Path) -> PracticeQuestions:
     return PracticeQuestions("squad_absent", task, task.asked, 1, task.answer_tokens, metrics=("abstains",), absent=1)
 
 
+def practice_articles(squad: str | Path, unanswerable: str | Path) -> PracticeQuestions:
+    """Questions of SQuAD on one article, with its other paragraphs around; some that a paragraph only seems to answer."""
+    task = qa_1(squad)
+    held = [each for each in task.asked if _is_short(each)] + _unanswered(task, unanswerable)
+    return PracticeQuestions("practice_articles", task, held, 16, absent=0.25, related=True)
+
+
+def squad_unanswerable(squad: str | Path, unanswerable: str | Path) -> PracticeQuestions:
+    """To measure by: questions of SQuAD 2.0 that their paragraph seems to answer and does not."""
+    task = qa_1(squad)
+    asked = _unanswered(task, unanswerable)
+    return PracticeQuestions(
+        "squad_unanswerable", task, asked, 8, task.answer_tokens, metrics=("abstains",), absent=0, related=True
+    )
+
+
+def practice_hops(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
+    """Questions of HotpotQA; a paragraph that only another one leads to comes after that one."""
+    task = hqa(hotpotqa, paragraphs)
+    held = [replace(each, before=_order(each)) for each in task.asked if _is_short(each)]
+    return PracticeQuestions("practice_hops", task, held, 8, absent=0.25)
+
+
+def _unanswered(task: ParagraphTask, unanswerable: str | Path) -> list[Asked]:
+    """The questions that the task's paragraphs do not answer, each with its paragraph."""
+    of_paragraph = {each.gold[0]: each for each in task.asked}
+    number_of = {task.text(gold): gold for gold in of_paragraph}
+    return [
+        Asked(question, (ABSENT,), (), (number_of[context],), of_paragraph[number_of[context]].near)
+        for _, context, questions in load_unanswerable(unanswerable)
+        if context in number_of
+        for question in questions
+    ]
+
+
+def _order(asked: Asked) -> tuple[tuple[int, int], ...]:
+    """The paragraph that the question leads to, before the one that only this one leads to; if it is so."""
+    told: dict[int, str] = {}
+    for paragraph, fact in asked.facts:
+        told[paragraph] = f"{told.get(paragraph, '')}\n{fact.text}"
+    if len(told) != 2:
+        return ()
+    title_of = {paragraph: text.strip().partition(": ")[0] for paragraph, text in told.items()}
+    for first, second in (tuple(told), tuple(told)[::-1]):
+        led = find_words(told[first], title_of[second]) and not find_words(asked.question, title_of[second])
+        if led and not find_words(told[second], title_of[first]):
+            return ((first, second),)
+    return ()
+
+
+def _is_short(asked: Asked) -> bool:
+    return sum(len(fact.text) for _, fact in asked.facts) <= _MOST
+
+
 def _practice(name: str, task: ParagraphTask, together: int) -> PracticeQuestions:
-    held = [each for each in task.asked if sum(len(fact.text) for _, fact in each.facts) <= _MOST]
-    return PracticeQuestions(name, task, held, together)
+    return PracticeQuestions(name, task, [each for each in task.asked if _is_short(each)], together)

@@ -66,11 +66,19 @@ class ProblemsConfig:
     """The first is what the policy will be used to; one is drawn for each document, oftener if it is named twice."""
     memory: Memory | None = None
     """See memagent.memories; what the model is used to where it is left out."""
+    overwriting: Share = 0.0
+    """Of the steps of the warm start, where the memory collects: the share in which it is overwritten, in `layouts`."""
+    overwriting_problems: Positive = 2
+    """Of such a step. Its prompts share nothing, and cost as much as many that do."""
+    slips: tuple[Share, ...] = (0.0,)
+    """See memagent.train.perfect.slipping; one is drawn for each problem."""
     prose: str | None = None
     squad: str | None = None
     hotpotqa: str | None = None
     paragraphs: str | None = None
     words: str | None = None
+    unanswerable: str | None = None
+    stories: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,9 @@ class WarmupConfig:
     """The warm start ends early when the first evaluation has this accuracy."""
     unchanged: Share = 1.0
     """Of the conversations of a perfect reader that leave the memory as it was, the share that is learnt from."""
+    easy: Share = 1.0
+    """Of the conversations that are soon learnt (another look that finds nothing more, an answer from an empty memory), the
+    share that is learnt from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,8 @@ class WatchConfig:
     final_samples: Positive = 100
     trace_every: Natural = 50
     checkpoint_every: Positive = 50
+    checkpoint_minutes: Natural = 0
+    """Besides: a checkpoint when the last one is so old. 0 leaves it to the steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from memagent.catalogue import MODELS, model_path
 from memagent.chat.weights import cache_folder, find_weights
 from memagent.errors import ModelError, UsageError
 from memagent.habits import load_habits
@@ -68,7 +69,9 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     disable_progress_bar()
     adapter = Path(name) if (Path(name) / _LORA).is_file() else None
     base = _base(adapter) if adapter else name
-    source = str(dequantised()) if base == _LOCAL else base
+    source = str(dequantised(find_weights(None).path)) if base == _LOCAL else base
+    if base in MODELS:
+        source = str(dequantised(model_path(base)))
     if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
         raise UsageError(f"There is no folder {source}: give one of a model or a checkpoint, or a name on the hub.")
     try:
@@ -113,15 +116,13 @@ def _checked(policy: Policy, name: str) -> Policy:
     return policy
 
 
-def dequantised() -> Path:
-    """The default model as a Hugging Face folder, made once from its GGUF (half a minute) and kept in a cache."""
-    weights = find_weights(None)
-    stat = weights.path.stat()
-    folder = cache_folder() / f"{weights.path.stem}-{stat.st_size}"
+def dequantised(path: Path) -> Path:
+    """A GGUF file as a Hugging Face folder, made once (half a minute for 135 million weights) and kept in a cache."""
+    folder = cache_folder() / f"{path.stem}-{path.stat().st_size}"
     if not (folder / "config.json").is_file():
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-        where = {"pretrained_model_name_or_path": weights.path.parent, "gguf_file": weights.path.name}
+        where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
         model = AutoModelForCausalLM.from_pretrained(
             **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )

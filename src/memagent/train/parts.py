@@ -5,6 +5,8 @@ OUT, where there is one part; else OUT/part-1, OUT/part-2 … are the folders of
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +25,23 @@ OnPart = Callable[[int, int], None]
 
 
 def train_parts(
-    parts: Sequence[TrainConfig], out: Path, processes: Processes, on_part: OnPart, on_step: OnStep, say: Say
+    parts: Sequence[TrainConfig],
+    out: Path,
+    processes: Processes,
+    on_part: OnPart,
+    on_step: OnStep,
+    say: Say,
+    minutes: float = math.inf,
 ) -> dict[str, Any]:
     """Train all parts, each as far as it is not yet; what `finish` found of the last one.
+
+    Args:
+        minutes: after which it stops with a checkpoint, by raising LimitReached.
 
     Raises:
         What `set_up`, `train` and `finish` raise.
     """
+    deadline = time.monotonic() + 60 * minutes
     found: dict[str, Any] = {}
     before: Path | None = None
     for number, config in enumerate(parts, 1):
@@ -38,6 +50,7 @@ def train_parts(
         if before:
             config = replace(config, policy=replace(config.policy, model=str(before)))
         training = set_up(config, folder, on_step, processes)
+        training.deadline = deadline
         try:
             train(training)
             found = finish(training, config, say)

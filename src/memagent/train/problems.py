@@ -19,6 +19,7 @@ from memagent.scoring import EVERY, METRICS
 from memagent.segments import Cut, segments
 from memagent.tasks.example import Length, Task, generator
 from memagent.tokenizer import Tokenizer
+from memagent.train.perfect import Collector, Overwriter, slipping
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class Problem:
     """Of a finished attempt's value, from 0 to 1."""
     ideal: Callable[[Request], str] | None = None
     """What a perfect policy would reply; for the warm start. None where nobody knows."""
+    slip: Callable[[Request, str], str] = lambda request, ideal: ideal
+    """What an imperfect policy would reply instead of the ideal: the reading goes on from there. Only the ideal is
+    learnt from, so that a policy meets memories as they become in use."""
 
 
 class Problems(Protocol):
@@ -67,6 +71,8 @@ class MemoryProblems:
     """So many of them, again and again; None is all there ever are."""
     every: int = 1
     """Of the task's examples, each with a number that this divides."""
+    slips: tuple[float, ...] = (0.0,)
+    """How often a collected memory gets a sentence that does not help, a share of the sections; drawn for a problem."""
 
     def problem(self, number: int) -> Problem:
         number = self.first + self.every * (number if self.many is None else number % self.many)
@@ -75,18 +81,16 @@ class MemoryProblems:
         pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
         metric = self.metric or self.task.metrics[0]
         score = METRICS[metric]
-        memories = dict(zip([piece.end for piece in pieces], self.task.memories(example, pieces), strict=True))
+        memories = list(self.task.memories(example, pieces))
         right = ", ".join(example.answers if metric in EVERY else example.answers[:1])
-
-        def ideal(request: Request) -> str:
-            if request.segment is not None:
-                return memories[request.segment.end]
-            # With a space, as in the memory: a tokenizer that joins it to the word behind makes the same tokens of it.
-            return f"\\boxed{{ {right}}}" if self.boxed else right
-
+        reader = Collector if self.memory == "collected" else Overwriter
+        perfect = reader(pieces, memories, right, self.boxed)
+        draw = generator("slips", self.length, number, self.seed)
+        share = draw.choice(self.slips)
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
             lambda: reading(example.question, pieces, self.budget, prompts, STEPS[self.memory]),
             lambda answer, trace: score(answer, example.answers),
-            ideal,
+            perfect.reply,
+            slipping(perfect, example.question, share, draw) if share else lambda request, text: text,
         )

@@ -12,7 +12,7 @@ from memagent.habits import Habits
 from memagent.prompts import fill, prompts_for
 from memagent.records import Message
 from memagent.scoring import METRICS
-from memagent.tasks.catalog import RULER, Data
+from memagent.tasks.catalog import RULER, SOURCES, Data
 from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
 from memagent.train.models import make_policy
@@ -77,6 +77,7 @@ def set_up(
         config,
         Run(out, config, processes.first),
         warmup,
+        _overwritten(first, policy, config),
         processes,
     )
     processes.wait()
@@ -125,6 +126,15 @@ def mixture(
     return Mixture(sources, 1 if test else max(task.together for _, task in pairs))
 
 
+def _overwritten(tasks: Sequence[Task], policy: Policy, config: TrainConfig) -> Problems | None:
+    """The problems of the steps that practise overwriting, where there are such steps."""
+    given = config.problems
+    if not given.overwriting:
+        return None
+    without = replace(given, memory="abstractive")
+    return mixture(tasks, given.warmup_lengths or given.lengths, policy, without, config.seed + 1)
+
+
 def _source(
     task: Task, length: Length, policy: Policy, config: ProblemsConfig, seed: int, test: bool
 ) -> MemoryProblems:
@@ -140,8 +150,8 @@ def _source(
         first, many = (0, held // every) if test else (held, (task.size - held) // task.together * task.together)
     return MemoryProblems(
         task, length, seed, policy.tokenizer, prompts, habits.budget,
-        metric=config.metric, memory=habits.memory, boxed=habits.prompts.style == "boxed",
-        first=first, many=many, every=every,
+        metric=config.metric, memory=config.memory or habits.memory, boxed=habits.prompts.style == "boxed",
+        first=first, many=many, every=every, slips=(0.0,) if test else config.slips,
     )  # fmt: skip
 
 
@@ -159,8 +169,8 @@ def final_lengths(config: TrainConfig) -> list[Length]:
 def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
     """In the order of the names; one that comes twice is the same task twice."""
     single = [each for name in names for each in (RULER if name == "ruler" else [name])]
-    given = (config.prose, config.squad, config.hotpotqa, config.paragraphs, config.words)
-    data = Data(*given, option="--set problems.{}=PATH")
+    given = {name: getattr(config, name) for name in SOURCES}
+    data = Data(**given, option="--set problems.{}=PATH")
     found = dict(zip(dict.fromkeys(single), data.tasks(single), strict=True))
     return [found[name] for name in single]
 

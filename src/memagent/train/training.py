@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Any
 import torch
 
 from memagent.chat import Sampling
-from memagent.errors import RunError
+from memagent.errors import LimitReached, RunError
 from memagent.train.batches import Conversation
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import Accuracy, evaluate
@@ -40,25 +42,42 @@ class Training:
     config: TrainConfig
     run: Run
     warmup_problems: Problems | None = None
+    overwritten: Problems | None = None
+    """Of the steps of the warm start that practise overwriting beside a memory that collects."""
     processes: Processes = field(default_factory=Processes)
     on_step: OnStep = lambda stage, step, steps, figures: None
-    random: torch.Generator = field(init=False)
+    generator: torch.Generator = field(init=False)
     """Of the sampler."""
     position: int = 0
     """How many problems each process has drawn."""
+    deadline: float = math.inf
+    """When to stop, by time.monotonic()."""
+    _saved: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.random = torch.Generator(self.policy.device)
-        self.random.manual_seed(1000 * self.config.seed + self.processes.rank)
+        self.generator = torch.Generator(self.policy.device)
+        self.generator.manual_seed(1000 * self.config.seed + self.processes.rank)
 
     def sampler(self, temperature: float) -> Sampler:
-        return Sampler(self.policy, Sampling(temperature), self.random, self.config.sample_tokens)
+        return Sampler(self.policy, Sampling(temperature), self.generator, self.config.sample_tokens)
 
     def draw(self, many: int, problems: Problems) -> list[Problem]:
         """The next problems; each process draws others."""
         first, ranks = self.position, self.processes.many
         self.position += many
         return [problems.problem((first + each) * ranks + self.processes.rank) for each in range(many)]
+
+    def lessons(self, many: int) -> list[Problem]:
+        """The problems of the next step of the warm start: now and then a few that are read by overwriting."""
+        config = self.config.problems
+        draw = random.Random(f"overwriting/{self.config.seed}/{self.position}")
+        if self.overwritten is not None and draw.random() < config.overwriting:
+            first = self.position
+            self.position += many
+            chosen = draw.sample(range(many), min(config.overwriting_problems, many))
+            ranks, rank = self.processes.many, self.processes.rank
+            return [self.overwritten.problem((first + each) * ranks + rank) for each in sorted(chosen)]
+        return self.draw(many, self.warmup_problems or self.problems)
 
     def learner(self, rate: float, steps: int, state: dict[str, Any], temperature: float = 1.0) -> Learner:
         """The optimiser of a stage, as it was where the state holds one."""
@@ -90,10 +109,20 @@ class Training:
         return found
 
     def save(self, stage: str, step: int, learner: Learner, *, done: bool = False, **more: Any) -> None:
-        """A checkpoint, if it is time or the stage is done."""
-        if not done and not _is_time(step, self.config.watch.checkpoint_every):
+        """A checkpoint, if it is time or the stage is done.
+
+        Raises:
+            LimitReached: the training has had its minutes; the checkpoint is kept.
+        """
+        watch, now = self.config.watch, time.monotonic()
+        old = bool(watch.checkpoint_minutes) and now - self._saved >= 60 * watch.checkpoint_minutes
+        late = now >= self.deadline
+        if self.processes.many > 1:  # their clocks need not agree: the first one's counts
+            old, late = self.processes.gather((old, late))[0]
+        if not (done or old or late or _is_time(step, watch.checkpoint_every)):
             return
-        randoms = self.processes.gather(self.random.get_state())
+        self._saved = now
+        randoms = self.processes.gather(self.generator.get_state())
         positions = self.processes.gather(self.position)
         if self.processes.first:
             state = {
@@ -106,6 +135,8 @@ class Training:
             }
             self.run.save(stage, step, self.policy, state)
         self.processes.wait()
+        if late and not done:
+            raise LimitReached(f"Stopped after {stage} step {step}, when its time was over: the same command goes on.")
 
     def resume(self) -> dict[str, Any]:
         """The state of the newest checkpoint, put in place; where there is none, that of a beginning.
@@ -125,7 +156,7 @@ class Training:
             raise RunError(f"{len(state['positions'])} processes trained in {self.run.folder}: go on with as many.")
         self.policy.load_weights(place)
         self.position = state["positions"][self.processes.rank]
-        self.random.set_state(state["random"][self.processes.rank])
+        self.generator.set_state(state["random"][self.processes.rank])
         return {"stage": "rl", "step": 0} if state["stage"] == "warmup" and state["done"] else state
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from memagent.errors import UsageError
+from memagent.prompts import NO_MEMORY, NONE, NOTHING
 from memagent.reading import Underway
 from memagent.records import Completion
 from memagent.train.batches import Conversation, MicroBatch
@@ -44,28 +45,29 @@ def imitation(
     return -(batch.weights_N * logprobs_N).sum(), {"entropy": (batch.weights_N * entropies_N).sum()}
 
 
-def ideal(policy: Policy, problem: Problem, unchanged: float = 1.0) -> list[Conversation]:
-    """What a perfect policy would say, conversation by conversation.
-
-    Args:
-        unchanged: the share that is kept of those that leave the memory as it was.
+def ideal(policy: Policy, problem: Problem, config: WarmupConfig | None = None) -> list[Conversation]:
+    """What a perfect policy would say, conversation by conversation, less what the configuration leaves out.
 
     Raises:
         UsageError: nobody knows.
     """
     if problem.ideal is None:
         raise UsageError(f"Nobody knows the ideal completions of {problem.name}: set warmup.source to own.")
+    config = config or WarmupConfig()
     found = []
     draw = random.Random(problem.name)
     attempt = Underway(problem.begin())
-    before = None
-    while attempt.request is not None:
-        text = problem.ideal(attempt.request)
-        if text != before or attempt.request.segment is None or draw.random() < unchanged:
+    before, read = None, None
+    while (request := attempt.request) is not None:
+        text = problem.ideal(request)
+        empty = request.kind == "answer" and request.memory in (NO_MEMORY, NOTHING)
+        again = request.kind == "memorize" and request.segment == read and text == NONE
+        same = text == before and request.kind == "memorize" and text != NONE
+        if draw.random() < (config.easy if empty or again else config.unchanged if same else 1):
             completion = (*policy.tokenizer.ids(text), policy.end)
-            found.append(Conversation(tuple(policy.render(attempt.request.messages)), completion))
-        attempt.take(Completion(text))
-        before = text
+            found.append(Conversation(tuple(policy.render(request.messages)), completion))
+        before, read = text, request.segment
+        attempt.take(Completion(problem.slip(request, text)))
     return found
 
 
@@ -77,8 +79,8 @@ def best(group: Sequence[Rollout]) -> list[Rollout]:
 
 def _lessons(training: Training, config: WarmupConfig) -> list[Conversation]:
     """Conversations to be imitated."""
-    problems = training.draw(config.problems, training.warmup_problems or training.problems)
+    problems = training.lessons(config.problems)
     if config.source == "ideal":
-        return [each for problem in problems for each in ideal(training.policy, problem, config.unchanged)]
+        return [each for problem in problems for each in ideal(training.policy, problem, config)]
     groups = training.sampler(1.0).rollouts(problems, config.group)
     return [each for group in groups for rollout in best(group) for each in rollout.conversations]

@@ -1,0 +1,196 @@
+"""Find a quote in a section of the document, and return it in the document's own spelling.
+
+A model that copies a line changes what a reader would not notice: it drops a soft hyphen, straightens a curly quotation
+mark, writes a comma into a number. Both sides are therefore normalised before they are compared. A line that nearly
+stands in the section is replaced by the sentence that does.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cached_property
+
+from rapidfuzz import process
+from rapidfuzz.distance import Indel
+
+NEAR = 0.9
+"""Similarity (Indel, 0 to 1) from which a sentence replaces a line that was copied with a slip.
+
+A uuid with four of its 36 characters wrong stays above it, and so does a needle of RULER without one of its words.
+Two needles that differ in key and value are at 0.8 and below.
+"""
+
+_BULLET = re.compile(r"(?:[-*•]|\d{1,2}[.)])\s+")
+_MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n+")
+_MOST_SENTENCES = 3  # in a line that is repaired
+
+# Differences that do not matter. Each pattern's group 1 is left out of the normal form.
+_LEFT_OUT = re.compile(
+    r"(?:(?<=[^\W\d_])([-\u2010\u2011]\s*\n\s*|[\u2010\u2011-])(?=[^\W\d_]))"  # hyphens inside words, at line ends too
+    r"|(?<=\d)([,\u00a0\u202f\u2009 ])(?=\d{3}(?!\d))"  # thousands
+    r"|(\*+)(?=\S)|(?<=\S)(\*+)|(?<!\w)(_+)(?=\w)|(?<=\w)(_+)(?!\w)"  # emphasis in Markdown and plain-text books
+)
+_IGNORABLE = {"\u034f", "\u061c", "\u0640", "\u180e"}  # grapheme joiner, Arabic letter mark, tatweel, Mongolian separator
+_FOLDED = str.maketrans(
+    {**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛‹›′", "'"), **dict.fromkeys("‐‑‒–—―−", "-")}
+)
+
+
+def bare(line: str) -> str:
+    """The line without the bullet, the number and the quotation marks that a model puts around it, spaces folded."""
+    while True:
+        stripped = squeezed(_BULLET.sub("", line.lstrip(), count=1))
+        if len(stripped) > 1 and _MARKS.get(stripped[0]) == stripped[-1]:
+            stripped = stripped[1:-1].strip()
+        if stripped == line:
+            return line
+        line = stripped
+
+
+def squeezed(text: str) -> str:
+    """The text with each run of white space as one space."""
+    return " ".join(text.split())
+
+
+class Section:
+    """A section of the document in which quotes are looked up."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._plain, self._starts = _normal(text)
+
+    def find(self, line: str) -> tuple[int, str] | None:
+        """Where a quote stands, and the document's own spelling of it with spaces folded; None if it does not stand.
+
+        The line may have the heading of its paragraph before it, as in "Louvre: It was built in 1190."
+        """
+        for candidate in dict.fromkeys((squeezed(line), bare(line))):
+            if candidate and (found := self._exact(candidate) or self._headed(candidate)):
+                return found
+        return None
+
+    def nearest(self, line: str) -> tuple[int, str] | None:
+        """The sentence, or the few in a row, that a line was meant to copy; None where none is `NEAR` enough."""
+        plain = _normal(bare(line))[0]
+        if not plain or not self._sentences:
+            return None
+        spans = list(self._sentences)
+        best = process.extractOne(
+            plain, [text for _, _, text in spans], scorer=Indel.normalized_similarity, score_cutoff=NEAR
+        )
+        if best is None:
+            return None
+        start, end, _ = spans[best[2]]
+        return start, squeezed(self.text[start:end])
+
+    @cached_property
+    def _sentences(self) -> list[tuple[int, int, str]]:
+        """Every run of one to `_MOST_SENTENCES` sentences: where it starts and ends, and its normal form."""
+        ends = [match.end() for match in _SENTENCE_END.finditer(self.text)]
+        starts = [0, *ends]
+        ends = [*ends, len(self.text)]
+        found = []
+        for first in range(len(starts)):
+            for last in range(first, min(first + _MOST_SENTENCES, len(ends))):
+                text = self.text[starts[first] : ends[last]]
+                if text.strip():
+                    found.append((starts[first], ends[last], _normal(text)[0]))
+        return found
+
+    def _exact(self, line: str) -> tuple[int, str] | None:
+        plain, _ = _normal(line)
+        return self._spelled(_whole(plain, self._plain, 0, len(self._plain))) if plain else None
+
+    def _headed(self, line: str) -> tuple[int, str] | None:
+        """ "heading: quote", the quote from a paragraph whose first or second line is the heading."""
+        for colon in re.finditer(": ", line):
+            heading, quote = _normal(line[: colon.start()])[0], _normal(line[colon.end() :])[0]
+            for heads, start, end in self._paragraphs if heading and quote else ():
+                if heading in heads and (found := self._spelled(_whole(quote, self._plain, start, end))):
+                    return found[0], f"{squeezed(line[: colon.start()])}: {found[1]}"
+        return None
+
+    @cached_property
+    def _paragraphs(self) -> list[tuple[tuple[str, ...], int, int]]:
+        """Each paragraph's first two lines in their normal form, and where the text after each heading lies there."""
+        found = []
+        for paragraph in re.finditer(r"(?:(?!\n[^\S\n]*\n|\f).)+", self.text, re.DOTALL):
+            lines = [line for line in re.finditer(r"[^\n]+", paragraph[0]) if line[0].strip()]
+            for heading in lines[:2]:
+                after = self._at(paragraph.start() + heading.end())
+                found.append(((_normal(heading[0])[0],), after, self._at(paragraph.end())))
+        return found
+
+    def _at(self, place: int) -> int:
+        """The first place of the normal form that stands for the text from `place` on."""
+        low, high = 0, len(self._starts)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._starts[middle] < place else (low, middle)
+        return low
+
+    def _spelled(self, span: tuple[int, int] | None) -> tuple[int, str] | None:
+        if span is None:
+            return None
+        start = self._starts[span[0]]
+        end = self._starts[span[1]] if span[1] < len(self._starts) else len(self.text)
+        return start, squeezed(self.text[start:end])
+
+
+def _whole(line: str, text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Where the line stands in the text, and not as a piece of a longer word, number or date.
+
+    In a script without capitals (category Lo: Chinese, Arabic …), many of which write no spaces, a piece counts, too.
+    """
+    first, last = line[0], line[-1]
+    left = r"(?<!\w)" * _is_spaced(first) + r"(?<!\d[.,:/-])(?<![\s(]-)(?<!^-)" * first.isdigit()
+    right = r"(?!\w)" * _is_spaced(last) + r"(?![.,:/-]\d)" * last.isdigit()
+    found = re.compile(left + re.escape(line) + right).search(text, start, end)
+    return found.span() if found else None
+
+
+def _is_spaced(char: str) -> bool:
+    """Whether it belongs to a word, in a script with spaces between words."""
+    return re.match(r"\w", char) is not None and unicodedata.category(char) != "Lo"
+
+
+def _normal(text: str) -> tuple[str, list[int]]:
+    """The normal form of a text, and for each of its characters where in the text it comes from."""
+    kept: list[str] = []
+    starts: list[int] = []
+    skipped = {place for match in _LEFT_OUT.finditer(text) for place in range(*match.span(match.lastindex or 0))}
+    for place, cluster in _clusters(text):
+        if place in skipped:
+            continue
+        for char in unicodedata.normalize("NFKC", cluster).translate(_FOLDED):
+            if char.isspace():
+                char = " "
+            if char in " -" and kept and kept[-1] == char:
+                continue
+            kept.append(char)
+            starts.append(place)
+    while kept and kept[-1] == " ":
+        kept.pop(), starts.pop()
+    while kept and kept[0] == " ":
+        kept.pop(0), starts.pop(0)
+    return "".join(kept), starts
+
+
+def _clusters(text: str) -> Iterator[tuple[int, str]]:
+    """Each character with the combining marks after it, and its place; characters that nobody sees are left out."""
+    place, cluster = 0, ""
+    for at, char in enumerate(text):
+        category = unicodedata.category(char)
+        if category == "Cf" or char in _IGNORABLE or "\ufe00" <= char <= "\ufe0f":
+            continue
+        if category[0] == "M" and cluster:
+            cluster += char
+            continue
+        if cluster:
+            yield place, cluster
+        place, cluster = at, char
+    if cluster:
+        yield place, cluster

@@ -1,0 +1,101 @@
+"""What a perfect reader would reply, and what a careless one might: the lessons of the supervised warm start."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memagent.memories import quotes_of
+from memagent.prompts import NONE, NOTHING
+from memagent.quoting import Section, squeezed
+from memagent.records import Request, Segment
+from memagent.tasks.practice import ABSENT
+
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
+_LONGEST = 300  # characters of a sentence that is collected by mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Overwriter:
+    """Writes the whole memory again after each segment.
+
+    Args:
+        pieces: the segments of the document.
+        memories: what is to be held after each of them.
+        right: the answer.
+        boxed: whether the answer stands in a box.
+    """
+
+    pieces: Sequence[Segment]
+    memories: Sequence[str]
+    right: str
+    boxed: bool
+
+    def reply(self, request: Request) -> str:
+        if request.kind == "answer":
+            return self.answer(self.right)
+        return self.memories[self._number(request)]
+
+    def answer(self, text: str) -> str:
+        # With a space, as in the memory: a tokenizer that joins it to the next word then makes the same tokens of it.
+        return f"\\boxed{{ {text}}}" if self.boxed else text
+
+    def _number(self, request: Request) -> int:
+        assert request.segment is not None
+        end = request.segment.end
+        return next(number for number, piece in enumerate(self.pieces) if piece.end >= end)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector(Overwriter):
+    """Replies with the quotes that a section adds, or NONE; chooses those that help; answers from what it holds."""
+
+    def reply(self, request: Request) -> str:
+        held = quotes_of(request.memory or NOTHING)
+        if request.kind == "answer":
+            lost = bool(self.wanted) and not self.wanted & set(held)
+            return self.answer(ABSENT if lost else self.right)
+        if request.kind == "choose":
+            return ", ".join(str(number) for number, quote in enumerate(held, 1) if quote in self.wanted) or NONE
+        assert request.segment is not None
+        number = self._number(request)
+        before = self.memories[number - 1].splitlines() if number else []
+        section = Section(request.segment.text)
+        lines = [line for line in quotes_of(self.memories[number]) if line not in before]
+        found = [place[1] for line in lines if (place := section.find(line))]
+        return "\n".join(quote for quote in found if quote not in held) or NONE
+
+    @property
+    def wanted(self) -> set[str]:
+        """The quotes that help in the end."""
+        return {squeezed(line) for line in quotes_of(self.memories[-1])} if self.memories else set()
+
+
+def slipping(
+    perfect: Overwriter, question: str, share: float, draw: random.Random
+) -> Callable[[Request, str], str]:
+    """A careless reader: in this share of the sections it collects a sentence that only looks like one that helps."""
+    asked = _words(question)
+
+    def slip(request: Request, ideal: str) -> str:
+        if request.kind != "memorize" or request.segment is None or draw.random() >= share:
+            return ideal
+        helpful = {squeezed(line) for memory in perfect.memories for line in memory.splitlines()}
+        sentences = [squeezed(text) for text in _SENTENCE_END.split(request.segment.text)[1:-1]]
+        sentences = [text for text in sentences if 20 < len(text) < _LONGEST and not _within(text, helpful)]
+        if not sentences:
+            return ideal
+        near = max(sentences, key=lambda text: (len(asked & _words(text)), draw.random()))
+        return near if ideal == NONE else f"{ideal}\n{near}"
+
+    return slip
+
+
+def _within(text: str, lines: set[str]) -> bool:
+    return any(text in line or line in text for line in lines)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{4,}", text.lower()))
