@@ -118,7 +118,7 @@ def test_sync_async_and_stream_give_the_same() -> None:
 def test_a_memory_of_quotes_holds_what_the_text_says_and_the_section_is_read_again_while_it_gives_some() -> None:
     [answer] = ask(ScriptedChat(quote), memory="extractive")
     assert answer.text == "39601"
-    assert answer.memory.splitlines() == [f"Sentence number {n} says that key{n} is {n * n}." for n in (198, 199)]
+    assert answer.memory.splitlines()[-2:] == [f"Sentence number {n} says that key{n} is {n * n}." for n in (198, 199)]
     turns = answer.trace.turns
     assert all("key7 is 50" in turn.completion.text for turn in turns[:-1])
     assert not any("key7 is 50" in turn.memory for turn in turns)
@@ -130,12 +130,38 @@ def test_a_memory_of_quotes_holds_what_the_text_says_and_the_section_is_read_aga
     assert (place.segment, place.turn) == (answer.segments - 1, len(turns) - 3)
 
 
+def pick(request: Request) -> str:
+    """A reader that collects every third sentence, and keeps the last two when the memory is full."""
+    if request.kind == "choose":
+        many = len((request.memory or "").splitlines())
+        return f"{many - 1}, {many}"
+    if request.segment is None:
+        return quote(request)
+    found = [f"{text}." for text in request.segment.text.strip().split(".") if text.endswith(("1", "4", "9"))]
+    return "\n".join(line.strip() for line in found) or "NONE"
+
+
+def test_a_full_memory_is_chosen_from_and_a_journal_holds_it(tmp_path: Path) -> None:
+    [answer] = ask(ScriptedChat(pick), runs=[tmp_path], memory="collected")
+    kinds = [turn.request.kind for turn in answer.trace.turns]
+    assert kinds.count("choose") > 2
+    assert kinds[-1] == "answer"
+    turns = Run(tmp_path).trace.turns
+    assert [(turn.request, turn.memory) for turn in turns] == [
+        (turn.request, turn.memory) for turn in answer.trace.turns
+    ]
+    chosen = [turn for turn in turns if turn.request.kind == "choose"]
+    assert all(turn.memory.splitlines() == (turn.request.memory or "").splitlines()[-2:] for turn in chosen)
+
+
 def told(turns: Sequence[Turn]) -> list[tuple[Request, str, str]]:
     """All but times."""
     return [(turn.request, turn.completion.text, turn.memory) for turn in turns]
 
 
-READERS: list[tuple[Callable[[Request], str], Memory]] = [(gather, "abstractive"), (quote, "extractive")]
+READERS: list[tuple[Callable[[Request], str], Memory]] = [
+    (gather, "abstractive"), (quote, "extractive"), (pick, "collected"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reader", "memory"), READERS)
@@ -179,7 +205,7 @@ def test_a_journal_cut_anywhere_goes_on_to_the_same_end(
 
 def test_a_look_that_overflows_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
     def reply(request: Request) -> str:
-        if request.memory and request.segment and request.memory in request.segment.text:
+        if request.memory and request.segment and request.memory.splitlines()[-1] in request.segment.text:
             raise WindowOverflow
         if request.segment and request.segment.start == 0 and len(request.segment.text) > 400:
             raise WindowOverflow  # the first section is read as halves

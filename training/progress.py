@@ -44,9 +44,7 @@ def evaluate(agent: MemoryAgent, data: Path) -> list[dict[str, Any]]:
             states = [fact.state for fact in track(example, answer.trace, said, scores[-1] == 1)]
             print(f"  {task.name}: {example.query or example.question[-80:]!r}\n    {example.answers[0]!r}")
             print(f"    {said!r} {scores[-1]:.2f} {states}\n    {answer.memory!r}", flush=True)
-        found.append(
-            {"task": task.name, "score": sum(scores) / len(scores), "seconds": time.perf_counter() - began}
-        )
+        found.append({"task": task.name, "score": sum(scores) / len(scores), "seconds": time.perf_counter() - began})
     return found
 
 

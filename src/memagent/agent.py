@@ -27,7 +27,7 @@ from memagent.errors import BudgetError, UsageError
 from memagent.journal import Header, Journal
 from memagent.limits import Limits
 from memagent.memories import STEPS, Memory
-from memagent.prompts import AnswerStyle, Layout, fill, prompts_for
+from memagent.prompts import COLLECT, AnswerStyle, Layout, fill, prompts_for
 from memagent.reading import answer
 from memagent.records import Message, Turn
 from memagent.scoring import final_answer
@@ -48,8 +48,8 @@ class MemoryAgent:
         layout: "paper", "section-first" for many questions on one document, or a template of your own; None is what
             the model is used to.
         answer: "boxed", "sentence", or a template of your own; None is what the model is used to.
-        memory: "abstractive", or "extractive" for one of quotes (see `memagent.memories`); None is what the model is
-            used to.
+        memory: "abstractive", or "extractive" or "collected" for one of quotes (see `memagent.memories`); None is what
+            the model is used to.
         fsync: wait for the disk after each turn of a journalled reading.
         citations: follow the facts of the last memory back to the document.
 
@@ -220,7 +220,8 @@ class MemoryAgent:
         Raises:
             BudgetError: says by how many tokens it is too large.
         """
-        empty = fill(self.prompts.update, prompt=question, memory="", chunk="")
+        template = COLLECT if self._memory == "collected" else self.prompts.update
+        empty = fill(template, prompt=question, memory="", chunk="")
         last = answer(question, "", self.budget, self.prompts)
         self.budget.check(
             question=count(self.chat.tokenizer, question),

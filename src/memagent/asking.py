@@ -88,7 +88,11 @@ class Asking(Underway):
         self.take(turn.completion)
 
     def _waits_for(self, turn: Turn) -> bool:
-        return self.request is not None and self.request.segment == turn.request.segment
+        return (
+            self.request is not None
+            and self.request.segment == turn.request.segment
+            and (self.request.kind == "choose") == (turn.request.kind == "choose")
+        )
 
 
 def begin(

@@ -22,18 +22,26 @@ A uuid with four of its 36 characters wrong stays above it, and so does a needle
 Two needles that differ in key and value are at 0.8 and below.
 """
 
-_BULLET = re.compile(r"(?:[-*•]|\d{1,2}[.)])\s+")
+_NEAR_NUMBER = 0.7
+"""The same for each number in it: 12345 may have been meant by 123, but 47 is another number than 7."""
+
+_BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 _MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n+")
 _MOST_SENTENCES = 3  # in a line that is repaired
 
 # Differences that do not matter. Each pattern's group 1 is left out of the normal form.
 _LEFT_OUT = re.compile(
-    r"(?:(?<=[^\W\d_])([-\u2010\u2011]\s*\n\s*|[\u2010\u2011-])(?=[^\W\d_]))"  # hyphens inside words, at line ends too
+    r"(?:(?<=[^\W\d_])([\u2010\u2011-]\s*)(?=[^\W\d_]))"  # hyphens inside words, also where a line ends
     r"|(?<=\d)([,\u00a0\u202f\u2009 ])(?=\d{3}(?!\d))"  # thousands
     r"|(\*+)(?=\S)|(?<=\S)(\*+)|(?<!\w)(_+)(?=\w)|(?<=\w)(_+)(?!\w)"  # emphasis in Markdown and plain-text books
 )
-_IGNORABLE = {"\u034f", "\u061c", "\u0640", "\u180e"}  # grapheme joiner, Arabic letter mark, tatweel, Mongolian separator
+_IGNORABLE = {
+    "\u034f",
+    "\u061c",
+    "\u0640",
+    "\u180e",
+}  # grapheme joiner, Arabic letter mark, tatweel, Mongolian separator
 _FOLDED = str.maketrans(
     {**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛‹›′", "'"), **dict.fromkeys("‐‑‒–—―−", "-")}
 )
@@ -78,13 +86,14 @@ class Section:
         if not plain or not self._sentences:
             return None
         spans = list(self._sentences)
-        best = process.extractOne(
+        scored = process.extract(
             plain, [text for _, _, text in spans], scorer=Indel.normalized_similarity, score_cutoff=NEAR
         )
-        if best is None:
-            return None
-        start, end, _ = spans[best[2]]
-        return start, squeezed(self.text[start:end])
+        for text, _, which in scored:
+            if _same_numbers(plain, text):
+                start, end, _ = spans[which]
+                return start, squeezed(self.text[start:end])
+        return None
 
     @cached_property
     def _sentences(self) -> list[tuple[int, int, str]]:
@@ -150,6 +159,13 @@ def _whole(line: str, text: str, start: int, end: int) -> tuple[int, int] | None
     right = r"(?!\w)" * _is_spaced(last) + r"(?![.,:/-]\d)" * last.isdigit()
     found = re.compile(left + re.escape(line) + right).search(text, start, end)
     return found.span() if found else None
+
+
+def _same_numbers(line: str, text: str) -> bool:
+    """Whether each number of the line (a word with a digit in it) may be a slip for one of the text."""
+    numbers = [[word for word in each.split() if any(map(str.isdigit, word))] for each in (line, text)]
+    return all(process.extractOne(number, numbers[1], scorer=Indel.normalized_similarity, score_cutoff=_NEAR_NUMBER)
+               for number in numbers[0])  # fmt: skip
 
 
 def _is_spaced(char: str) -> bool:

@@ -57,7 +57,7 @@ def test_a_task_named_twice_is_in_the_mixture_twice() -> None:
 @needs_data
 def test_questions_on_one_document_stay_together() -> None:
     config = ProblemsConfig(
-        prose=str(DATA / "books" / "siddhartha.txt.gz"), squad=str(next((DATA / "squad").iterdir()))
+        prose=str(DATA / "books" / "siddhartha.txt.gz"), squad=str(DATA / "squad" / "dev-v1.1.jsonl.gz")
     )
     tasks = task_list(config, ["practice", "practice_squad"])
     mixed = mixture(tasks, ["3000"], nano_policy(0), config, 0)
@@ -71,7 +71,7 @@ def test_tests_ask_one_question_of_each_document_in_one_layout() -> None:
     config = ProblemsConfig(
         layouts=("section-first", "paper"),
         prose=str(DATA / "books" / "siddhartha.txt.gz"),
-        squad=str(next((DATA / "squad").iterdir())),
+        squad=str(DATA / "squad" / "dev-v1.1.jsonl.gz"),
     )
     tasks = task_list(config, ["practice", "practice_squad"])
     policy = nano_policy(0)

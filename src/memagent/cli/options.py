@@ -50,7 +50,8 @@ PromptLayout = Annotated[
 MemoryKind = Annotated[
     Memory | None,
     typer.Option(
-        help="extractive: only lines that stand word for word in the text enter it. [default: as the model is used to]"
+        help="extractive and collected: only sentences that stand in the text enter it; a collected one is never "
+        "written again. [default: as the model was trained]"
     ),
 ]
 AnswerFormat = Annotated[

@@ -28,7 +28,9 @@ _BREAK = "\n\n"
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")
 _HELD = 0.75  # of an answer's words, in the sentences that are taken to hold it
 _SHARE = 0.7  # of a document, at most, that the story asked about has
-_FEW = frozenset("a an and the of to in on at he she it they his her him their them was were is that with for by".split())
+_FEW = frozenset(
+    "a an and the of to in on at he she it they his her him their them was were is that with for by".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,12 @@ class StoryTask:
             facts = (Fact(" ".join(told.text.split()), told.key, start, start + len(told.text)),)
         answers = told.question.answers if present else (ABSENT,)
         return replace(
-            whole, question=question, query=question, answers=answers, facts=facts, template=f"{{context}}\n\n{question}"
+            whole,
+            question=question,
+            query=question,
+            answers=answers,
+            facts=facts,
+            template=f"{{context}}\n\n{question}",
         )
 
     def _run(self, story: Story, draw: random.Random, length: Length, tokenizer: Tokenizer) -> tuple[int, int]:
@@ -119,9 +126,7 @@ class StoryTask:
             raise TooShort("No section of the story fits.")
         return first, last
 
-    def _asked(
-        self, lead: int, first: int, last: int, main: str, draw: random.Random
-    ) -> list[tuple[Told, bool]]:
+    def _asked(self, lead: int, first: int, last: int, main: str, draw: random.Random) -> list[tuple[Told, bool]]:
         """The questions of a document, each with whether it answers them."""
         told = self._told.get(lead)
         if told is None:

@@ -73,9 +73,7 @@ class Collector(Overwriter):
         return {squeezed(line) for line in quotes_of(self.memories[-1])} if self.memories else set()
 
 
-def slipping(
-    perfect: Overwriter, question: str, share: float, draw: random.Random
-) -> Callable[[Request, str], str]:
+def slipping(perfect: Overwriter, question: str, share: float, draw: random.Random) -> Callable[[Request, str], str]:
     """A careless reader: in this share of the sections it collects a sentence that only looks like one that helps."""
     asked = _words(question)
 

@@ -29,7 +29,16 @@ from memagent.train.rollout import Rollout
 
 STATE = "training.pt"
 _UNSETTLED = {
-    *("steps", "stop_at", "evaluate_every", "trace_every", "checkpoint_every", "checkpoint_minutes", "final_lengths", "final_samples"),
+    *(
+        "steps",
+        "stop_at",
+        "evaluate_every",
+        "trace_every",
+        "checkpoint_every",
+        "checkpoint_minutes",
+        "final_lengths",
+        "final_samples",
+    ),
     *("micro_tokens", "sample_tokens", "gradient_checkpointing", "learning_rate"),
 }
 """Settings that may change between the sittings of a run."""

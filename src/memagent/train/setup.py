@@ -9,7 +9,7 @@ from pathlib import Path
 from memagent.budget import Budget
 from memagent.errors import UsageError
 from memagent.habits import Habits
-from memagent.prompts import fill, prompts_for
+from memagent.prompts import COLLECT, fill, prompts_for
 from memagent.records import Message
 from memagent.scoring import METRICS
 from memagent.tasks.catalog import RULER, SOURCES, Data
@@ -178,7 +178,8 @@ def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
 def _check_budget(policy: Policy) -> None:
     """Hold the budget against the window, with an empty question."""
     prompts = policy.habits.prompts
-    update = fill(prompts.update, prompt="", memory="", chunk="")
+    template = COLLECT if policy.habits.memory == "collected" else prompts.update
+    update = fill(template, prompt="", memory="", chunk="")
     last = fill(prompts.answer, prompt="", memory="")
     policy.habits.budget.check(
         question=0,
