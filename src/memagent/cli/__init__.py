@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 _KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept: the same command goes on.")
+_KEPT["models"] = " What was fetched is kept: the same command goes on."
 _KEPT["train"] = " The same command goes on from the last checkpoint."
 
 
@@ -47,7 +48,7 @@ def options(
 
 def main() -> None:
     """The entry point of the program `memagent`."""
-    from memagent.cli import ask, bench, demo, show, train  # noqa: F401  (each adds its command)
+    from memagent.cli import ask, bench, demo, models, show, train  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter must not cost an answer

