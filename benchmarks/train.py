@@ -17,7 +17,9 @@ from tempfile import TemporaryDirectory
 import torch
 from common import clock, figure, text
 
+from memagent.catalogue import model_path
 from memagent.chat import Sampling
+from memagent.chat.weights import DEFAULT
 from memagent.reading import Reading
 from memagent.records import Message, Request, Trace
 from memagent.train.batches import Conversation, collate, logprobs, micro_batches, padding
@@ -103,7 +105,13 @@ def against_trl(python: str, policy: Policy, folder: Path) -> None:
     file = folder / "prompts.json"
     file.write_text(json.dumps(prompts), encoding="utf-8")
     script = Path(__file__).with_name("train_trl.py")
-    command = [python, str(script), str(dequantised()), str(file), *map(str, (COMPLETION, GROUPS, GROUP))]
+    command = [
+        python,
+        str(script),
+        str(dequantised(model_path(DEFAULT))),
+        str(file),
+        *map(str, (COMPLETION, GROUPS, GROUP)),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     theirs = json.loads(done.stdout.splitlines()[-1])
     figure(

@@ -25,7 +25,7 @@ def find(line: str, text: str) -> str | None:
         ("The Hof\u200bmann company pays.", "The Hofmann company pays."),
         (unicodedata.normalize("NFD", "The café of Müller pays."), "The café of Müller pays."),
         ("The office of Griﬃn pays the ﬁne.", "The office of Griffin pays the fine."),
-        ("Ada’s ship is the “Swift Heron” and it isn’t for sale.", 'Ada\'s ship is the "Swift Heron" and it isn\'t for sale.'),
+        ("Ada’s “Swift Heron” isn’t for sale.", 'Ada\'s "Swift Heron" isn\'t for sale.'),
         ("The lease runs 2019–2024 — not longer.", "The lease runs 2019-2024 - not longer."),
         ("The well\u2011known Hofmann\u2011Lark company pays.", "The well-known Hofmann-Lark company pays."),
         ("The\u00a0Hofmann company pays 1\u00a0450\u202feuros.", "The Hofmann company pays 1 450 euros."),

@@ -2,8 +2,8 @@
 
     python training/progress.py DATA MODEL [OUT.jsonl]
 
-DATA is what `prepare.py` wrote; only its test side is read. MODEL is what `--model` takes, such as checkpoint:DIR. Eight
-questions show whether a training works at all; they do not rank two policies.
+DATA is what `prepare.py` wrote; only its test side is read. MODEL is what `--model` takes, such as checkpoint:DIR.
+Eight questions show whether a training works at all; they do not rank two policies.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Section:
     @cached_property
     def _paragraphs(self) -> list[tuple[tuple[str, ...], int, int]]:
         """Each paragraph's first two lines in their normal form, and where the text after each heading lies there."""
-        found = []
+        found: list[tuple[tuple[str, ...], int, int]] = []
         for paragraph in re.finditer(r"(?:(?!\n[^\S\n]*\n|\f).)+", self.text, re.DOTALL):
             lines = [line for line in re.finditer(r"[^\n]+", paragraph[0]) if line[0].strip()]
             for heading in lines[:2]:

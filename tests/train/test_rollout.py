@@ -21,6 +21,7 @@ from memagent.tasks.colours import COLOURS, ColourTask
 from memagent.tasks.example import Length
 from memagent.tasks.own import load_own
 from memagent.tokenizer import ByteTokenizer
+from memagent.train.config import WarmupConfig
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
 from memagent.train.problems import MemoryProblems, Problem
@@ -183,7 +184,10 @@ def test_ideal_completions_are_those_of_a_perfect_reader(policy: Policy) -> None
 def test_of_memories_that_stay_as_they_were_a_share_is_learnt_from(policy: Policy) -> None:
     source = problems(policy, 120)
     every = [ideal(policy, source.problem(number)) for number in range(30)]
-    some, few = ([ideal(policy, source.problem(number), share) for number in range(30)] for share in (0.5, 0.0))
+    some, few = (
+        [ideal(policy, source.problem(number), WarmupConfig(unchanged=share)) for number in range(30)]
+        for share in (0.5, 0.0)
+    )
     for whole, kept in zip(every, few, strict=True):
         *memories, answer = whole
         changes = [each for each, before in pairwise(memories[::-1]) if each.completion != before.completion]

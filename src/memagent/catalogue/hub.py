@@ -15,7 +15,7 @@ def fetch_from_hub(repository: str, file: str, folder: Path, on_bytes: Callable[
     import httpx2 as httpx
     from huggingface_hub import constants, get_session, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

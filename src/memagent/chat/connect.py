@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from memagent.catalogue import MODELS
 from memagent.chat import Chat, Sampling
 from memagent.errors import UsageError
 
@@ -25,7 +26,8 @@ def connect(
 
     Args:
         model: `local` (the default model on this machine), `local:base` (the same untrained), `local:PATH` (a GGUF
-            file, an OpenVINO folder, or a LoRA adapter of the default model, such as a checkpoint of a training),
+            file, an OpenVINO folder, or a LoRA adapter, such as a checkpoint of a training), a name of the catalogue
+            (`memagent models`; with a `base_url` it is the server's),
             `checkpoint:DIR` (a training run, or one of its checkpoints, by PyTorch), `scripted:FILE` (see
             `memagent.chat.scripted`), or a name that the server at `base_url` knows.
         base_url: of an OpenAI-compatible server, ending in /v1. None is OpenAI's own. The key comes from
@@ -55,6 +57,10 @@ def connect(
         if model.endswith(":"):
             raise UsageError("There is no path after `local:`: give a GGUF file or an OpenVINO folder.")
         return LocalChat(rest or None, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
+    if model in MODELS and base_url is None:
+        from memagent.chat.local import LocalChat
+
+        return LocalChat(model, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
     if not model:
         raise UsageError("The name of the model is empty: give --model a name.")
     from memagent.chat.http import HttpChat

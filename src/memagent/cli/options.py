@@ -31,8 +31,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), checkpoint:DIR (of a "
-        "training), scripted:FILE, or a name the server knows.",
+        help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), a name from `memagent "
+        "models`, checkpoint:DIR (of a training), scripted:FILE, or a name the server knows.",
     ),
 ]
 

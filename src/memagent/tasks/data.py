@@ -141,7 +141,7 @@ def load_squad(path: str | Path) -> list[SquadPassage]:
 
 
 def load_unanswerable(path: str | Path) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The title, the context and the questions without an answer of each paragraph of SQuAD 2.0. Raises DocumentError."""
+    """Title, context and unanswerable questions of each paragraph of SQuAD 2.0 that has any. Raises DocumentError."""
     found = []
     for place, row in read_rows(path):
         article = _article(place, row)

@@ -24,8 +24,8 @@ from memagent.tasks.haystacks import Haystack, hide, lines_of, noise, prose_from
 from memagent.tasks.needles import ask, needle
 from memagent.tasks.templates import VT
 from memagent.tasks.told import KINDS as TOLD
-from memagent.tasks.told import Kind
-from memagent.tasks.vocabulary import KINDS, distinct
+from memagent.tasks.told import Kind, person, thing, town
+from memagent.tasks.vocabulary import KINDS, distinct, noun
 from memagent.tokenizer import Tokenizer
 
 Kinds = tuple[str, str]
@@ -33,6 +33,16 @@ Kinds = tuple[str, str]
 
 ABSENT = "The text does not say"
 """The answer to what the document does not hold."""
+
+_LIKE_NEEDLES = (
+    "One of the tricks of the {noun} is to keep the {thing} out of sight.",
+    "One of the {noun}s in {town} belongs to {person}.",
+    "One of the special {noun}s that {person} collected was the {thing}.",
+    "One of the magic words that {person} knew was {key}.",
+    "One of the numbers for the {noun} is missing.",
+    "The special number of {key} was never written down.",
+)
+"""Sentences that begin or sound like a needle, as prose has them."""
 
 _TRIES = 20  # of questions that are too much for a short document
 
@@ -167,7 +177,16 @@ def _needles(draw: random.Random, kinds: Kinds, queries: int, values: int) -> As
     draw.shuffle(pairs)
     answers = tuple(value for key in keys for of_key, value in pairs if of_key == key)
     statements = tuple((needle(to, key, value), value) for key, value in pairs)
-    return Asked(ask(to, keys, values), answers, statements)
+    return Asked(ask(to, keys, values), answers, statements, decoys=_like_needles(draw))
+
+
+def _like_needles(draw: random.Random) -> tuple[str, ...]:
+    return tuple(
+        draw.choice(_LIKE_NEEDLES).format(
+            noun=noun(draw), thing=thing(draw), town=town(draw), person=person(draw), key=KINDS["words"](draw)
+        )
+        for _ in range(_few(draw))
+    )
 
 
 def _told(draw: random.Random, _around: Kinds | None) -> Asked:
@@ -196,9 +215,12 @@ def _changed(draw: random.Random, _around: Kinds | None) -> Asked:
     kind, subject = _subject(draw)
     values = distinct(kind.value, draw.choice([2, 2, 3]), draw)
     told = [draw.choice(kind.told).format(s=subject, v=value) for value in values]
-    begin = draw.choice(("Correction: ", "As is now known: ", "Forget what was said before: "))
-    statements = zip([told[0], *(begin + text for text in told[1:])], values, strict=True)
-    return Asked(_question(kind, subject, draw), (values[-1],), tuple(statements), changes=True)
+    begin = ("Correction: ", "As is now known: ", "Forget what was said before: ")
+    opening = draw.choice(begin)
+    statements = zip([told[0], *(opening + text for text in told[1:])], values, strict=True)
+    other, about = _subject(draw)
+    decoy = draw.choice(begin) + draw.choice(other.told).format(s=about, v=other.value(draw))
+    return Asked(_question(kind, subject, draw), (values[-1],), tuple(statements), changes=True, decoys=(decoy,))
 
 
 def _absent(draw: random.Random, around: Kinds | None) -> Asked:
@@ -225,7 +247,11 @@ def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
     value = str(draw.randint(10_000, 99_999))
     links = [f"VAR {names[0]} = {value}", *(f"VAR {name} = VAR {before}" for before, name in pairwise(names))]
     question = VT.replace("{context}\n", "").format(query=value)
-    return Asked(question, tuple(names), tuple(zip(links, names, strict=True)))
+    decoy = "VAR {} = {}".format(
+        *distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), 1, draw), value[::-1]
+    )
+    statements = tuple(zip(links, names, strict=True))
+    return Asked(question, tuple(names), statements, decoys=(decoy,) * (value[::-1] != value))
 
 
 _SHARES: dict[Callable[[random.Random, Kinds | None], Asked], float] = {

@@ -151,7 +151,7 @@ def squad_absent(squad: str | Path) -> PracticeQuestions:
 
 
 def practice_articles(squad: str | Path, unanswerable: str | Path) -> PracticeQuestions:
-    """Questions of SQuAD on one article, with its other paragraphs around; some that a paragraph only seems to answer."""
+    """Questions of SQuAD on one article, among its other paragraphs; some that a paragraph only seems to answer."""
     task = qa_1(squad)
     held = [each for each in task.asked if _is_short(each)] + _unanswered(task, unanswerable)
     return PracticeQuestions("practice_articles", task, held, 16, absent=0.25, related=True)

@@ -3,7 +3,7 @@
 What did the miscaun turn into?  ->  a grey stone
 
 A document holds a run of sections of one story, which its questions are about, between other stories. Some of the
-questions are about sections that were left out: the document does not answer them, although it tells of the same heroes.
+questions are about sections that were left out: the document does not answer them, although it has the same heroes.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ class WarmupConfig:
     unchanged: Share = 1.0
     """Of the conversations of a perfect reader that leave the memory as it was, the share that is learnt from."""
     easy: Share = 1.0
-    """Of the conversations that are soon learnt (another look that finds nothing more, an answer from an empty memory), the
-    share that is learnt from."""
+    """Of the conversations that are soon learnt (another look that finds nothing more, an answer from an empty
+    memory), the share that is learnt from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from memagent.catalogue import MODELS, model_path
-from memagent.chat.weights import cache_folder, find_weights
+from memagent.chat.weights import DEFAULT, cache_folder
 from memagent.errors import ModelError, UsageError
 from memagent.habits import load_habits
 from memagent.records import Message
@@ -69,9 +69,8 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     disable_progress_bar()
     adapter = Path(name) if (Path(name) / _LORA).is_file() else None
     base = _base(adapter) if adapter else name
-    source = str(dequantised(find_weights(None).path)) if base == _LOCAL else base
-    if base in MODELS:
-        source = str(dequantised(model_path(base)))
+    known = DEFAULT if base == _LOCAL else base
+    source = str(dequantised(model_path(known))) if known in MODELS else base
     if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
         raise UsageError(f"There is no folder {source}: give one of a model or a checkpoint, or a name on the hub.")
     try:
