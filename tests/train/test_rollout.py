@@ -22,12 +22,12 @@ from memagent.tasks.example import Length
 from memagent.tasks.own import load_own
 from memagent.tokenizer import ByteTokenizer
 from memagent.train.config import WarmupConfig
+from memagent.train.lessons import ideal
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
 from memagent.train.problems import MemoryProblems, Problem
 from memagent.train.rollout import Rollout, Sampler
 from memagent.train.sampling import Sampled, sample
-from memagent.train.warmup import ideal
 
 
 @pytest.fixture(scope="module")

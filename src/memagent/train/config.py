@@ -95,6 +95,8 @@ class WarmupConfig:
     """Of a batch, which is an optimiser step."""
     group: Positive = 8
     """Rollouts of a problem, for the policy's own."""
+    workers: Natural = 0
+    """Processes that make lessons ahead; 0 makes them between the steps."""
     learning_rate: Rate = 1e-4
     stop_at: Share = 1.0
     """The warm start ends early when the first evaluation has this accuracy."""

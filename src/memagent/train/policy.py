@@ -16,13 +16,12 @@ from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
 from memagent.habits import Habits
-from memagent.records import Message
-from memagent.tokenizer import FileTokenizer
 from memagent.train import attention
 from memagent.train.attention import Block, Trunk
+from memagent.train.speaker import Speaker
 
 
-class Policy:
+class Policy(Speaker):
     """A model that is sampled from and trained.
 
     Args:
@@ -31,6 +30,7 @@ class Policy:
     """
 
     def __init__(self, model: Any, tokenizer: Any, habits: Habits, *, autocast: bool = False) -> None:
+        super().__init__(tokenizer, habits)
         disable_progress_bar()
         model.set_attn_implementation(attention.NAME)
         if autocast:  # it casts what an adapter is given; peft would to float32 before, and all of it back
@@ -38,16 +38,9 @@ class Policy:
                 if hasattr(module, "cast_input_dtype_enabled"):
                     module.cast_input_dtype_enabled = False
         self.model = model
-        self.habits = habits
-        self.transformers_tokenizer = tokenizer
-        self.tokenizer = FileTokenizer(tokenizer.backend_tokenizer)
-        self.end: int = tokenizer.eos_token_id
-        self.pad: int = self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        """Ends a completion."""
         self.stops = frozenset([*_listed(model.generation_config.eos_token_id), self.end])
         self.window: int = model.config.max_position_embeddings
         self._autocast = autocast
-        self._frames: dict[tuple[str, ...], list[list[int]]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -58,22 +51,6 @@ class Policy:
     def parameters(self) -> list[nn.Parameter]:
         """Those that are trained, in a fixed order."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-
-    def render(self, messages: Sequence[Message]) -> list[int]:
-        """The prompt of a conversation as tokens. Only the chat template's own text may become special tokens."""
-        roles = tuple(message.role for message in messages)
-        frame = self._frames.get(roles)
-        if frame is None:
-            frame = self._frames[roles] = self._frame(roles)
-        ids = list(frame[0])
-        for message, after in zip(messages, frame[1:], strict=True):
-            ids += self.tokenizer.ids(message.content)
-            ids += after
-        return ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of a completion, without the token that ended it."""
-        return str(self.transformers_tokenizer.decode(ids, skip_special_tokens=True))
 
     def hidden(
         self,
@@ -173,24 +150,6 @@ class Policy:
     def _decoder(self) -> Any:
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return model.get_decoder()
-
-    def _frame(self, roles: Sequence[str]) -> list[list[int]]:
-        """The tokens of the chat template before, between and after the contents of messages with these roles."""
-        marks = [f"\ue000{index}\ue001" for index in range(len(roles))]
-        rendered = self.transformers_tokenizer.apply_chat_template(
-            [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)],
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        pieces = []
-        for mark in marks:
-            before, _, rendered = rendered.partition(mark)
-            pieces.append(before)
-        backend = self.tokenizer.tokenizer
-        backend.encode_special_tokens = False
-        frame = [list(backend.encode(piece, add_special_tokens=False).ids) for piece in [*pieces, rendered]]
-        backend.encode_special_tokens = True
-        return frame
 
 
 def _listed(value: int | list[int] | None) -> list[int]:

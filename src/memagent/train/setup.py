@@ -15,11 +15,13 @@ from memagent.scoring import METRICS
 from memagent.tasks.catalog import RULER, SOURCES, Data
 from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
+from memagent.train.lessons import Curriculum
 from memagent.train.models import make_policy
 from memagent.train.policy import Policy
 from memagent.train.problems import MemoryProblems, Problem, Problems
 from memagent.train.processes import Processes
 from memagent.train.run import Run
+from memagent.train.speaker import Speaker
 from memagent.train.training import OnStep, Training
 
 _TESTS = 1_000_000_007
@@ -101,7 +103,12 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
 
 
 def mixture(
-    tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: ProblemsConfig, seed: int, test: bool = False
+    tasks: Sequence[Task],
+    lengths: Sequence[str],
+    policy: Speaker,
+    config: ProblemsConfig,
+    seed: int,
+    test: bool = False,
 ) -> Problems:
     """Tasks x lengths, one after the other; a task that is named twice comes twice as often. A task of your own has the
     lengths of its documents.
@@ -126,7 +133,15 @@ def mixture(
     return Mixture(sources, 1 if test else max(task.together for _, task in pairs))
 
 
-def _overwritten(tasks: Sequence[Task], policy: Policy, config: TrainConfig) -> Problems | None:
+def curriculum(config: TrainConfig, speaker: Speaker) -> Curriculum:
+    """The problems of the warm start, step by step."""
+    given = config.problems
+    tasks = task_list(given, given.warmup_tasks or given.tasks)
+    problems = mixture(tasks, given.warmup_lengths or given.lengths, speaker, given, config.seed)
+    return Curriculum(problems, _overwritten(tasks, speaker, config), config)
+
+
+def _overwritten(tasks: Sequence[Task], policy: Speaker, config: TrainConfig) -> Problems | None:
     """The problems of the steps that practise overwriting, where there are such steps."""
     given = config.problems
     if not given.overwriting:
@@ -136,7 +151,7 @@ def _overwritten(tasks: Sequence[Task], policy: Policy, config: TrainConfig) -> 
 
 
 def _source(
-    task: Task, length: Length, policy: Policy, config: ProblemsConfig, seed: int, test: bool
+    task: Task, length: Length, policy: Speaker, config: ProblemsConfig, seed: int, test: bool
 ) -> MemoryProblems:
     habits = policy.habits
     prompts, every = [habits.prompts], task.together

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from memagent.train.batches import Conversation
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import Accuracy, evaluate
 from memagent.train.learner import Learner
+from memagent.train.lessons import Curriculum
 from memagent.train.policy import Policy
 from memagent.train.problems import Problem, Problems
 from memagent.train.processes import Processes
@@ -67,17 +67,10 @@ class Training:
         self.position += many
         return [problems.problem((first + each) * ranks + self.processes.rank) for each in range(many)]
 
-    def lessons(self, many: int) -> list[Problem]:
-        """The problems of the next step of the warm start: now and then a few that are read by overwriting."""
-        config = self.config.problems
-        draw = random.Random(f"overwriting/{self.config.seed}/{self.position}")
-        if self.overwritten is not None and draw.random() < config.overwriting:
-            first = self.position
-            self.position += many
-            chosen = draw.sample(range(many), min(config.overwriting_problems, many))
-            ranks, rank = self.processes.many, self.processes.rank
-            return [self.overwritten.problem((first + each) * ranks + rank) for each in sorted(chosen)]
-        return self.draw(many, self.warmup_problems or self.problems)
+    @property
+    def curriculum(self) -> Curriculum:
+        """Of the warm start."""
+        return Curriculum(self.warmup_problems or self.problems, self.overwritten, self.config)
 
     def learner(self, rate: float, steps: int, state: dict[str, Any], temperature: float = 1.0) -> Learner:
         """The optimiser of a stage, as it was where the state holds one."""

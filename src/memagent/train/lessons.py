@@ -1,0 +1,143 @@
+"""The lessons of the supervised warm start, step by step, and processes that make them ahead of the trainer.
+
+On a GPU a step takes less time than making its lessons does on one core.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from memagent.errors import UsageError
+from memagent.habits import load_habits
+from memagent.prompts import NO_MEMORY, NONE, NOTHING
+from memagent.reading import Underway
+from memagent.records import Completion
+from memagent.train.batches import Conversation
+from memagent.train.config import TrainConfig, WarmupConfig
+from memagent.train.problems import Problem, Problems
+from memagent.train.speaker import Speaker
+
+
+def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None) -> list[Conversation]:
+    """What a perfect policy would say, conversation by conversation, less what the configuration leaves out.
+
+    Raises:
+        UsageError: nobody knows.
+    """
+    if problem.ideal is None:
+        raise UsageError(f"Nobody knows the ideal completions of {problem.name}: set warmup.source to own.")
+    config = config or WarmupConfig()
+    found = []
+    draw = random.Random(problem.name)
+    attempt = Underway(problem.begin())
+    before, read = None, None
+    while (request := attempt.request) is not None:
+        text = problem.ideal(request)
+        empty = request.kind == "answer" and request.memory in (NO_MEMORY, NOTHING)
+        again = request.kind == "memorize" and request.segment == read and text == NONE
+        same = text == before and request.kind == "memorize" and text != NONE
+        if draw.random() < (config.easy if empty or again else config.unchanged if same else 1):
+            completion = (*speaker.tokenizer.ids(text), speaker.end)
+            found.append(Conversation(tuple(speaker.render(request.messages)), completion))
+        before, read = text, request.segment
+        attempt.take(Completion(problem.slip(request, text)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Curriculum:
+    """Which problems a step of the warm start is about.
+
+    Args:
+        problems: of most steps.
+        overwritten: of the steps that practise overwriting beside a memory that collects; None where there are none.
+    """
+
+    problems: Problems
+    overwritten: Problems | None
+    config: TrainConfig
+
+    def at(self, position: int, rank: int = 0, ranks: int = 1) -> list[Problem]:
+        """The problems of the step that begins with the problem of that number; each process has others."""
+        many, given = self.config.warmup.problems, self.config.problems
+        source, chosen = self.problems, list(range(many))
+        draw = random.Random(f"overwriting/{self.config.seed}/{position}")
+        if self.overwritten is not None and draw.random() < given.overwriting:
+            source, chosen = self.overwritten, sorted(draw.sample(chosen, min(given.overwriting_problems, many)))
+        return [source.problem((position + each) * ranks + rank) for each in chosen]
+
+
+def lessons_at(curriculum: Curriculum, speaker: Speaker, position: int, rank: int, ranks: int) -> list[Conversation]:
+    """The conversations of a step."""
+    config = curriculum.config.warmup
+    return [each for problem in curriculum.at(position, rank, ranks) for each in ideal(speaker, problem, config)]
+
+
+@contextmanager
+def lessons_from(
+    curriculum: Curriculum, speaker: Speaker, position: int, rank: int, ranks: int
+) -> Iterator[Iterator[list[Conversation]]]:
+    """The conversations of one step after another, from a position on; made ahead if `warmup.workers` says so."""
+    config = curriculum.config
+    step = config.warmup.problems
+    if not config.warmup.workers:
+        yield (lessons_at(curriculum, speaker, place, rank, ranks) for place in _from(position, step))
+        return
+    with TemporaryDirectory() as folder:
+        speaker.transformers_tokenizer.save_pretrained(folder)
+        speaker.habits.save(Path(folder))
+        # Not forked: a fork of a process that has used threads or a GPU may hang.
+        pool = ProcessPoolExecutor(config.warmup.workers, get_context("spawn"), _begin, (config, folder))
+        try:
+            yield _ahead(pool, position, step, 2 * config.warmup.workers, rank, ranks)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _from(position: int, step: int) -> Iterator[int]:
+    while True:
+        yield position
+        position += step
+
+
+def _ahead(
+    pool: ProcessPoolExecutor, position: int, step: int, ahead: int, rank: int, ranks: int
+) -> Iterator[list[Conversation]]:
+    places = _from(position, step)
+    coming: deque[Future[list[Conversation]]] = deque()
+    while True:
+        while len(coming) < ahead:
+            coming.append(pool.submit(_made, next(places), rank, ranks))
+        yield coming.popleft().result()
+
+
+_WORKER: list[tuple[Curriculum, Speaker]] = []
+"""What a worker process makes lessons with."""
+
+
+def _begin(config: TrainConfig, folder: str) -> None:
+    from transformers import AutoTokenizer
+
+    from memagent.train.setup import curriculum
+
+    speaker = Speaker(AutoTokenizer.from_pretrained(folder), load_habits(Path(folder)))
+    alone = replace(config, warmup=replace(config.warmup, workers=0))
+    _WORKER.append((curriculum(alone, speaker), speaker))
+
+
+def _made(position: int, rank: int, ranks: int) -> list[Conversation]:
+    [(made, speaker)] = _WORKER
+    return lessons_at(made, speaker, position, rank, ranks)
+
+
+def tokens_of(lessons: Sequence[Conversation]) -> int:
+    """How many tokens of completions there are to learn."""
+    return sum(len(each.completion) for each in lessons)
