@@ -21,6 +21,7 @@ SOURCES = Data(
     squad=str(DATA / "squad" / "dev-v1.1.jsonl.gz"),
     hotpotqa=str(DATA / "hotpotqa" / "train.jsonl.gz"),
     paragraphs=str(DATA / "wiki" / "paragraphs.jsonl.gz"),
+    unanswerable=str(DATA / "squad" / "unanswerable-v2.0.jsonl.gz"),
 )
 
 
@@ -88,3 +89,47 @@ def test_squad_absent_asks_what_no_paragraph_of_the_article_tells() -> None:
         assert not any(find_words(text, answer) for text in here for answer in mine.answers)
         assert example.answers == (ABSENT,)
         assert not example.facts
+
+
+@needs_data
+def test_articles_are_asked_about_with_near_misses_around() -> None:
+    [task] = SOURCES.tasks(["practice_articles"])
+    assert isinstance(task, PracticeQuestions)
+    asked = {each.question: each for each in task.asked}
+    examples = [task.example(Length(9_000), number, 7, TOKENIZER) for number in range(160)]
+    absent = [example for example in examples if example.answers == (ABSENT,)]
+    assert 0.15 < len(absent) / len(examples) < 0.6
+    for at in range(0, 160, 16):
+        assert len({tuple(asked[example.query].near) for example in examples[at : at + 16]}) == 1
+    seeming = [example for example in absent if not asked[example.query].facts]
+    assert len(seeming) > 10
+    shown = [task.task.text(asked[example.query].gold[0]) in example.document for example in seeming]
+    assert sum(shown) / len(shown) > 0.6  # the paragraph that seems to answer it
+    for example in examples:
+        assert all(example.document[fact.start : fact.end] == fact.text for fact in example.facts)
+
+
+@needs_data
+def test_a_second_hop_comes_after_the_first() -> None:
+    [task] = SOURCES.tasks(["practice_hops"])
+    assert isinstance(task, PracticeQuestions)
+    asked = {each.question: each for each in task.asked}
+    led = 0
+    for number in range(80):
+        example = task.example(Length(12_000), number, 3, TOKENIZER)
+        for first, second in asked[example.query].before if example.facts else ():
+            led += 1
+            places = [example.document.find(task.task.text(paragraph)) for paragraph in (first, second)]
+            assert 0 <= places[0] < places[1]
+    assert led > 15
+
+
+@needs_data
+def test_squad_unanswerable_shows_the_paragraph_that_seems_to_answer() -> None:
+    [task] = SOURCES.tasks(["squad_unanswerable"])
+    assert isinstance(task, PracticeQuestions)
+    asked = {each.question: each for each in task.asked}
+    for number in range(16):
+        example = task.example(Length(12_000), number, 5, TOKENIZER)
+        assert task.task.text(asked[example.query].gold[0]) in example.document
+        assert (example.answers, example.facts) == ((ABSENT,), ())

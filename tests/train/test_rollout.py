@@ -198,7 +198,7 @@ def test_of_memories_that_stay_as_they_were_a_share_is_learnt_from(policy: Polic
 
 def test_the_ideal_answer_is_all_that_is_asked_or_the_first_of_several_right_ones(tmp_path: Path) -> None:
     line = {"question": "Who?", "document": "Ada came.", "answers": ["Ada Lovelace", "Ada"]}
-    tokenizer, last = ByteTokenizer(), Request((Message("user", ""),), 8)
+    tokenizer, last = ByteTokenizer(), Request((Message("user", ""),), 8, kind="answer")
     for scorer, expected in (("sub_em", "\\boxed{ Ada Lovelace}"), ("boxed_all", "\\boxed{ Ada Lovelace, Ada}")):
         path = tmp_path / f"{scorer}.jsonl"
         path.write_text(json.dumps(line | {"scorer": scorer}))

@@ -102,7 +102,9 @@ class Policy(Speaker):
     def study(self) -> None:
         """Before gradients are wanted. Training mode only where gradient checkpointing needs it: dropout would make the
         trainer's policy another one than the sampler's."""
-        self.model.train(self.model.is_activation_checkpointing)
+        old = "is_gradient_checkpointing"  # its name before transformers 5.20
+        name = "is_activation_checkpointing" if hasattr(self.model, "is_activation_checkpointing") else old
+        self.model.train(getattr(self.model, name))
 
     def perform(self) -> None:
         """Before it is sampled from, which needs the cache that gradient checkpointing does without."""

@@ -1,0 +1,57 @@
+"""Samples that NVIDIA's own package made (nvidia-long-context-eval), read by a model: RULER's score of each task.
+
+    python benchmarks/nvidia.py SAMPLES [MODEL]
+
+SAMPLES holds TASK/validation.jsonl as its `prepare.py` writes them. The package needs an environment of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from common import clock, figure
+
+from memagent import MemoryAgent, text_document
+from memagent.intervals import interval
+from memagent.scoring import string_match_all
+from memagent.tasks.rows import read_rows
+
+_NIAH = re.compile(r"(.*?afterwards\.)\n(.*)\n(What (?:are all|is) the special magic .*?\?)", re.DOTALL)
+_VT = re.compile(r"(Memorize and track.*?text\.)\n\n(.*)\n(Question: .*?above\.)", re.DOTALL)
+
+
+def parted(sample: str) -> tuple[str, str]:
+    """The document of a sample, and the question as a memory agent is asked it. Raises ValueError: it is neither."""
+    text = sample[sample.rindex("Memorize and track") :] if "Memorize and track" in sample else sample
+    found = (_VT if text is not sample or sample.startswith("Memorize") else _NIAH).match(text)
+    if found is None:
+        raise ValueError(f"This is no sample of niah or vt: {sample[:80]!r}")
+    separator = "\n\n" if found[1].startswith("Memorize") else "\n"
+    return found[2], f"{found[1]}{separator}{found[3]}"
+
+
+def main(samples: str, model: str = "local") -> None:
+    scores: list[float] = []
+    with MemoryAgent(model) as agent, clock() as seconds:
+        for file in sorted(Path(samples).glob("*/validation.jsonl")):
+            own = []
+            for _, row in read_rows(file):
+                text, question = parted(row["input"])
+                with text_document(text, file.parent.name) as document:
+                    answer = agent.ask(question, document)
+                said = answer.trace.answer or ""
+                own.append(string_match_all(said, row["outputs"]))
+                if own[-1] < 1:
+                    print(f"  {file.parent.name}: {row['outputs']} {said!r}\n    {answer.memory!r}", flush=True)
+            scores += own
+            figure(f"nvidia: {file.parent.name}, {len(own)} samples", f"{100 * sum(own) / len(own):.0f}")
+    mean, low, high = interval(scores, binary=False)
+    figure("nvidia: all", f"{100 * mean:.0f} [{100 * low:.0f}–{100 * high:.0f}]", f"{seconds[0]:.0f} s")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,136 @@
+"""What a perfect reader replies, and the lessons made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from memagent.budget import Budget
+from memagent.demo import make_demo
+from memagent.habits import Habits
+from memagent.memories import quotes_of
+from memagent.prompts import NONE, NOTHING, Prompts
+from memagent.quoting import Section
+from memagent.reading import Underway
+from memagent.records import Completion, Request
+from memagent.tasks.example import Length
+from memagent.tasks.practice import ABSENT, PracticeTask
+from memagent.tokenizer import ByteTokenizer
+from memagent.train.config import load_config
+from memagent.train.lessons import Curriculum, ideal, lessons_from
+from memagent.train.nano import nano_policy
+from memagent.train.problems import MemoryProblems
+from memagent.train.setup import curriculum
+
+BUDGET = Budget(question=400, segment=3000, memory=900, answer=64)
+TASK = PracticeTask(make_demo(50_000).document)
+
+
+def problems(slips: tuple[float, ...] = (0.0,), memory: int = 900) -> MemoryProblems:
+    budget = replace(BUDGET, memory=memory)
+    return MemoryProblems(
+        TASK, Length(12_000), 3, ByteTokenizer(), [Prompts()], budget, memory="collected", slips=slips
+    )  # fmt: skip
+
+
+def read(number: int, slips: tuple[float, ...] = (0.0,), room: int = 900) -> tuple[list[tuple[Request, str]], str]:
+    """The requests of a reading with the ideal reply to each, and the last memory."""
+    problem = problems(slips, room).problem(number)
+    assert problem.ideal is not None
+    under, found, memory = Underway(problem.begin()), list[tuple[Request, str]](), ""
+    while under.request:
+        request, text = under.request, problem.ideal(under.request)
+        found.append((request, text))
+        memory = request.memory or ""
+        under.take(Completion(problem.slip(request, text)))
+    return found, memory
+
+
+def test_the_ideal_replies_are_quotes_of_the_section_or_none_and_end_in_the_answer() -> None:
+    replies = 0
+    for number in range(48):
+        example = TASK.example(Length(12_000), number, 3, ByteTokenizer())
+        turns, memory = read(number)
+        for request, text in turns[:-1]:
+            assert request.segment is not None
+            if text != NONE:
+                replies += 1
+                section = Section(request.segment.text)
+                places = [section.find(line) for line in text.splitlines()]
+                assert [place and place[1] for place in places] == text.splitlines()
+                assert not set(text.splitlines()) & set(quotes_of(request.memory or ""))
+        wanted = [fact.text.strip() for fact in example.facts]
+        assert set(wanted) <= set(quotes_of(memory))
+        assert turns[-1][1] == "\\boxed{ " + ", ".join(example.answers) + "}"
+        assert (memory == NOTHING) == (example.answers == (ABSENT,))
+    assert replies > 48
+
+
+def test_a_careless_reader_collects_what_does_not_help_and_the_ideal_stays_ideal() -> None:
+    noisy = chosen = 0
+    for number in range(24):
+        example = TASK.example(Length(12_000), number, 3, ByteTokenizer())
+        turns, _ = read(number, (0.9,), room=120)
+        helpful = {fact.text.strip() for fact in example.facts} | {
+            fact.text.strip() for fact in getattr(example, "replaced", ())
+        }
+        for request, text in turns[:-1]:
+            if request.kind == "choose":
+                chosen += 1
+                held = quotes_of(request.memory or "")
+                kept = [held[int(place) - 1] for place in text.split(", ")] if text != NONE else []
+                assert set(kept) <= helpful
+                assert all(line in kept for line in held if line in {fact.text.strip() for fact in example.facts})
+            elif text != NONE:
+                assert set(text.splitlines()) <= helpful
+        noisy += any(line not in helpful for request, _ in turns for line in quotes_of(request.memory or NOTHING))
+    assert noisy > 12
+    assert chosen > 5
+
+
+def test_an_answer_is_not_given_from_a_memory_that_lost_it() -> None:
+    number = next(number for number in range(40) if read(number)[1] != NOTHING)
+    problem = problems().problem(number)
+    assert problem.ideal is not None
+    assert problem.ideal(Request((), 10, memory="Something else.", kind="answer")) == f"\\boxed{{ {ABSENT}}}"
+
+
+def test_what_is_soon_learnt_is_learnt_from_less() -> None:
+    policy = nano_policy(0)
+    config = load_config(preset="nano").warmup
+    source = replace(problems(), tokenizer=policy.tokenizer, length=Length(4_000), slips=(0.0,))
+    every = [ideal(policy, source.problem(number)) for number in range(8)]
+    fewer = [ideal(policy, source.problem(number), replace(config, easy=0.0)) for number in range(8)]
+    assert sum(map(len, fewer)) < sum(map(len, every))
+    assert all(set(some) <= set(whole) for some, whole in zip(fewer, every, strict=True))
+
+
+@pytest.mark.slow
+def test_lessons_made_ahead_by_other_processes_are_the_same() -> None:
+    policy = nano_policy(0)
+    policy.habits = Habits(policy.habits.prompts, policy.habits.budget)
+    config = load_config(preset="nano", sets=["warmup.problems=4"])
+    made: list[list[object]] = []
+    for workers in (0, 2):
+        each = replace(config, warmup=replace(config.warmup, workers=workers))
+        with lessons_from(curriculum(each, policy), policy, 8, 0, 1) as coming:
+            made.append([list(step) for step in islice(coming, 3)])
+    assert made[0] == made[1]
+
+
+def test_now_and_then_a_step_is_about_overwriting() -> None:
+    config = load_config(preset="nano", sets=["problems.overwriting=0.25", "problems.overwriting_problems=2"])
+    plan = Curriculum(problems(), replace(problems(), memory="abstractive"), config)
+    many = [len(plan.at(place)) for place in range(0, 40 * config.warmup.problems, config.warmup.problems)][:40]
+    assert set(many) == {2, config.warmup.problems}
+    assert 3 <= many.count(2) <= 18
+    assert [each.name for each in plan.at(64)] == [each.name for each in plan.at(64)]
+
+
+def test_the_readers_preset_is_whole(tmp_path: Path) -> None:
+    config = load_config(preset="reader")
+    assert config.problems.memory == "collected"
+    assert config.policy.model == "qwen2.5-coder-0.5b"
