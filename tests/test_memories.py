@@ -154,6 +154,40 @@ def test_a_section_that_overflows_is_read_as_halves_but_only_at_the_first_look(r
     assert under.request.memory == ATTIC
 
 
+LONG = f"{ATTIC} " + "The river runs slowly past the old mills. " * 20 + f"\n\n{CELLAR}"
+
+
+def closer_look(*written: str) -> tuple[list[tuple[str, bool, bool]], str]:
+    """The kind of each request, whether it shows the attic and the cellar; and the next memory."""
+    under = Underway(extract("which keys", NO_MEMORY, Segment(0, len(LONG), LONG, 600), BUDGET, PROMPTS))
+    seen = []
+    for text in written:
+        assert under.request is not None
+        assert under.request.segment is not None
+        assert under.request.segment.text == LONG
+        prompt = under.request.messages[0].content.split("S=")[1]
+        seen.append((under.request.kind, ATTIC in prompt, CELLAR in prompt))
+        under.take(Completion(text))
+    assert under.request is None
+    return seen, under.answer
+
+
+def test_a_long_section_that_gave_something_is_read_once_more_in_halves() -> None:
+    seen, memory = closer_look(ATTIC, "", "", CELLAR)
+    assert seen == [("memorize", True, True)] * 2 + [("first half", True, False), ("second half", False, True)]
+    assert memory == BOTH
+
+
+def test_a_line_copied_too_badly_makes_the_section_be_read_in_halves() -> None:
+    seen, memory = closer_look("The key of some attic: 99999 or so.", ATTIC, NOTHING)
+    assert [kind for kind, _, _ in seen] == ["memorize", "first half", "second half"]
+    assert memory == ATTIC
+
+
+def test_a_long_section_that_gave_nothing_is_read_once() -> None:
+    assert closer_look(NOTHING) == ([("memorize", True, True)], NOTHING)
+
+
 def test_a_turn_holds_what_was_written_and_what_was_kept() -> None:
     under = Underway(reading("which keys", [Segment(0, len(TEXT), TEXT, len(TEXT))], BUDGET, PROMPTS, extract))
     first = under.take(Completion(f"{ATTIC}\nand more"))

@@ -24,6 +24,9 @@ from memagent.records import Completion, Segment, Trace, Turn, Usage
 from memagent.segments import Cut, segments
 from memagent.tokenizer import Tokenizer, count
 
+_SKIPPED = 2
+"""Looks at a section that may have been too long, one after the other: another at all of it, and one at its first half."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -80,9 +83,10 @@ class Asking(Underway):
         Raises:
             RunError: it is not what is asked here: another version of this program read otherwise.
         """
-        if not self._waits_for(turn):
-            with suppress(WindowOverflow):  # a section's next look may have been too long: then its looks ended
-                self.overflow(WindowOverflow())
+        with suppress(WindowOverflow):
+            for _ in range(_SKIPPED):
+                if not self._waits_for(turn):
+                    self.overflow(WindowOverflow())
         if not self._waits_for(turn):
             raise RunError("The run was begun by a version that reads otherwise: give another --run, or --fresh.")
         self.take(turn.completion)
@@ -91,7 +95,7 @@ class Asking(Underway):
         return (
             self.request is not None
             and self.request.segment == turn.request.segment
-            and (self.request.kind == "choose") == (turn.request.kind == "choose")
+            and self.request.kind == turn.request.kind
         )
 
 

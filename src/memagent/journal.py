@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from memagent.budget import Budget
 from memagent.errors import RunError, StorageError
-from memagent.memories import choosing, collecting
+from memagent.memories import HALVES, choosing, closer, collecting
 from memagent.prompts import NO_MEMORY, prompts_for
 from memagent.reading import answer, update
 from memagent.records import Completion, Segment, Tokens, Trace, Turn, Usage
@@ -223,8 +223,11 @@ class _Turns(Sequence[Turn]):
         before = _memory(self._line(index - 1)) if index else NO_MEMORY
         line = self._line(index)
         segment, question = _segment(line), self._header["question"]
-        if segment and line.get("kind") == "choose":
+        kind = line.get("kind", "memorize")
+        if segment and kind == "choose":
             request = choosing(question, before, segment)
+        elif segment and kind in HALVES:
+            request = closer(question, before, segment, self._budget, self._prompts, kind)
         elif segment and self._header.get("memory") == "collected":
             request = collecting(question, before, segment, self._budget)
         elif segment:
@@ -293,7 +296,7 @@ def _to_line(turn: Turn) -> dict[str, Any]:
         line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens}
         line |= {"rest": segment.rest} if segment.rest else {}
         line |= {"section": segment.text}
-        line |= {"kind": "choose"} if turn.request.kind == "choose" else {}
+        line |= {} if turn.request.kind == "memorize" else {"kind": turn.request.kind}
     line |= {
         "text": completion.text,
         **({} if turn.kept is None else {"kept": turn.kept}),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Literal
 
 from memagent.budget import Budget
@@ -23,20 +24,31 @@ from memagent.errors import WindowOverflow
 from memagent.prompts import CHOOSE, COLLECT, NO_MEMORY, NONE, NOTHING, Prompts, fill
 from memagent.quoting import Section, bare
 from memagent.reading import Reading, Step, overwrite, update
-from memagent.records import Message, Request, Segment
+from memagent.records import Kind, Message, Request, Segment
+from memagent.segments import halves
 
 Memory = Literal["abstractive", "extractive", "collected"]
 
 LOOKS = 3
 """How often a section is read at most, as long as each look finds another quote."""
 
+HALVES: tuple[Kind, Kind] = ("first half", "second half")
+
+CLOSER = 500
+"""Tokens of a section from which on it is read again in halves."""
+
 CHOOSE_TOKENS = 64
 """Room for the numbers of the quotes that stay."""
 
 
 def extract(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
-    """The next memory, of quotes. A section that gave one is read again with it, until a look adds nothing."""
+    """The next memory, of quotes. A section that gave one is read again with it, until a look adds nothing.
+
+    A section that gave a quote, or of which a line was copied too badly to be mended, is then read once more in halves:
+    a small model passes over the second fact more often, the longer the section is.
+    """
     section = Section(segment.text)
+    found = garbled = False
     for look in range(LOOKS):
         try:
             written = (yield update(question, memory, segment, budget, prompts)).text
@@ -44,18 +56,29 @@ def extract(question: str, memory: str, segment: Segment, budget: Budget, prompt
             if look:  # the memory is too long for another look
                 break
             raise
-        held = quotes_of(memory)
-        new = _new_quotes(written, held, section)
+        new, lost = _new_quotes(written, quotes_of(memory), section)
         if look and not new:
             break
-        kept = held + new
-        if tokens_of(kept, segment) > budget.memory:  # no room for all: then the model's own choice of them counts
-            said = {bare(line) for line in written.splitlines()}
-            kept = [quote for quote in held if quote in said] + new
-        memory = "\n".join(kept) or NOTHING
+        memory = _with(memory, new, written, segment, budget)
+        found, garbled = found or bool(new), garbled or lost
         if not new:
             break
+    if (found or garbled) and segment.tokens >= CLOSER:
+        for kind in HALVES:
+            try:
+                written = (yield closer(question, memory, segment, budget, prompts, kind)).text
+            except WindowOverflow:
+                break
+            new, _ = _new_quotes(written, quotes_of(memory), section)
+            if new:
+                memory = _with(memory, new, written, segment, budget)
     return memory
+
+
+def closer(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts, kind: Kind) -> Request:
+    """Another look at half of a section."""
+    half = halves(segment)[HALVES.index(kind)]
+    return replace(update(question, memory, half, budget, prompts), segment=segment, kind=kind)
 
 
 def collect(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
@@ -126,10 +149,21 @@ def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> 
     return wanted
 
 
-def _new_quotes(written: str, held: Collection[str], section: Section) -> list[str]:
-    """The quotes among the lines that the memory does not hold, in the order in which they were written."""
-    lines = [line for line in written.splitlines() if bare(line) not in held]
-    return [quote for _, quote in _quotes("\n".join(lines), section) if quote not in held]
+def _with(memory: str, new: list[str], written: str, segment: Segment, budget: Budget) -> str:
+    """The memory with the new quotes; if there is no room for all, without those that the model did not write again."""
+    held = quotes_of(memory)
+    if tokens_of(held + new, segment) > budget.memory:
+        said = {bare(line) for line in written.splitlines()}
+        held = [quote for quote in held if quote in said]
+    return "\n".join(held + new) or NOTHING
+
+
+def _new_quotes(written: str, held: Collection[str], section: Section) -> tuple[list[str], bool]:
+    """The quotes among the lines that the memory does not hold, as they were written; whether a line was none."""
+    lines = [line for line in written.splitlines() if bare(line) and bare(line) not in (*held, NOTHING, NO_MEMORY)]
+    quotes = [section.find(line) or section.nearest(line) for line in lines]
+    new = dict.fromkeys(quote[1] for quote in quotes if quote and quote[1] not in held)
+    return list(new), None in quotes
 
 
 def _quotes(written: str, section: Section) -> list[tuple[int, str]]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["memorize", "choose", "answer"]
-"""What a request is for: to read a segment, to choose what stays in a full memory, or to answer."""
+Kind = Literal["memorize", "first half", "second half", "choose", "answer"]
+"""What a request is for: to read a segment, to look at half of it again, to choose what stays in a full memory, or to
+answer."""
 
 Finish = Literal["stop", "length"]
 """Why a completion ended: the model stopped by itself, or it was cut by the token limit."""
