@@ -160,7 +160,7 @@ LONG = f"{ATTIC} " + "The river runs slowly past the old mills. " * 20 + f"\n\n{
 def closer_look(*written: str) -> tuple[list[tuple[str, bool, bool]], str]:
     """The kind of each request, whether it shows the attic and the cellar; and the next memory."""
     under = Underway(extract("which keys", NO_MEMORY, Segment(0, len(LONG), LONG, 600), BUDGET, PROMPTS))
-    seen = []
+    seen: list[tuple[str, bool, bool]] = []
     for text in written:
         assert under.request is not None
         assert under.request.segment is not None

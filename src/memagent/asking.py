@@ -25,7 +25,7 @@ from memagent.segments import Cut, segments
 from memagent.tokenizer import Tokenizer, count
 
 _SKIPPED = 2
-"""Looks at a section that may have been too long, one after the other: another at all of it, and one at its first half."""
+"""Looks at a section that may have been too long in a row: another at all of it, and one at its first half."""
 
 
 @dataclass(frozen=True, slots=True)

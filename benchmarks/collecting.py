@@ -1,0 +1,68 @@
+"""The 0.5B with a memory that collects: its speed beside the engine's own, and eight questions against one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from statistics import median
+
+from common import clock, figure, text
+
+from memagent import Budget, MemoryAgent, Request, text_document
+from memagent.chat.engine import Engine
+from memagent.chat.local import LocalChat
+from memagent.chat.weights import find_weights
+from memagent.prompts import NONE
+
+QUESTIONS = [
+    "Who is Anna Pavlovna?", "Who is Prince Vasili?", "What does Pierre want?", "Where are they?",
+    "Who gave the ball?", "What is the name of Pierre's father?", "Which war is near?", "Who arrives late?",
+]  # fmt: skip
+SEGMENT, CHARACTERS = 800, 24_000
+
+
+def read(questions: list[str], model: str, content: str) -> tuple[float, list[Request], list[int]]:
+    """Seconds, the requests for quotes, and the tokens of each reply NONE; on an engine without a past."""
+    budget = Budget(segment=SEGMENT, memory=256, answer=16)
+    with MemoryAgent(LocalChat(model), budget=budget, memory="collected") as agent:
+        with text_document("Warm up.") as document:
+            agent.ask("What is this?", document)
+        with text_document(content) as document, clock() as seconds:
+            answers = agent.ask_many(questions, document)
+    turns = [turn for answer in answers for turn in answer.trace.memories]
+    none = [turn.completion.usage.completion_tokens for turn in turns if turn.completion.text.strip() == NONE]
+    return seconds[0], [turn.request for turn in turns], none
+
+
+async def alone(requests: list[Request], model: str) -> tuple[float, int]:
+    """Seconds and prompt tokens of the same prompts on the bare engine, one after the other, one token each."""
+    chat = LocalChat(model)
+    await chat.open()
+    prompts = [chat._prompt_ids(request.messages) for request in requests]
+    config = chat._config(1)
+    engine = Engine(find_weights(model).engine_file(), prompt_lookup=False)
+    config.num_assistant_tokens = 0
+    await engine.generate(prompts[0][:64], config)
+    before = engine.seconds
+    for prompt in prompts:
+        await engine.generate(prompt, config)
+    return engine.seconds - before, sum(map(len, prompts))
+
+
+def main(model: str = "qwen2.5-coder-0.5b") -> None:
+    content = text(CHARACTERS)
+    one, requests, none = read(QUESTIONS[:1], model, content)
+    bare, tokens = asyncio.run(alone(requests, model))
+    ours = tokens / one
+    figure(
+        f"reader: prefill of {len(requests)} prompts, ours / the engine",
+        f"{ours:.0f} / {tokens / bare:.0f} tokens/s = {ours * bare / tokens:.0%}",
+        "goal: at least 85 %",
+    )
+    figure("reader: tokens of a reply NONE, median and most", f"{median(none):.0f} and {max(none)}", "goal: at most 5")
+    eight, _, _ = read(QUESTIONS, model, content)
+    figure("reader: eight questions / one", f"{eight:.1f} s / {one:.1f} s = {eight / one:.2f}", "goal: at most 2")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
