@@ -3,7 +3,7 @@
 #
 #   training/run.sh FOLDER        # FOLDER/data as prepare.py wrote it; FOLDER/reader is the run; FOLDER/log is the log
 #
-# Stop it with `kill -INT $(cat FOLDER/pid)`; the same command goes on from the last checkpoint. See training/README.md.
+# Stop it with `kill $(cat FOLDER/pid)`; the same command goes on from the last checkpoint. See training/README.md.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=$(realpath "$1"); shift
@@ -13,9 +13,10 @@ python=${PYTHON:-.venv/bin/python}
 for library in /usr/lib/*/libtcmalloc_minimal.so.4; do
     [ -e "$library" ] && export LD_PRELOAD=$library TCMALLOC_RELEASE_RATE=0
 done
+export OMP_WAIT_POLICY=passive # a thread that waits for one that was put aside must not spin
 echo $$ >"$folder/pid"
 child=
-trap '[ -n "$child" ] && kill -INT "$child"; wait; exit 130' INT TERM
+trap '[ -n "$child" ] && kill "$child"; wait; exit 130' TERM
 data=$folder/data/train
 while true; do
     nice -n 19 "$python" -m memagent train --preset reader --out "$folder/reader" --minutes "${MINUTES:-120}" \
