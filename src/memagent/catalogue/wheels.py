@@ -38,9 +38,9 @@ def fetch_wheel(package: str, folder: Path, on_bytes: Callable[[int], None]) -> 
                     break
                 except subprocess.TimeoutExpired:
                     on_bytes(_size(folder))
-        except BaseException:
-            pip.kill()
-            raise
+        finally:
+            if pip.poll() is None:  # interrupted
+                pip.kill()
     found = sorted(folder.glob("*.whl"))
     if pip.returncode == 0 and found:
         return found[0]
