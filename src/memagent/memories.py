@@ -44,8 +44,8 @@ CHOOSE_TOKENS = 64
 def extract(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
     """The next memory, of quotes. A section that gave one is read again with it, until a look adds nothing.
 
-    A section that gave a quote, or of which a line was copied too badly to be mended, is then read once more in halves:
-    a small model passes over the second fact more often, the longer the section is.
+    After a quote, or a line that was copied too badly to mend, the section is read once more in halves: the longer a
+    section is, the more often a small model misses its second fact.
     """
     section = Section(segment.text)
     found = garbled = False

@@ -152,7 +152,7 @@ class Section:
 def _whole(line: str, text: str, start: int, end: int) -> tuple[int, int] | None:
     """Where the line stands in the text, and not as a piece of a longer word, number or date.
 
-    In a script without capitals (category Lo: Chinese, Arabic …), many of which write no spaces, a piece counts, too.
+    A piece counts in scripts without capitals (category Lo: Chinese, Arabic …), because many of them have no spaces.
     """
     first, last = line[0], line[-1]
     left = r"(?<!\w)" * _is_spaced(first) + r"(?<!\d[.,:/-])(?<![\s(]-)(?<!^-)" * first.isdigit()

@@ -24,7 +24,6 @@ OnBytes = Callable[[int], None]
 """Called with the number of bytes that are there."""
 
 _ROOM = 20_000_000  # bytes of disk that are to be left
-_BLOCK = 1 << 20
 
 
 class Refused(Exception):

@@ -46,7 +46,7 @@ class Asked:
     barred: frozenset[int] = frozenset()
     """Paragraphs that may not be distractors."""
     before: tuple[tuple[int, int], ...] = ()
-    """Pairs of paragraphs, the first of which comes before the second."""
+    """Pairs of paragraphs: the first one of a pair comes before the second."""
 
 
 class ParagraphTask:

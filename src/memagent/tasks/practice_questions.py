@@ -41,7 +41,7 @@ class PracticeQuestions:
     absent: float = 0.15
     """The share of the questions that the document does not answer."""
     related: bool = False
-    """Whether the questions of a document are about a few paragraphs of one article, the rest of which is around."""
+    """Whether a document asks about a few paragraphs of one article and shows the article's other paragraphs, too."""
 
     @property
     def size(self) -> int:

@@ -23,7 +23,7 @@ class Overwriter:
 
     Args:
         pieces: the segments of the document.
-        memories: what is to be held after each of them.
+        memories: the ideal memory after each segment.
         right: the answer.
         boxed: whether the answer stands in a box.
     """
