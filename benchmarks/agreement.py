@@ -1,6 +1,9 @@
-"""The same adapter through transformers (float32) and through OpenVINO (merged, float16): the same greedy text?
+"""The same weights through transformers (float32) and through OpenVINO (rounded for it): the same greedy text?
 
-50 prompts of readings as the engine made them, so that they hold the memories that it meets.
+    python benchmarks/agreement.py [ADAPTER or a name of the catalogue]
+
+50 prompts of readings as the engine made them, so that they hold the memories that it meets. A model without an adapter
+reads short sections into short memories: transformers takes a quarter of a second a token.
 """
 
 from __future__ import annotations
@@ -10,24 +13,27 @@ import sys
 
 from common import clock, figure
 
-from memagent import MemoryAgent, Request, text_document
+from memagent import Budget, MemoryAgent, Request, text_document
+from memagent.catalogue import MODELS, model_path
 from memagent.chat import Chat
 from memagent.chat.connect import connect
 from memagent.chat.weights import POLICY
 from memagent.tasks.catalog import Data
-from memagent.tasks.example import parse_length
+from memagent.tasks.example import Length, parse_length
+from memagent.train.models import dequantised
 
 TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt"]
 LENGTH, EXAMPLES, PROMPTS = parse_length("8k"), 3, 50
+SHORT, SHORT_LENGTH = Budget(segment=300, memory=24, answer=24), parse_length("4k")
 
 
-def requests(model: str) -> list[Request]:
+def requests(model: str, budget: Budget | None, length: Length) -> list[Request]:
     found: list[Request] = []
-    with MemoryAgent(model) as agent:
+    with MemoryAgent(model, budget=budget) as agent:
         tokenizer = agent.chat.tokenizer
         for task in Data().tasks(TASKS):
             for number in range(EXAMPLES):
-                example = task.example(LENGTH, number, 0, tokenizer)
+                example = task.example(length, number, 0, tokenizer)
                 with text_document(example.document) as document:
                     found += [turn.request for turn in agent.ask(example.question, document).trace.turns]
     return [found[place * len(found) // PROMPTS] for place in range(PROMPTS)]
@@ -41,12 +47,16 @@ async def replies(chat: Chat, asked: list[Request]) -> list[str]:
     return found
 
 
-def main(adapter: str = str(POLICY)) -> None:
-    asked = requests(f"local:{adapter}")
+def main(model: str = str(POLICY)) -> None:
+    if model in MODELS:
+        names, budget, length = (model, f"checkpoint:{dequantised(model_path(model))}"), SHORT, SHORT_LENGTH
+    else:
+        names, budget, length = (f"local:{model}", f"checkpoint:{model}"), None, LENGTH
+    asked = requests(names[0], budget, length)
     with clock() as engine:
-        ours = asyncio.run(replies(connect(f"local:{adapter}"), asked))
+        ours = asyncio.run(replies(connect(names[0]), asked))
     with clock() as torch:
-        theirs = asyncio.run(replies(connect(f"checkpoint:{adapter}"), asked))
+        theirs = asyncio.run(replies(connect(names[1]), asked))
     differ = [(one, other) for one, other in zip(ours, theirs, strict=True) if one != other]
     figure(
         f"agreement: {PROMPTS} prompts, OpenVINO and transformers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from common import BOOKS, clock, figure
 
@@ -29,19 +30,21 @@ QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+def read(agent: MemoryAgent, folder: Path, book: str) -> list[bool]:
+    """Ask the questions on one novel in `folder` together: which are answered rightly."""
+    asked, found = QUESTIONS[book], []
+    for answer, words in zip(agent.ask_many(list(asked), folder / f"{book}.txt.gz"), asked.values(), strict=True):
+        found.append(any(word in answer.text.lower() for word in words))
+        print(f"\n{book}: {answer.question}\n  {'right' if found[-1] else 'wrong'}: {answer.text!r}")
+        for place in answer.citations:
+            print(f"  {place.start}-{place.end}: {' '.join(place.quote.split())!r}")
+    return found
+
+
 def main(model: str = "local") -> None:
-    right = 0
     with MemoryAgent(model) as agent, clock() as seconds:
-        for book, asked in QUESTIONS.items():
-            for answer, words in zip(
-                agent.ask_many(list(asked), BOOKS / f"{book}.txt.gz"), asked.values(), strict=True
-            ):
-                found = any(word in answer.text.lower() for word in words)
-                right += found
-                print(f"\n{book}: {answer.question}\n  {'right' if found else 'wrong'}: {answer.text!r}")
-                for place in answer.citations:
-                    print(f"  {place.start}-{place.end}: {' '.join(place.quote.split())!r}")
-    figure("\nbooks: questions answered", f"{right} of {sum(map(len, QUESTIONS.values()))}", f"{seconds[0]:.0f} s")
+        right = [each for book in QUESTIONS for each in read(agent, BOOKS, book)]
+    figure("\nbooks: questions answered", f"{sum(right)} of {len(right)}", f"{seconds[0]:.0f} s")
 
 
 if __name__ == "__main__":

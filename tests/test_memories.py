@@ -172,16 +172,14 @@ def closer_look(*written: str) -> tuple[list[tuple[str, bool, bool]], str]:
     return seen, under.answer
 
 
-def test_a_long_section_that_gave_something_is_read_once_more_in_halves() -> None:
-    seen, memory = closer_look(ATTIC, "", "", CELLAR)
-    assert seen == [("memorize", True, True)] * 2 + [("first half", True, False), ("second half", False, True)]
+def test_lines_copied_too_badly_make_a_long_section_be_read_in_halves() -> None:
+    seen, memory = closer_look("The key of some attic: 99999 or so.", ATTIC, CELLAR)
+    assert seen == [("memorize", True, True), ("first half", True, False), ("second half", False, True)]
     assert memory == BOTH
 
 
-def test_a_line_copied_too_badly_makes_the_section_be_read_in_halves() -> None:
-    seen, memory = closer_look("The key of some attic: 99999 or so.", ATTIC, NOTHING)
-    assert [kind for kind, _, _ in seen] == ["memorize", "first half", "second half"]
-    assert memory == ATTIC
+def test_a_long_section_that_gave_a_quote_is_not_read_in_halves() -> None:
+    assert closer_look(f"{ATTIC}\nThe key of some attic: 99999 or so.", "") == ([("memorize", True, True)] * 2, ATTIC)
 
 
 def test_a_long_section_that_gave_nothing_is_read_once() -> None:

@@ -1,4 +1,4 @@
-"""A small evaluation of a policy while it is trained: eight questions each on one document of 8K tokens.
+"""A small evaluation of a policy while it is trained: eight questions each on a document of 8K tokens, four on a novel.
 
     python training/progress.py DATA MODEL [OUT.jsonl]
 
@@ -14,6 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+
+import books
+
 from memagent import MemoryAgent, text_document
 from memagent.bench.tracking import track
 from memagent.scoring import METRICS
@@ -22,6 +26,7 @@ from memagent.tasks.example import parse_length
 
 TASKS = ("practice_articles", "practice_hops", "fairytale", "practice")
 LENGTH, QUESTIONS, SEED = parse_length("8k"), 8, 1
+NOVEL = "the-time-machine"  # the shortest of benchmarks/books.py, 45,000 tokens
 
 
 def evaluate(agent: MemoryAgent, data: Path) -> list[dict[str, Any]]:
@@ -45,6 +50,9 @@ def evaluate(agent: MemoryAgent, data: Path) -> list[dict[str, Any]]:
             print(f"  {task.name}: {example.query or example.question[-80:]!r}\n    {example.answers[0]!r}")
             print(f"    {said!r} {scores[-1]:.2f} {states}\n    {answer.memory!r}", flush=True)
         found.append({"task": task.name, "score": sum(scores) / len(scores), "seconds": time.perf_counter() - began})
+    began = time.perf_counter()
+    right = books.read(agent, test / "books", NOVEL)
+    found.append({"task": NOVEL, "score": sum(right) / len(right), "seconds": time.perf_counter() - began})
     return found
 
 

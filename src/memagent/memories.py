@@ -35,7 +35,7 @@ LOOKS = 3
 HALVES: tuple[Kind, Kind] = ("first half", "second half")
 
 CLOSER = 500
-"""Tokens of a section from which on it is read again in halves."""
+"""Tokens of a section from which on it is read in halves after a line that could not be mended."""
 
 CHOOSE_TOKENS = 64
 """Room for the numbers of the quotes that stay."""
@@ -44,26 +44,26 @@ CHOOSE_TOKENS = 64
 def extract(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
     """The next memory, of quotes. A section that gave one is read again with it, until a look adds nothing.
 
-    After a quote, or a line that was copied too badly to mend, the section is read once more in halves: the longer a
-    section is, the more often a small model misses its second fact.
+    A section that gave nothing but lines that were copied too badly to mend is read once more in halves: the same
+    prompt would be copied as badly again.
     """
     section = Section(segment.text)
-    found = garbled = False
     for look in range(LOOKS):
         try:
             written = (yield update(question, memory, segment, budget, prompts)).text
         except WindowOverflow:
             if look:  # the memory is too long for another look
-                break
+                return memory
             raise
-        new, lost = _new_quotes(written, quotes_of(memory), section)
+        new, garbled = _new_quotes(written, quotes_of(memory), section)
         if look and not new:
-            break
+            return memory
         memory = _with(memory, new, written, segment, budget)
-        found, garbled = found or bool(new), garbled or lost
         if not new:
             break
-    if (found or garbled) and segment.tokens >= CLOSER:
+    else:
+        return memory
+    if garbled and segment.tokens >= CLOSER:
         for kind in HALVES:
             try:
                 written = (yield closer(question, memory, segment, budget, prompts, kind)).text

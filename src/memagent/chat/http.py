@@ -81,7 +81,10 @@ class HttpChat:
                 f"{base_url} is no address of a server: give --base-url one like http://127.0.0.1:8000/v1."
             ) from error
         if not api_key:
-            raise UsageError(f"There is no key for {model}: set OPENAI_API_KEY, or give --base-url for another server.")
+            raise UsageError(
+                f"There is no key for {model}: set OPENAI_API_KEY, or give --base-url for another server, or a model of "
+                "this machine (`memagent models`)."
+            )
         self.model = model
         self.window = window
         self.tokenizer: Tokenizer = tokenizer or EstimatedTokenizer()
