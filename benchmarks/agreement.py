@@ -22,17 +22,21 @@ from memagent.tasks.catalog import Data
 from memagent.tasks.example import Length, parse_length
 from memagent.train.models import dequantised
 
+Documents = tuple[Length, int, Budget | None]
+"""How long they are, how many there are for each task, and how they are read."""
+
 TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt"]
-LENGTH, EXAMPLES, PROMPTS = parse_length("8k"), 3, 50
-SHORT, SHORT_LENGTH = Budget(segment=300, memory=24, answer=24), parse_length("4k")
+PROMPTS = 50
+ADAPTED: Documents = parse_length("8k"), 3, None
+BARE: Documents = parse_length("4k"), 1, Budget(segment=300, memory=24, answer=24)
 
 
-def requests(model: str, budget: Budget | None, length: Length) -> list[Request]:
+def requests(model: str, length: Length, examples: int, budget: Budget | None) -> list[Request]:
     found: list[Request] = []
     with MemoryAgent(model, budget=budget) as agent:
         tokenizer = agent.chat.tokenizer
         for task in Data().tasks(TASKS):
-            for number in range(EXAMPLES):
+            for number in range(examples):
                 example = task.example(length, number, 0, tokenizer)
                 with text_document(example.document) as document:
                     found += [turn.request for turn in agent.ask(example.question, document).trace.turns]
@@ -49,10 +53,10 @@ async def replies(chat: Chat, asked: list[Request]) -> list[str]:
 
 def main(model: str = str(POLICY)) -> None:
     if model in MODELS:
-        names, budget, length = (model, f"checkpoint:{dequantised(model_path(model))}"), SHORT, SHORT_LENGTH
+        names, documents = (model, f"checkpoint:{dequantised(model_path(model))}"), BARE
     else:
-        names, budget, length = (f"local:{model}", f"checkpoint:{model}"), None, LENGTH
-    asked = requests(names[0], budget, length)
+        names, documents = (f"local:{model}", f"checkpoint:{model}"), ADAPTED
+    asked = requests(names[0], *documents)
     with clock() as engine:
         ours = asyncio.run(replies(connect(names[0]), asked))
     with clock() as torch:

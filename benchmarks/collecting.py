@@ -41,7 +41,7 @@ async def alone(requests: list[Request], model: str) -> tuple[float, int]:
     prompts = [chat._prompt_ids(request.messages) for request in requests]
     config = chat._config(1)
     engine = Engine(find_weights(model).engine_file(), prompt_lookup=False)
-    config.num_assistant_tokens = 0
+    config.num_assistant_tokens = config.max_ngram_size = 0
     await engine.generate(prompts[0][:64], config)
     before = engine.seconds
     for prompt in prompts:

@@ -156,7 +156,8 @@ def test_key(monkeypatch: pytest.MonkeyPatch, given: str | None, variable: str |
 
 
 def test_no_key_and_no_server() -> None:
-    with pytest.raises(UsageError, match=r"^There is no key for gpt-5: set OPENAI_API_KEY, or give --base-url .*`memagent models`"):
+    says = r"^There is no key for gpt-5: set OPENAI_API_KEY, or give --base-url .*`memagent models`"
+    with pytest.raises(UsageError, match=says):
         HttpChat("gpt-5", base_url=None)
 
 

@@ -192,6 +192,24 @@ def test_one_report_of_several_benchmarks() -> None:
 
 
 @needs_data
+def test_stories_and_questions_without_an_answer_come_from_files_of_their_own() -> None:
+    Path("script.jsonl").write_text('"\\\\boxed{The text does not say}"\n')
+    tasks = ("fairytale", "squad_unanswerable")
+    given = {
+        "stories": "fairytaleqa/val.jsonl.gz",
+        "squad": "squad/dev-v1.1.jsonl.gz",
+        "unanswerable": "squad/unanswerable-v2.0.jsonl.gz",
+    }
+    files = [part for name, file in given.items() for part in (f"--{name}", str(DATA / file))]
+    done = bench(*tasks, "--lengths", "4k", "--samples", "2", *files, "--out", "o", *SCRIPTED)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in Path("o/results.jsonl").read_text().splitlines()]
+    scores = {row["task"]: row["scores"] for row in rows}
+    assert scores["squad_unanswerable"]["abstains"] == 1
+    assert scores["fairytale"]["f1"] == 0
+
+
+@needs_data
 def test_a_length_beyond_the_data_is_refused_before_anything_is_asked() -> None:
     squad = str(DATA / "squad" / "dev-v1.1.jsonl.gz")
     code, sentence = failed(bench("qa_1", "--lengths", "4k,4m", "--squad", squad, "--out", "o", *SCRIPTED))

@@ -82,8 +82,8 @@ class HttpChat:
             ) from error
         if not api_key:
             raise UsageError(
-                f"There is no key for {model}: set OPENAI_API_KEY, or give --base-url for another server, or a model of "
-                "this machine (`memagent models`)."
+                f"There is no key for {model}: set OPENAI_API_KEY, or give --base-url for another server, "
+                "or a model of this machine (`memagent models`)."
             )
         self.model = model
         self.window = window

@@ -64,8 +64,8 @@ def run(
         typer.Argument(
             metavar="TASK...",
             help="niah_single_1 to 3, niah_multikey_1 to 3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, "
-            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); squad_absent (is it said that there is no answer?); "
-            "or a JSONL file of your own.",
+            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); fairytale; squad_absent and squad_unanswerable (is "
+            "it said that there is no answer?); or a JSONL file of your own.",
             show_default=False,
         ),
     ] = None,
@@ -96,6 +96,10 @@ def run(
         str | None, typer.Option(help="For qa_2 and hqa: HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor.")
     ] = None,
     paragraphs: Annotated[str | None, typer.Option(help="Distractors of hqa: a JSONL of {title, text}.")] = None,
+    stories: Annotated[str | None, typer.Option(help="For fairytale: FairytaleQA, a story a line.")] = None,
+    unanswerable: Annotated[
+        str | None, typer.Option(help="For squad_unanswerable: questions on --squad without an answer.")
+    ] = None,
     words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a word a line.")] = None,
     model: Model = "local",
     base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server; key from OPENAI_API_KEY.")] = None,
@@ -136,7 +140,7 @@ def run(
     from memagent.tokenizer import EstimatedTokenizer, load_tokenizer
 
     given = _filled(context, preset)
-    data = Data(prose=prose, squad=squad, hotpotqa=hotpotqa, paragraphs=paragraphs, words=words)
+    data = Data(prose, squad, hotpotqa, paragraphs, words, unanswerable, stories)
     plan = Plan(
         tasks=data.tasks(given["tasks"] or []),
         lengths=[parse_length(length) for length in given["lengths"].split(",") if length.strip()],
