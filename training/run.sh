@@ -16,6 +16,8 @@ done
 # A processor that multiplies bfloat16 itself takes a step in two fifths of the time; on any other it is slower (LOG.md).
 precision=float32
 grep -qE "avx512_bf16|amx_bf16" /proc/cpuinfo && precision=bfloat16
+begun=$folder/reader/config.json # a run goes on with what it began with, also on another machine
+[ -e "$begun" ] && precision=$(sed -n 's/.*"precision": "\([a-z0-9]*\)".*/\1/p' "$begun")
 export OMP_WAIT_POLICY=passive # a thread that waits for one that was put aside must not spin
 echo $$ >"$folder/pid"
 child=

@@ -61,9 +61,7 @@ def extract(question: str, memory: str, segment: Segment, budget: Budget, prompt
         memory = _with(memory, new, written, segment, budget)
         if not new:
             break
-    else:
-        return memory
-    if garbled and segment.tokens >= CLOSER:
+    if not new and garbled and segment.tokens >= CLOSER:
         for kind in HALVES:
             try:
                 written = (yield closer(question, memory, segment, budget, prompts, kind)).text

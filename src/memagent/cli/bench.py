@@ -140,7 +140,10 @@ def run(
     from memagent.tokenizer import EstimatedTokenizer, load_tokenizer
 
     given = _filled(context, preset)
-    data = Data(prose, squad, hotpotqa, paragraphs, words, unanswerable, stories)
+    data = Data(
+        prose=prose, squad=squad, hotpotqa=hotpotqa, paragraphs=paragraphs, words=words, unanswerable=unanswerable,
+        stories=stories,
+    )  # fmt: skip
     plan = Plan(
         tasks=data.tasks(given["tasks"] or []),
         lengths=[parse_length(length) for length in given["lengths"].split(",") if length.strip()],
