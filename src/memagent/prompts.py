@@ -85,8 +85,8 @@ Updated memory:
 
 COLLECT = """\
 You are presented with a section of a document, a problem, and the sentences collected so far. Copy from the section, \
-word for word, the sentences that help to solve the problem and are not collected yet, one a line. If the section has \
-none, reply NONE.
+word for word, the sentences that help to solve the problem and are not collected yet, each on a line after a hyphen. \
+If the section has none, reply NONE.
 
 Section:
 {chunk}
@@ -98,7 +98,11 @@ Collected so far:
 
 New sentences, or NONE:
 """
-"""Ours, for a memory that collects quotes. The section comes first, so that questions share it."""
+"""Ours, for a memory that collects quotes. The section comes first, so that questions share it.
+
+The hyphen makes one token decide whether there is something to collect. Without it NONE competes with the first words of
+every sentence, and wins under greedy decoding even where most of the probability is on the sentences.
+"""
 
 CHOOSE = """\
 You are presented with a problem and numbered sentences that were collected for it. There is no room for all of them. \

@@ -59,9 +59,11 @@ def test_the_ideal_replies_are_quotes_of_the_section_or_none_and_end_in_the_answ
             if text != NONE:
                 replies += 1
                 section = Section(request.segment.text)
+                quotes = [line.removeprefix("- ") for line in text.splitlines()]
+                assert [f"- {quote}" for quote in quotes] == text.splitlines()
                 places = [section.find(line) for line in text.splitlines()]
-                assert [place and place[1] for place in places] == text.splitlines()
-                assert not set(text.splitlines()) & set(quotes_of(request.memory or ""))
+                assert [place and place[1] for place in places] == quotes
+                assert not set(quotes) & set(quotes_of(request.memory or ""))
         wanted = [fact.text.strip() for fact in example.facts]
         assert set(wanted) <= set(quotes_of(memory))
         assert turns[-1][1] == "\\boxed{ " + ", ".join(example.answers) + "}"
@@ -85,7 +87,7 @@ def test_a_careless_reader_collects_what_does_not_help_and_the_ideal_stays_ideal
                 assert set(kept) <= helpful
                 assert all(line in kept for line in held if line in {fact.text.strip() for fact in example.facts})
             elif text != NONE:
-                assert set(text.splitlines()) <= helpful
+                assert {line.removeprefix("- ") for line in text.splitlines()} <= helpful
         noisy += any(line not in helpful for request, _ in turns for line in quotes_of(request.memory or NOTHING))
     assert noisy > 12
     assert chosen > 5
@@ -106,6 +108,12 @@ def test_what_is_soon_learnt_is_learnt_from_less() -> None:
     fewer = [ideal(policy, source.problem(number), replace(config, easy=0.0)) for number in range(8)]
     assert sum(map(len, fewer)) < sum(map(len, every))
     assert all(set(some) <= set(whole) for some, whole in zip(fewer, every, strict=True))
+    quoting = [
+        ideal(policy, source.problem(number), replace(config, easy=0.0, unchanged=0.0)) for number in range(8)
+    ]
+    replies = [policy.decode(each.completion) for problem in quoting for each in problem]
+    assert len(replies) > 8
+    assert all(reply.startswith(("- ", "\\boxed")) for reply in replies)
 
 
 @pytest.mark.slow

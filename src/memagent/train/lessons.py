@@ -43,7 +43,7 @@ def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None
         text = problem.ideal(request)
         empty = request.kind == "answer" and request.memory in (NO_MEMORY, NOTHING)
         again = request.kind == "memorize" and request.segment == read and text == NONE
-        same = text == before and request.kind == "memorize" and text != NONE
+        same = text in (before, NONE) and request.kind == "memorize"
         if draw.random() < (config.easy if empty or again else config.unchanged if same else 1):
             completion = (*speaker.tokenizer.ids(text), speaker.end)
             found.append(Conversation(tuple(speaker.render(request.messages)), completion))

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from memagent.memories import quotes_of
 from memagent.prompts import NONE, NOTHING
@@ -32,6 +33,8 @@ class Overwriter:
     memories: Sequence[str]
     right: str
     boxed: bool
+    mark: ClassVar[str] = ""
+    """Before each line of a reply."""
 
     def reply(self, request: Request) -> str:
         if request.kind == "answer":
@@ -52,6 +55,8 @@ class Overwriter:
 class Collector(Overwriter):
     """Replies with the quotes that a section adds, or NONE; chooses those that help; answers from what it holds."""
 
+    mark: ClassVar[str] = "- "
+
     def reply(self, request: Request) -> str:
         held = quotes_of(request.memory or NOTHING)
         if request.kind == "answer":
@@ -65,7 +70,7 @@ class Collector(Overwriter):
         section = Section(request.segment.text)
         lines = [line for line in quotes_of(self.memories[number]) if line not in before]
         found = [place[1] for line in lines if (place := section.find(line))]
-        return "\n".join(quote for quote in found if quote not in held) or NONE
+        return "\n".join(f"{self.mark}{quote}" for quote in found if quote not in held) or NONE
 
     @property
     def wanted(self) -> set[str]:
@@ -86,7 +91,8 @@ def slipping(perfect: Overwriter, question: str, share: float, draw: random.Rand
         if not sentences:
             return ideal
         near = max(sentences, key=lambda text: (len(asked & _words(text)), draw.random()))
-        return near if ideal == NONE else f"{ideal}\n{near}"
+        more = f"{perfect.mark}{near}"
+        return more if ideal == NONE else f"{ideal}\n{more}"
 
     return slip
 
