@@ -100,8 +100,8 @@ New sentences, or NONE:
 """
 """Ours, for a memory that collects quotes. The section comes first, so that questions share it.
 
-The hyphen makes one token decide whether there is something to collect. Without it NONE competes with the first words of
-every sentence, and wins under greedy decoding even where most of the probability is on the sentences.
+The hyphen makes one token decide whether there is something to collect. Without it NONE competes with the first word
+of every sentence, and wins under greedy decoding even where most of the probability is on the sentences.
 """
 
 CHOOSE = """\
