@@ -8,7 +8,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -267,12 +268,24 @@ def test_usage_missing_or_wrong_is_estimated(usage: object, stream: bool) -> Non
     assert completion.usage == Usage(32 + 8 + 21, 6, completion.usage.seconds)
 
 
+def counting(body: Body) -> int:
+    """Tokens of the prompt, four characters each."""
+    return sum(len(message["content"]) for message in body["messages"]) // 4
+
+
+def counts(tell: Callable[[int], int]) -> Fault:
+    """A server that reports for a prompt what `tell` makes of its true number of tokens."""
+    return lambda body: ok(usage={"prompt_tokens": tell(counting(body)), "completion_tokens": 2})(body)
+
+
 def test_estimating_tokenizer_is_corrected() -> None:
     request = Request((Message("user", "x" * 4000),), 64)
     estimated = EstimatedTokenizer()
-    with FaultServer([ok(usage={"prompt_tokens": 1000, "completion_tokens": 2})]) as server:
-        ask(server, request, tokenizer=estimated)
+    with FaultServer([counts(lambda true: true)]) as server:
+        completion = ask(server, request, tokenizer=estimated)
     assert estimated.bytes_per_token == 4.0
+    assert [counting(body) for body in server.bodies] == [1000, 1250]  # the second is a probe
+    assert completion.usage.prompt_tokens == 2250
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 100, 4500, 10**9])
@@ -414,9 +427,12 @@ def test_cut_body_for_ever() -> None:
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_cut_stream(part: float) -> None:
-    text, requests = fails([cut(ok("Paris is where it has been since 1793."), part)], stream=True, retries=3)
+    broken = cut(ok("Paris is where it has been since 1793."), part)
+    text, requests = fails([broken], stream=True, retries=1)
     assert text.startswith("m at URL dropped the connection in 1 try (peer closed connection")
-    assert requests == 1
+    assert requests == 2
+    with FaultServer([broken, ok()]) as server:
+        assert ask(server, on_text=shown(True), retries=1).text == "Paris"
 
 
 CUT = f"m at URL broke off its reply in the middle, and none of it is kept: see that the server still runs, {GO_ON}"
@@ -427,14 +443,17 @@ def test_stream_cut_silently(part: float) -> None:
     texts: list[str] = []
     with FaultServer([cut(ok("Paris is where it has been."), part, silent=True)]) as server:
         with pytest.raises(ModelError) as caught:
-            ask(server, on_text=texts.append, retries=3)
+            ask(server, on_text=texts.append, retries=1)
         assert sentence(server, caught.value) == CUT
     assert texts
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
 
 
-def test_stream_without_finish() -> None:
-    assert fails([ok("Paris", finish=None)], stream=True) == (CUT, 1)
+@STREAM
+def test_reply_without_a_finish_reason_is_whole(stream: bool) -> None:
+    with FaultServer([ok("Paris", finish=None)]) as server:
+        completion = ask(server, on_text=shown(stream))
+    assert (completion.text, completion.finish) == ("Paris", "stop")
 
 
 @STREAM
@@ -518,45 +537,122 @@ def test_404_where_v1_is_missing() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [{"choices": []}, {"choices": None}, {}, {"choices": [{"finish_reason": "stop"}]}])
-def test_no_choice(value: dict[str, object]) -> None:
-    told = f"m at URL sent a reply without text: see that it is a chat model, {GO_ON}"
-    assert fails([lambda _: json_reply(value)]) == (told, 1)
-
-
 def test_error_with_status_200() -> None:
     told = f"m at URL failed: “upstream is down”: look at the server's log, {GO_ON}"
     assert fails([lambda _: json_reply({"error": {"message": "upstream is down"}})]) == (told, 1)
 
 
-def test_null_content() -> None:
-    told = f"m at URL sent a reply without text: see that it is a chat model, {GO_ON}"
-    assert fails([ok(None)]) == (told, 1)
+EMPTY: dict[str, Fault] = {
+    "empty": ok(""),
+    "blank": ok(" \n"),
+    "null": ok(None),
+    "no choice": lambda _: json_reply({"choices": []}),
+    "choices null": lambda _: json_reply({"choices": None}),
+    "no message": lambda _: json_reply({"choices": [{"finish_reason": "stop"}]}),
+    "malformed": raw('{"choices": ['),
+    "no body": raw(""),
+    "error in a 200": lambda _: json_reply({"error": {"message": "upstream is down", "code": 502}}),
+    "detail in a 200": lambda _: json_reply({"detail": "the model is loading"}),
+    "aborted": ok("Par", finish="abort"),
+    "network": ok("Par", finish="network_error"),
+    "unheard of": ok("Par", finish="gremlins"),
+}
 
 
 @STREAM
-def test_empty_text_is_a_text(stream: bool) -> None:
+@pytest.mark.parametrize("fault", EMPTY)
+def test_a_reply_that_cannot_be_used_is_asked_for_again(fault: str, stream: bool) -> None:
+    with FaultServer([EMPTY[fault], ok()]) as server:
+        completion = ask(server, on_text=shown(stream), retries=1)
+    assert (completion.text, len(server.requests)) == ("Paris", 2)
+
+
+@STREAM
+def test_an_empty_reply_for_ever_is_a_text_but_no_answer(stream: bool) -> None:
     with FaultServer([ok("")]) as server:
-        assert ask(server, on_text=shown(stream)).text == ""
+        assert ask(server, replace(QUESTION, segment=SEGMENT), on_text=shown(stream), retries=1).text == ""
+        assert len(server.requests) == 2
+    told = f"m at URL sent an empty reply: see that it is a chat model, {GO_ON}"
+    assert fails([ok("")], stream, retries=1) == (told, 2)
 
 
 @STREAM
-@pytest.mark.parametrize("finish", ["content_filter", "error", "abort"])
-def test_broken_off(finish: str, stream: bool) -> None:
-    told = f'm at URL broke off its reply (finish reason "{finish}"): look at the server\'s log, {GO_ON}'
-    assert fails([ok("Par", finish=finish)], stream) == (told, 1)
+@pytest.mark.parametrize("finish", ["length", "MAX_TOKENS", "model_length", "max_output_tokens", "Length"])
+def test_every_spelling_of_length(finish: str, stream: bool) -> None:
+    with FaultServer([ok("Par", finish=finish)]) as server:
+        assert ask(server, on_text=shown(stream)).finish == "length"
 
 
-@pytest.mark.parametrize("code", [401, 403])
-def test_wrong_key(code: int) -> None:
-    told = f"URL refused the key for m ({code}): check OPENAI_API_KEY."
-    assert fails([status(code, "Incorrect API key provided: sk-abc")], retries=2) == (told, 1)
+@STREAM
+@pytest.mark.parametrize("finish", ["stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE"])
+def test_every_spelling_of_stop(finish: str, stream: bool) -> None:
+    with FaultServer([ok("Paris", finish=finish)]) as server:
+        assert ask(server, on_text=shown(stream)).finish == "stop"
 
 
-def test_refused_temperature() -> None:
-    faults = [status(400, "'temperature' does not support 0.0 with this model.")]
-    told = "m at URL refused the request (400: “'temperature' does not support 0.0 with this model”): "
-    assert fails(faults) == (f"{told}change what it refuses, {GO_ON}", 1)
+@STREAM
+@pytest.mark.parametrize("finish", ["content_filter", "SAFETY", "tool_calls", "function_call", "sensitive"])
+def test_filtered(finish: str, stream: bool) -> None:
+    told = f'm at URL broke off its reply (finish reason "{finish}"): rephrase the question, or use another model, '
+    assert fails([ok("Par", finish=finish)], stream, retries=2) == (told + GO_ON, 1)
+
+
+@STREAM
+def test_refusal(stream: bool) -> None:
+    told = "m at URL refused: “I cannot help.”: rephrase the question, or use another model, "
+    assert fails([ok(None, message={"refusal": "I cannot help."})], stream, retries=2) == (told + GO_ON, 1)
+
+
+def test_content_in_parts() -> None:
+    parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Par"}, {"type": "text", "text": "is"}]
+    with FaultServer([ok(None, message={"content": parts})]) as server:
+        assert ask(server).text == "Paris"
+
+
+def test_wrong_key() -> None:
+    told = "URL refused the key for m (401: “Incorrect API key provided: sk-…”): check OPENAI_API_KEY."
+    assert fails([status(401, "Incorrect API key provided: sk-abc")], retries=2) == (told, 1)
+
+
+def test_a_server_that_repeats_the_key_is_not_quoted_on_it() -> None:
+    text, _ = fails([status(400, "Bearer verysecret is no token of ours")], api_key="verysecret")
+    assert "“Bearer … is no token of ours”" in text
+
+
+@pytest.mark.parametrize(
+    "said", ["Country, region, or territory not supported", "Your input was flagged for harassment"]
+)
+def test_forbidden_says_why(said: str) -> None:
+    told = f"URL refused the request for m (403: “{said}”): check OPENAI_API_KEY and what the account may use."
+    assert fails([status(403, said)]) == (told, 1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Unsupported parameter: 'temperature' is not supported with this model.",
+        "Unsupported value: 'temperature' does not support 0.0. Only the default (1) value is supported.",
+    ],
+)
+def test_refused_temperature_is_left_out_and_said(said: str) -> None:
+    async def go(server: FaultServer) -> tuple[list[str], list[str]]:
+        chat = HttpChat("m", base_url=server.url, retries=0)
+        texts = [(await chat.complete(QUESTION)).text for _ in range(2)]
+        await chat.close()
+        return texts, chat.warnings
+
+    refuses: Fault = lambda body: (status(400, said) if "temperature" in body else ok())(body)  # noqa: E731
+    with FaultServer([refuses]) as server:
+        assert asyncio.run(go(server)) == (
+            ["Paris", "Paris"],
+            ["m does not take a temperature of 0; it used its own."],
+        )
+    assert ["temperature" in body for body in server.bodies] == [True, False, False]
+
+
+def test_a_temperature_out_of_range_is_refused() -> None:
+    told = "m at URL refused the request (400: “temperature must be between 0 and 2”): change what it refuses, "
+    assert fails([status(400, "temperature must be between 0 and 2")], sampling=Sampling(5)) == (told + GO_ON, 1)
 
 
 def test_refused_model() -> None:
@@ -694,7 +790,7 @@ def test_reading_over_a_small_window() -> None:
         assert asyncio.run(read(server)) == r"\boxed{40}"
     assert "".join(seen) == document
     assert len(seen) == 4
-    assert len(server.requests) == 2 + 4 + 1
+    assert len(server.requests) == 2 + 4 + 1 + 1  # a probe, which the server refuses: it cuts nothing in silence
     assert "<memory>\nmemory 4\n</memory>" in server.bodies[-1]["messages"][0]["content"]
 
 
@@ -763,7 +859,7 @@ def test_dead_server() -> None:
 @pytest.mark.parametrize(
     ("models", "told"),
     [
-        (status(401), "URL refused the key for m (401): check OPENAI_API_KEY."),
+        (status(401), "URL refused the key for m (401: “no”): check OPENAI_API_KEY."),
         (
             status(503, "Loading model"),
             f"m at URL failed with status 503 in 1 try: “Loading model”: look at the server's log, {GO_ON}",

@@ -1,7 +1,8 @@
 """A chat over HTTP: any server that speaks OpenAI's chat completions, through the official `openai` client.
 
-vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and the clouds agree on the request and on little else. Retries,
-Retry-After, timeouts and streams are the client's; what is here turns their differences into one Completion.
+vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and the clouds agree on the request and on little else. Retries of
+failed requests, Retry-After, timeouts and streams are the client's. This module turns the servers' differences into one
+Completion, and tries again where a reply cannot be used.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import openai
-from pydantic import HttpUrl
 
 from memagent.chat import OnText, Sampling
-from memagent.chat.http_failures import Failures, is_overflow
+from memagent.chat.http_client import Connections, Tail
+from memagent.chat.http_counts import PromptCounts
+from memagent.chat.http_dialect import Dialect
+from memagent.chat.http_failures import BadReply, Failures, is_overflow
 from memagent.chat.http_replies import Draft, Listing, Reply
 from memagent.errors import ModelError, UsageError, WindowOverflow
 from memagent.habits import Habits
@@ -32,8 +36,16 @@ the reply."""
 _MESSAGE_ALLOWANCE = 8
 """Tokens a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
 
-_BROKEN_OFF = {"abort", "cancelled", "content_filter", "error"}  # finish reasons that mean the text is not all there
-_CONNECT_SECONDS, _LISTING_SECONDS = 5.0, 30.0
+_FILTERED = re.compile(
+    r"filter|safety|recitation|blocklist|prohibited|spii|sensitive|guardrail|refus|tool|function", re.I
+)
+"""Finish reasons that another try would give again."""
+
+_OTHERWISE = "rephrase the question, or use another model"
+_LISTING_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that cannot be used is asked for again
+_PROBE_TOKENS = 16  # of a completion that is not read; some servers refuse fewer
+_LARGE = 1000  # tokens of a prompt that may be what a server refuses without saying why
 
 
 class HttpChat:
@@ -47,7 +59,7 @@ class HttpChat:
         tokenizer: the model's, when at hand; else counts are estimates, corrected by what the server reports.
         window: tokens that prompt and completion may have together; asked of the server when None.
         timeout: seconds without a byte after which a try counts as failed.
-        retries: tries after the first, on lost connections, timeouts, 429 and 5xx.
+        retries: tries after the first, on lost connections, timeouts, 429, 5xx, and replies that cannot be used.
         concurrency: calls in flight at once; more wait here.
 
     A reasoning model's reasoning never enters a text. Where the template opens it in the prompt and the server does
@@ -71,15 +83,8 @@ class HttpChat:
         retries: int = 5,
         concurrency: int = 16,
     ) -> None:
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or "").strip() or None
         api_key = api_key or os.environ.get("OPENAI_API_KEY") or (base_url and "none")
-        try:
-            if base_url:
-                HttpUrl(base_url)
-        except ValueError as error:
-            raise UsageError(
-                f"{base_url} is no address of a server: give --base-url one like http://127.0.0.1:8000/v1."
-            ) from error
         if not api_key:
             raise UsageError(
                 f"There is no key for {model}: set OPENAI_API_KEY, or give --base-url for another server, "
@@ -90,19 +95,15 @@ class HttpChat:
         self.tokenizer: Tokenizer = tokenizer or EstimatedTokenizer()
         self.sampling = sampling or Sampling()
         self.habits = Habits()
-        self._slots = asyncio.Semaphore(concurrency)
-        self._limit = "max_tokens"  # newer models of OpenAI take it by another name
+        self._retries = retries
+        self._connections = Connections(base_url, api_key, timeout, retries, concurrency)
+        self._url = self._connections.url
+        self._failures = Failures(model, self._url, timeout, api_key)
+        self._dialect = Dialect(model, self.sampling)
+        self._counts = PromptCounts()
         self._streams = True  # False once the server has ignored `stream`
         self._listed = False  # True once the server has said what it serves
-        self._stream_usage = True  # False once the server has refused stream_options
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key,
-            base_url=base_url,
-            max_retries=retries,
-            timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
-        )
-        self._url = str(self._client.base_url.copy_with(userinfo=b"")).rstrip("/")  # without a password
-        self._failures = Failures(model, self._url, timeout)
+        self._refused: int | None = None  # tokens of the shortest prompt that it refused without saying why
 
     async def open(self) -> None:
         """Ask the server what it serves, and how long the model's window is. Many servers cannot say: then go on.
@@ -113,13 +114,13 @@ class HttpChat:
         if self._listed:
             return
         # Someone waits for the first sign of life.
-        client = self._client.with_options(timeout=_LISTING_SECONDS, max_retries=min(self._client.max_retries, 1))
+        client = self._connections.here.client.with_options(timeout=_LISTING_SECONDS, max_retries=min(self._retries, 1))
         try:
-            served = Listing.model_validate(await client.get("/models", cast_to=object)).data
+            served = Listing.read(await client.get("/models", cast_to=object)).data
         except openai.APIConnectionError as error:
             raise self._failures.no_server(error) from error
         except openai.APIStatusError as error:
-            if error.status_code in (401, 403, 502, 503, 504):
+            if error.status_code in (401, 407, 502, 503, 504) or (error.status_code == 403 and not _said(error)):
                 raise self._failures.explained(error) from error
             return
         except ValueError:  # no JSON, or no listing
@@ -127,9 +128,8 @@ class HttpChat:
         self._listed = True
         self._failures.served = [each.id for each in served]
         for each in served:
-            # llama.cpp serves one model, by whatever name it is asked for.
-            if each.id == self.model or len(served) == 1:
-                self.window = self.window or each.window or None
+            if each.id == self.model or (each.any_name and len(served) == 1):
+                self.window = self.window or each.window
 
     def prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the messages, and an allowance for the chat template, which only the server knows."""
@@ -138,8 +138,11 @@ class HttpChat:
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
         """Complete one conversation; as a stream when `on_text` is there to be called.
 
+        A server may reply with nothing, again and again: the text is then empty, but never an answer.
+
         Raises:
-            WindowOverflow: prompt and completion do not fit the window, by an exact count or by the server's word.
+            WindowOverflow: prompt and completion do not fit the window, by an exact count, by the server's word, or
+                because the server read only a part of the prompt.
             ModelError: no completion could be had. A text that was broken off is none.
         """
         tokens = self.prompt_tokens(request.messages)
@@ -148,23 +151,57 @@ class HttpChat:
                 f"The prompt has {tokens:,} tokens and the completion may have {request.max_tokens:,}, more than the "
                 f"{self.window:,} of {self.model} at {self._url}: lower --segment-tokens."
             )
-        draft, shown = Draft(), ""
-        async with self._slots:
+        if not self._counts.fits(_size(request)):
+            raise self._truncated(request)
+        here = self._connections.here
+        async with here.slots:
             started = time.perf_counter()
-            async with aclosing(self._parts(request, stream=on_text is not None)) as parts:
-                async for part in parts:
-                    draft.add(part)
-                    if on_text and draft.shown != shown:
-                        shown = draft.shown
-                        on_text(shown)
+            draft, usage = await self._tried(request, on_text)
+            usage += await self._prove(request, draft, here.probing)
             seconds = time.perf_counter() - started
-        cut = draft.finish in ("length", "max_tokens")
-        self._check(request, draft, cut)
-        usage = self._usage(request, draft.text, draft.usage, seconds)
-        return Completion(draft.text, "length" if cut else "stop", usage)
+        return Completion(draft.text, "length" if draft.cut else "stop", replace(usage, seconds=seconds))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the server did not do as it was asked."""
+        vague = (
+            f"{self.model} reports token counts that do not follow the prompts, so nobody would notice if it cut "
+            "prompts short."
+        )
+        return [*self._dialect.changed, *([vague] if self._counts.meaningless else [])]
 
     async def close(self) -> None:
-        await self._client.close()
+        """Close the connections of this event loop. A later call opens others."""
+        await self._connections.close()
+
+    # -- one reply ---------------------------------------------------------------------------------------------------
+
+    async def _tried(self, request: Request, on_text: OnText | None = None, check: bool = True) -> tuple[Draft, Usage]:
+        """A reply that can be used, and the tokens that it and the ones before it took."""
+        usage = Usage()
+        for left in range(self._retries, -1, -1):
+            try:
+                draft = await self._draft(request, on_text)
+                usage += self._usage(request, draft)
+                if check:
+                    self._check(request, draft, last=not left)
+            except BadReply:
+                if not left:
+                    raise
+                await asyncio.sleep(min(_FIRST_PAUSE * 2 ** (self._retries - left), _LONGEST_PAUSE))
+            else:
+                break
+        return draft, usage
+
+    async def _draft(self, request: Request, on_text: OnText | None) -> Draft:
+        draft, shown = Draft(), ""
+        async with aclosing(self._parts(request, stream=on_text is not None)) as parts:
+            async for part in parts:
+                draft.add(part)
+                if on_text and draft.shown != shown:
+                    shown = draft.shown
+                    on_text(shown)
+        return draft
 
     async def _parts(self, request: Request, stream: bool) -> AsyncGenerator[Reply]:
         """The reply in the parts that it comes in: one, unless it is streamed."""
@@ -181,78 +218,139 @@ class HttpChat:
                                 yield part
                         except ValueError as error:
                             raise self._failures.cut() from error
-                        if not finished:
+                        except openai.APIConnectionError as error:
+                            raise self._failures.dropped(error) from error
+                        tail = chunks.response.stream
+                        if not finished and not (isinstance(tail, Tail) and tail.done):
                             raise self._failures.cut()
                         return
             yield self._read(await self._ask(request, stream=False))
 
     async def _ask(self, request: Request, stream: bool) -> Any:
         while True:  # ends, as a refused field is never sent again
-            body = self._body(request, stream)
+            body = self._dialect.body(request, stream)
             try:
-                return await self._client.chat.completions.create(**body)
+                reply = await self._connections.here.client.chat.completions.create(**body)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                refusal = error.response.text
                 if is_overflow(error):
                     raise
-                if "max_tokens" in body and "max_completion_tokens" in refusal:
-                    self._limit = "max_completion_tokens"
-                elif "stream_options" in body and "stream_options" in refusal:
-                    self._stream_usage = False
-                else:
+                if not self._dialect.learn(body, error.response.text):
+                    if self._unexplained(request):
+                        raise self._failures.perhaps_too_long(error) from error
                     raise
+            else:
+                return reply
 
-    def _body(self, request: Request, stream: bool) -> dict[str, Any]:
-        body = {
-            "model": self.model,
-            # Half a surrogate pair, as a document may hold, cannot be sent.
-            "messages": [
-                {"role": m.role, "content": m.content.encode("utf-8", "replace").decode()} for m in request.messages
-            ],
-            "temperature": self.sampling.temperature,
-            "top_p": self.sampling.top_p,
-            "seed": self.sampling.seed,
-            self._limit: request.max_tokens,
-            "stream": stream or None,
-            "stream_options": {"include_usage": True} if stream and self._stream_usage else None,
-        }
-        return {name: value for name, value in body.items() if value is not None}
+    def _unexplained(self, request: Request) -> bool:
+        """Whether a refusal without a reason may be about the length of the prompt: once, then only if less helped."""
+        tokens = self.prompt_tokens(request.messages)
+        if tokens < _LARGE or request.segment is None:
+            return False
+        if self._refused is None or tokens >= self._refused:
+            self._refused = tokens
+            return True
+        return False
 
     def _read(self, reply: object) -> Reply:
         if isinstance(reply, str) and reply.lstrip().startswith("<"):
             raise self._failures.web_page()
         parsed = Reply.model_validate(reply)
-        if parsed.error and not parsed.choices:
-            raise self._failures.failed(parsed.error)
+        if said := not parsed.choices and (parsed.error or parsed.detail or parsed.message):
+            raise self._failures.failed(said)
         return parsed
 
-    def _check(self, request: Request, draft: Draft, cut: bool) -> None:
+    def _check(self, request: Request, draft: Draft, last: bool) -> None:
         """Refuse a reply that is not the whole text."""
-        if draft.finish in _BROKEN_OFF:
-            raise self._failures.error(
-                f'broke off its reply (finish reason "{draft.finish}")', "look at the server's log"
-            )
-        if cut and not draft.text.strip() and (draft.reasoned or not draft.text):  # OpenAI hides its reasoning
+        if draft.refusal and not draft.text.strip():
+            raise self._failures.error(f"refused: “{draft.refusal.strip()}”", _OTHERWISE)
+        if not draft.cut and not draft.stopped:
+            what = f'broke off its reply (finish reason "{draft.finish}")'
+            if _FILTERED.search(draft.finish or ""):
+                raise self._failures.error(what, _OTHERWISE)
+            raise self._failures.bad(what, "look at the server's log")
+        if draft.text.strip():
+            return
+        if draft.cut and (draft.reasoned or not draft.text):  # OpenAI hides its reasoning
             flag = "--answer-tokens" if request.segment is None else "--memory-tokens"
             raise ModelError(
                 f"{self.model} at {self._url} spent all {request.max_tokens:,} tokens on reasoning and wrote no text: "
                 f"raise {flag}, or switch its reasoning off."
             )
-        if draft.reasoned and not draft.text.strip():
-            raise self._failures.error("sent its reasoning and no text", "check the server's reasoning parser")
+        if draft.reasoned:
+            raise self._failures.bad("sent its reasoning and no text", "check the server's reasoning parser")
         if draft.content is None:
-            raise self._failures.error("sent a reply without text", "see that it is a chat model")
+            raise self._failures.bad("sent a reply without text", "see that it is a chat model")
+        if not last or request.segment is None:
+            raise self._failures.bad("sent an empty reply", "see that it is a chat model")
 
-    def _usage(self, request: Request, text: str, reported: object, seconds: float) -> Usage:
-        """What the server counted, where that can be true; else an estimate. Corrects an estimating tokenizer."""
-        prompt = "".join(message.content for message in request.messages)
-        size = len(prompt.encode("utf-8", "replace"))
-        read, written = (getattr(reported, name, None) for name in ("prompt_tokens", "completion_tokens"))
-        # No token is shorter than a byte; 1,000 for a server's own system prompt.
+    # -- what was read -----------------------------------------------------------------------------------------------
+
+    async def _prove(self, request: Request, draft: Draft, lock: asyncio.Lock) -> Usage:
+        """Make sure that the server read the whole prompt. Returns what that took.
+
+        Raises:
+            WindowOverflow: it did not.
+            ModelError: nor would it read a shorter one.
+        """
+        size, read = _size(request), getattr(draft.usage, "prompt_tokens", None)
         if not isinstance(read, int) or not 1 <= read <= size + 1000:
+            return Usage()
+        if self.tokenizer.exact and read >= 0.98 * sum(count(self.tokenizer, m.content) for m in request.messages):
+            return Usage()
+        spent = Usage()
+
+        async def probe(share: float) -> int | None:
+            nonlocal spent
+            try:
+                reply, usage = await self._tried(_longer(request, share), check=False)
+            except WindowOverflow:
+                return None
+            spent += usage
+            counted = getattr(reply.usage, "prompt_tokens", None)
+            return counted if isinstance(counted, int) else None
+
+        async with lock:
+            if not await self._counts.whole(size, read, probe):
+                raise self._truncated(request)
+        if isinstance(self.tokenizer, EstimatedTokenizer) and self._counts.bytes_per_token:
+            prompt = "".join(message.content for message in request.messages)
+            self.tokenizer.correct(prompt, max(read, round(size / self._counts.bytes_per_token)))
+        return spent
+
+    def _truncated(self, request: Request) -> ModelError:
+        """The server would read only a part of the prompt."""
+        assert self._counts.limit is not None
+        own = len(request.segment.text.encode("utf-8", "replace")) if request.segment else 0
+        if own < _size(request) - own:  # most of it is question, memory and template: a shorter section cannot help
+            return self._failures.truncates(self._counts.limit)
+        return WindowOverflow(
+            f"{self.model} at {self._url} reads only about {self._counts.limit:,} tokens of a prompt: "
+            "lower --segment-tokens."
+        )
+
+    def _usage(self, request: Request, draft: Draft) -> Usage:
+        """What the server counted, where that can be true; else an estimate."""
+        read, written = (getattr(draft.usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+        # No token is shorter than a byte; 1,000 for a server's own system prompt.
+        if not isinstance(read, int) or not 1 <= read <= _size(request) + 1000:
             read = self.prompt_tokens(request.messages)
-        elif isinstance(self.tokenizer, EstimatedTokenizer) and 1 <= size / read <= 8:
-            self.tokenizer.correct(prompt, read)
-        if not isinstance(written, int) or not bool(text) <= written <= request.max_tokens:
-            written = count(self.tokenizer, text)
-        return Usage(read, written, seconds)
+        if not isinstance(written, int) or not bool(draft.text) <= written <= request.max_tokens:
+            written = count(self.tokenizer, draft.text)
+        return Usage(read, written)
+
+
+def _longer(request: Request, share: float) -> Request:
+    """The request with so much more text in front of it; for 0, one of a single word."""
+    first, *others = request.messages
+    added = first.content[: max(1, round(share * len(first.content)))]
+    longer = (replace(first, content=f"{added}\n{first.content}"), *others)
+    return replace(request, messages=longer if share else (Message("user", "Hello"),), max_tokens=_PROBE_TOKENS)
+
+
+def _said(error: openai.APIStatusError) -> bool:
+    return isinstance(error.body, dict)
+
+
+def _size(request: Request) -> int:
+    """Bytes of the prompt."""
+    return sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)

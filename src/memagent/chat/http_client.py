@@ -1,0 +1,145 @@
+"""Make the `openai` client for a server, and make another for each event loop that uses the chat."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
+
+import httpx2
+import openai
+from pydantic import HttpUrl
+
+from memagent.errors import UsageError
+
+CONNECT_SECONDS = 5.0
+_TAIL = 256  # bytes
+
+
+class Tail(httpx2.AsyncByteStream):
+    """Passes on a response's bytes and keeps the last ones. The client does not say whether [DONE] was among them."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+        self._last = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            self._last = (self._last + data)[-_TAIL:]
+            yield data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @property
+    def done(self) -> bool:
+        """Whether an event stream ended as OpenAI's do."""
+        return b"[DONE]" in self._last
+
+
+async def _keep_tail(response: httpx2.Response) -> None:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = Tail(response.stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What belongs to one event loop."""
+
+    client: openai.AsyncOpenAI
+    slots: asyncio.Semaphore
+    probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Connections:
+    """One Connection an event loop, made when it is first wanted, and again after it was closed.
+
+    Args:
+        base_url: where the server's API begins; OpenAI's own when None. A query such as ?api-version=1 is sent along
+            with every request.
+        retries: tries after the first, on lost connections, timeouts, 429 and 5xx.
+        concurrency: calls in flight at once.
+
+    Raises:
+        UsageError: the address, the key or a proxy in the environment cannot be used.
+    """
+
+    def __init__(self, base_url: str | None, api_key: str, timeout: float, retries: int, concurrency: int) -> None:
+        self._base_url, self._query = _split(base_url)
+        self._key = _checked(api_key)
+        self._timeout = openai.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
+        self._retries, self._concurrency = retries, concurrency
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._spare: openai.AsyncOpenAI | None = self._client()  # what cannot work is refused before anything is read
+        self.url = str(self._spare.base_url.copy_with(userinfo=b"", query=None)).rstrip("/")
+        """The address for messages, without a password."""
+
+    @property
+    def here(self) -> Connection:
+        """Of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._made:
+            client, self._spare = self._spare or self._client(), None
+            self._made[loop] = Connection(client, asyncio.Semaphore(self._concurrency))
+        return self._made[loop]
+
+    async def close(self) -> None:
+        """Close those of the running event loop. The next call opens others."""
+        if made := self._made.pop(asyncio.get_running_loop(), None):
+            await made.client.close()
+
+    def _client(self) -> openai.AsyncOpenAI:
+        try:
+            return openai.AsyncOpenAI(
+                api_key=self._key,
+                base_url=self._base_url,
+                default_query=self._query,
+                max_retries=self._retries,
+                timeout=self._timeout,
+                http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_keep_tail]}),
+            )
+        except (ImportError, ValueError) as error:  # of a proxy that the environment names
+            names = [name for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") if _environment(name)]
+            raise UsageError(
+                f"The proxy in {' or '.join(names) or 'the environment'} cannot be used ({_first_line(error)}): "
+                "give an http:// proxy, or add the server to NO_PROXY."
+            ) from error
+        except OSError as error:
+            name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+            raise UsageError(
+                f"The certificates that {name} names cannot be read ({error.strerror}): correct it."
+            ) from error
+
+
+def _split(base_url: str | None) -> tuple[str | None, dict[str, str]]:
+    """The address and its query."""
+    if base_url is None:
+        return None, {}
+    try:
+        HttpUrl(base_url)
+    except ValueError as error:
+        raise UsageError(
+            f"{base_url} is no address of a server: give --base-url one like http://127.0.0.1:8000/v1."
+        ) from error
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), dict(parse_qsl(parts.query))
+
+
+def _checked(key: str) -> str:
+    key = key.strip()
+    if not key.isascii() or not key.isprintable():
+        raise UsageError(
+            "OPENAI_API_KEY holds a character that no key has (a line break, a quotation mark …): copy it again."
+        )
+    return key
+
+
+def _environment(name: str) -> str | None:
+    return os.environ.get(name) or os.environ.get(name.lower())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0].split(":")[0].rstrip(".")
