@@ -14,7 +14,7 @@ ROOT = Path(memagent.__file__).parent
 FLOORS: dict[str, float] = {
     "records": 0, "errors": 0,
     "prompts": 1, "tokenizer": 1, "budget": 1, "segments": 1.5, "quoting": 1, "reading": 1.6, "memories": 1.7,
-    "scoring": 1.5, "limits": 1, "intervals": 1, "habits": 1.8,
+    "scoring": 1.5, "limits": 1, "intervals": 1, "losses": 2, "habits": 1.8,
     "demo": 1, "documents": 1, "catalogue": 1,
     "chat": 2, "tasks": 2, "journal": 2, "citations": 2, "timeline": 2,
     "page": 3, "answers": 3, "asking": 3,

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 import memagent
-from memagent.answers import Answer, citations_of, cited
+from memagent.answers import Answer, citations_of, cited, warnings_of
 from memagent.asking import Asking, Watch, begin, drive
 from memagent.budget import Budget
 from memagent.chat import Chat
@@ -26,6 +26,7 @@ from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
 from memagent.journal import Header, Journal
 from memagent.limits import Limits
+from memagent.losses import doubts, losses
 from memagent.memories import STEPS, Memory
 from memagent.prompts import COLLECT, AnswerStyle, Layout, fill, prompts_for
 from memagent.reading import answer
@@ -291,15 +292,21 @@ class MemoryAgent:
 
     def _finish(self, asked: Asking, document: Document, seconds: float) -> Answer:
         journal, trace = asked.journal, asked.trace
+        text = final_answer(asked.answer, self.prompts.style)
         found = citations_of(journal) if journal else None
         if found is None:
             found = cite(trace) if self._citations else []
+            warnings = [*document.warnings, *self.chat.warnings, *losses(trace)]
+            if self._citations:
+                warnings += doubts(text, trace.memory, bool(found))
             if journal:
-                journal.finish({"citations": [asdict(citation) for citation in found]})
+                journal.finish({"citations": [asdict(citation) for citation in found], "warnings": warnings})
+        else:
+            warnings = warnings_of(journal) if journal else []
         segments = trace.segments
         return Answer(
             question=asked.question,
-            text=final_answer(asked.answer, self.prompts.style),
+            text=text,
             finish=trace.turns[-1].completion.finish,
             memory=trace.memory,
             citations=tuple(cited(citation, document.parts, segments) for citation in found),
@@ -308,6 +315,7 @@ class MemoryAgent:
             usage=asked.usage,
             seconds=seconds,
             run=journal.folder if journal else None,
+            warnings=tuple(warnings),
         )
 
 

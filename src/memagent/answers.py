@@ -46,6 +46,8 @@ class Answer:
     usage: Usage
     seconds: float
     run: Path | None
+    warnings: tuple[str, ...] = ()
+    """What was not read or not kept as it should be, and why the answer may be wrong, a sentence each."""
 
 
 def cited(citation: Citation, parts: Sequence[Part], segments: Sequence[int]) -> Cited:
@@ -58,6 +60,11 @@ def cited(citation: Citation, parts: Sequence[Part], segments: Sequence[int]) ->
 def citations_of(run: Run) -> list[Citation] | None:
     """The citations that a finished run holds; None while it is unfinished."""
     return None if run.end is None else [Citation(**citation) for citation in run.end["citations"]]
+
+
+def warnings_of(run: Run) -> list[str]:
+    """The warnings that a finished run holds; none while it is unfinished."""
+    return [] if run.end is None else [str(each) for each in run.end.get("warnings", ())]
 
 
 def parts_of(run: Run) -> list[Part]:

@@ -31,6 +31,7 @@ def page(
     title: str,
     answer: str | None = None,
     locate: Locate | None = None,
+    warnings: Iterable[str] = (),
 ) -> str:
     """The page of a reading.
 
@@ -40,6 +41,7 @@ def page(
         title: what was read, for a person: the names of the documents.
         answer: the answer to show; without it, the answer as the model wrote it.
         locate: names the document and page of a span of the whole text; without it, the offsets alone are shown.
+        warnings: what was not read or not kept as it should be.
     """
     timeline = changes(trace)
     cited: dict[int, list[int]] = {}
@@ -50,6 +52,7 @@ def page(
         title=escape(title),
         question=escape(trace.question),
         answer=_answer(trace.answer if answer is None else answer),
+        warnings=_warnings(warnings),
         figures=_figures(trace, timeline),
         citations=_citations(trace, citations, locate),
         memory=_memory(trace.memory, citations),
@@ -63,6 +66,11 @@ def _answer(answer: str | None) -> str:
     if answer is None:
         return '<p class="note">There is no answer yet: the reading goes on.</p>'
     return f'<p class="answer">{escape(answer.strip()) or "(an empty answer)"}</p>'
+
+
+def _warnings(warnings: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(each)}</li>" for each in warnings)
+    return f'<ul class="warnings">{items}</ul>' if items else ""
 
 
 def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
@@ -98,9 +106,9 @@ def _citation(trace: Trace, number: int, citation: Citation, locate: Locate | No
     start, end = citation.start - segment.start, citation.end - segment.start
     before, after = segment.text[max(0, start - _CONTEXT) : start], segment.text[end : end + _CONTEXT]
     if start > _CONTEXT:
-        before = "… " + before.split(None, 1)[-1]
+        before = "… " + "".join(before.split(None, 1)[-1:])
     if end + _CONTEXT < len(segment.text):
-        after = after.rsplit(None, 1)[0] + " …"
+        after = "".join(after.rsplit(None, 1)[:1]) + " …"
     return f"""<li class="citation" id="citation-{number}">
 <h3><b>{number}</b><span>{escape(citation.fact)}</span></h3>
 <blockquote>{escape(before)}<mark>{escape(citation.quote)}</mark>{escape(after)}</blockquote>

@@ -23,8 +23,12 @@ Step = Callable[[str, str, Segment, Budget, Prompts], Reading]
 
 
 def overwrite(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Reading:
-    """The paper's step: what the model writes is the next memory. See `memagent.memories` for another."""
-    return (yield update(question, memory, segment, budget, prompts)).text
+    """The paper's step: what the model writes is the next memory. See `memagent.memories` for another.
+
+    A model that writes nothing leaves the memory as it was: an empty reply is a failure, not a decision to forget.
+    """
+    written = (yield update(question, memory, segment, budget, prompts)).text
+    return written if written.strip() else memory
 
 
 def reading(

@@ -138,8 +138,8 @@ def elided(parts: Iterable[tuple[Op, str]], around: int = _AROUND) -> Iterator[t
         if op != "same" or len(text) <= head + tail + around:
             yield op, text
             continue
-        start = text[:head].rsplit(None, 1)[0] if head else ""
-        end = text[-tail:].split(None, 1)[-1] if tail else ""
+        start = "".join(text[:head].rsplit(None, 1)[:1]) if head else ""
+        end = "".join(text[-tail:].split(None, 1)[-1:]) if tail else ""
         yield "same", (start + " … " + end).lstrip() if end else start + " …"
 
 

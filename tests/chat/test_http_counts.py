@@ -7,7 +7,7 @@ from math import ceil
 from typing import Literal
 
 import pytest
-from fault_server import Body, Fault, FaultServer, Reply, ok
+from fault_server import Body, Fault, FaultServer, Reply, ok, status
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -104,3 +104,15 @@ def test_counts_that_have_nothing_to_do_with_the_prompts_are_ignored(constant: i
         assert chat.warnings == [
             "m reports token counts that do not follow the prompts, so nobody would notice if it cut prompts short."
         ]
+
+
+def test_a_probe_that_fails_loses_nothing_that_was_paid_for() -> None:
+    honest = remembering(100_000, "front")
+
+    def reply(body: Body) -> Reply:
+        return status(500)(body) if body["max_tokens"] == 16 else honest(body)
+
+    answer, sentence, _ = read(reply)
+    assert sentence == ""
+    assert answer is not None
+    assert set(answer.split()) == set(CODES)

@@ -58,7 +58,7 @@ def test_json_is_exactly_one_object_with_all_that_is_promised() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     value = json.loads(done.stdout)
     assert value["finish"] == "stop"
-    assert set(value) == {"question", "answer", "finish", "memory", "citations", "segments", "usage", "run"}
+    assert set(value) == {"question", "answer", "finish", "memory", "citations", "segments", "usage", "run", "warnings"}
     assert value["answer"] == "89401"
     assert value["segments"] == SEGMENTS
     assert set(value["usage"]) == {"prompt_tokens", "completion_tokens", "model_seconds", "seconds", "cost"}
@@ -182,7 +182,7 @@ def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(number: signa
 
 def test_a_dead_server_ends_with_4_and_resumes(tmp_path: Path) -> None:
     options = ("--run", "out", "--segment-tokens", "2000", "--retries", "0", "--quiet")
-    with FaultServer([ok("m1"), ok("m2"), status(500)]) as server:
+    with FaultServer([ok("m1"), ok("probe"), ok("m2"), status(500)]) as server:
         done = memagent("ask", "Why?", "book.txt", "--model", "m", "--base-url", server.url, *options)
     assert done.returncode == 4
     assert "failed with status 500" in failed(done)

@@ -50,6 +50,10 @@ class Chat(Protocol):
     tokenizer: Tokenizer
     """Counts the tokens of a text, exactly or as an estimate."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the model or its server did not do as it was asked, a sentence each."""
+
     async def open(self) -> None:
         """Load the weights, or ask the server what it serves. Called before anything else; again is harmless.
 

@@ -310,8 +310,12 @@ class HttpChat:
             return counted if isinstance(counted, int) else None
 
         async with lock:
-            if not await self._counts.whole(size, read, probe):
-                raise self._truncated(request)
+            try:
+                whole = await self._counts.whole(size, read, probe)
+            except ModelError:  # the next call will say what is wrong; this one is paid for
+                return spent
+        if not whole:
+            raise self._truncated(request)
         if isinstance(self.tokenizer, EstimatedTokenizer) and self._counts.bytes_per_token:
             prompt = "".join(message.content for message in request.messages)
             self.tokenizer.correct(prompt, max(read, round(size / self._counts.bytes_per_token)))

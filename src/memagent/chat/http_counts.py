@@ -16,6 +16,7 @@ LEAST_BYTES = 256
 """Shorter prompts are not probed: the templates alone are longer."""
 
 _NEAR = 0.95  # of a limit: cutting between characters or words makes counts vary a little
+_IMPLAUSIBLE = 12  # bytes a token
 _FELL = 0.7  # of the usual tokens a byte: fewer are put to the test
 
 Probe = Callable[[float], Awaitable[int | None]]
@@ -45,6 +46,8 @@ class PromptCounts:
         fell = self.bytes_per_token is not None and reported * self.bytes_per_token < _FELL * size
         if size < LEAST_BYTES or (reported <= self._proved and not fell):
             return True
+        if size > _IMPLAUSIBLE * reported and await self._counts_nothing(reported, probe):
+            return True
         more = await probe(PROBE_SHARE)
         if more is None:  # it refuses what is too long, instead of cutting it
             self._proved = float("inf")
@@ -53,12 +56,16 @@ class PromptCounts:
             self._proved = max(self._proved, _NEAR * more)
             self.bytes_per_token = max(self.bytes_per_token or 0, size * (1 + PROBE_SHARE) / more)
             return True
-        word = await probe(0)
-        if word is not None and word >= 0.5 * reported:
-            self.meaningless = True
+        if await self._counts_nothing(reported, probe):
             return True
         self.limit = min(self.limit or reported, reported)
         return False
+
+    async def _counts_nothing(self, reported: int, probe: Probe) -> bool:
+        """Whether a prompt of one word gets such a count, too."""
+        word = await probe(0)
+        self.meaningless = word is not None and word >= 0.5 * reported
+        return self.meaningless
 
     def fits(self, size: int) -> bool:
         """Whether a prompt of `size` bytes is short enough, as far as is known."""

@@ -30,6 +30,7 @@ class ScriptedChat:
     model = "scripted"
     sampling = Sampling()
     habits = Habits()
+    warnings: Sequence[str] = ()
 
     def __init__(
         self,

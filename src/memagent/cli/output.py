@@ -34,12 +34,16 @@ def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     )
     if limits.price:
         facts += f", cost {limits.price.of(usage):.4f}"
-    if answer.finish == "length":
-        facts += "; the answer was cut by --answer-tokens"
+    print_warnings(answer.warnings, err)
     timeline = f" Timeline: memagent show {answer.run}" if answer.run else ""
     err.print(Text(f"{facts}.{timeline}", style="dim"))
     if several:
         out.print()
+
+
+def print_warnings(warnings: Iterable[str], console: Console) -> None:
+    for warning in warnings:
+        console.print(Text(f"Warning: {warning}", style="yellow"))
 
 
 def print_citations(citations: Iterable[Cited], console: Console) -> None:
@@ -79,4 +83,5 @@ def as_json(answer: Answer, limits: Limits) -> dict[str, Any]:
         "segments": answer.segments,
         "usage": usage,
         "run": str(answer.run) if answer.run else None,
+        "warnings": list(answer.warnings),
     }

@@ -44,9 +44,8 @@ def show(
 def _print(run: Run, console: Console) -> None:
     from rich.text import Text
 
-    from memagent.answers import citations_of, cited, parts_of
-    from memagent.cli.output import print_citations
-    from memagent.scoring import final_answer
+    from memagent.answers import citations_of, cited, parts_of, warnings_of
+    from memagent.cli.output import print_citations, print_warnings
     from memagent.timeline import render
 
     trace, parts = run.trace, parts_of(run)
@@ -57,21 +56,35 @@ def _print(run: Run, console: Console) -> None:
     if trace.answer is None:
         console.print(Text("Not finished: the command that began it goes on.", style="yellow"))
         return
-    console.print(Text(final_answer(trace.answer, run.header["answer"]), style="bold"))
+    console.print(Text(_answer(run) or "", style="bold"))
     print_citations([cited(citation, parts, trace.segments) for citation in citations_of(run) or []], console)
+    print_warnings(warnings_of(run), console)
 
 
 def _page(run: Run) -> str:
-    from memagent.answers import citations_of, parts_of
+    from memagent.answers import citations_of, parts_of, warnings_of
     from memagent.documents import locate
     from memagent.page import page
-    from memagent.scoring import final_answer
 
     trace, parts = run.trace, parts_of(run)
-    answer = None if trace.answer is None else final_answer(trace.answer, run.header["answer"])
-    title = ", ".join(part.name for part in parts)
-    found = citations_of(run) or []
-    return page(trace, found, title=title, answer=answer, locate=lambda start, end: locate(parts, start, end))
+    return page(
+        trace,
+        citations_of(run) or [],
+        title=", ".join(part.name for part in parts),
+        answer=_answer(run),
+        locate=lambda start, end: locate(parts, start, end),
+        warnings=warnings_of(run),
+    )
+
+
+def _answer(run: Run) -> str | None:
+    """The answer as `ask` gave it; None while the reading goes on."""
+    from memagent.prompts import prompts_for
+    from memagent.scoring import final_answer
+
+    answer = run.trace.answer
+    style = prompts_for(run.header["layout"], run.header["answer"]).style
+    return None if answer is None else final_answer(answer, style)
 
 
 def _write(path: Path, text: str) -> None:

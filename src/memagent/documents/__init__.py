@@ -37,14 +37,15 @@ def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: 
     if encoding is not None and not is_known_encoding(encoding):
         raise DocumentError(f"There is no text encoding called {encoding!r}: give one such as utf-8 or cp1252.")
     spool = Spool()
+    skipped: list[str] = []
     try:
-        texts = [text for name in names for text in _texts(name, spool, encoding, stdin)]
+        texts = [text for name in names for text in _texts(name, spool, encoding, stdin, skipped)]
         if not texts:
             raise DocumentError("No document was given: name a file, a folder, a URL, or - for standard input.")
     except DocumentError:
         spool.close()
         raise
-    return Document(texts, spool)
+    return Document(texts, spool, skipped)
 
 
 def text_document(text: str, name: str = "text") -> Document:
@@ -65,16 +66,16 @@ def text_document(text: str, name: str = "text") -> Document:
     return Document([opened], spool)
 
 
-def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None) -> list[Text]:
-    """What `name` stands for, opened. In a folder, files that are no documents are passed over."""
+def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None, skipped: list[str]) -> list[Text]:
+    """What `name` stands for, opened. In a folder, files that are no documents are passed over, and noted."""
     if not os.path.isdir(name):
         return [_text(found, spool, encoding) for found in find(name, spool, stdin)]
     texts = []
     for found in find(name, spool, stdin):
         try:
             texts.append(_text(found, spool, encoding))
-        except NotADocument:
-            continue
+        except NotADocument as error:
+            skipped.append(f"Skipped: {error}")
     if not texts:
         raise DocumentError(f"{name} is a folder without a readable document: put {FORMATS} into it.")
     return texts

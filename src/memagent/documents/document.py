@@ -28,10 +28,12 @@ class Part:
 class Document:
     """Several sources read as one text. `parts` tells where each lies in it, `length` how long it is, in characters."""
 
-    def __init__(self, texts: Sequence[Text], spool: Spool) -> None:
+    def __init__(self, texts: Sequence[Text], spool: Spool, warnings: Sequence[str] = ()) -> None:
         self.sources: tuple[Source, ...] = tuple(text.source for text in texts)
         self.parts: tuple[Part, ...] = tuple(_laid_out(texts))
         self.length = self.parts[-1].end
+        self.warnings: tuple[str, ...] = (*warnings, *(each for text in texts for each in text.warnings))
+        """What of the sources could not be read, a sentence each."""
         self._texts = texts
         self._spool = spool
 

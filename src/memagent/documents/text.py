@@ -24,6 +24,8 @@ class Text:
     encoding: str = "utf-8"
     pages: tuple[int, ...] = ()
     """The character offset where each page starts; () where there are no pages."""
+    warnings: tuple[str, ...] = ()
+    """What of the source is not in the text, a sentence each."""
 
     def chunks(self) -> Iterator[str]:
         """The text in pieces. Raises DocumentError at the first byte that cannot be read or decoded."""
