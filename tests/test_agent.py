@@ -259,6 +259,9 @@ def test_a_turn_is_kept_when_the_document_fails_after_it(
     assert answer.text == expected.text
     texts = [turn.completion.text for turn in expected.trace.turns]
     assert [turn.completion.text for turn in answer.trace.turns] == texts
+    assert [turn.memory for turn in answer.trace.turns] == [turn.memory for turn in expected.trace.turns]
+    assert [turn.memory for turn in Run(tmp_path).trace.turns] == [turn.memory for turn in expected.trace.turns]
+    assert Run(tmp_path).usage.total_tokens == expected.usage.total_tokens
 
 
 def test_several_questions_share_segments_and_resume_from_different_places(tmp_path: Path) -> None:
@@ -401,3 +404,26 @@ def test_citations_belong_to_their_documents(tmp_path: Path) -> None:
     [place] = answer.citations
     assert place.document == str(tmp_path / "two.txt")
     assert (tmp_path / "two.txt").read_bytes().decode()[place.start : place.end] == place.quote == "Here key77 is 5929."
+
+
+def test_a_failing_callback_does_not_stop_a_reading(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*given: object) -> None:
+        raise IndexError("list index out of range")
+
+    [answer] = ask(ScriptedChat(gather), watch=Watch(fails, fails, fails, fails))
+    [expected] = ask(ScriptedChat(gather))
+    assert answer.text == expected.text
+    assert "A callback of a Watch failed; the reading goes on." in caplog.text
+
+
+def test_a_silent_model_is_told_of_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(ScriptedChat):
+        async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+            await asyncio.sleep(1 if request.kind == "answer" else 0)
+            return await super().complete(request, on_text)
+
+    monkeypatch.setattr("memagent.asking.SILENCE", 0.1)
+    said: list[tuple[int, float]] = []
+    [answer] = ask(Slow(gather), watch=Watch(on_silence=lambda question, seconds: said.append((question, seconds))))
+    assert answer.text == ask(ScriptedChat(gather))[0].text
+    assert said[:3] == [(0, 0.1), (0, 0.2), (0, 0.4)]

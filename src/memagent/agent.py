@@ -17,7 +17,7 @@ from typing import Any, Self, get_args
 
 import memagent
 from memagent.answers import Answer, citations_of, cited, warnings_of
-from memagent.asking import Asking, Watch, begin, drive
+from memagent.asking import Asking, Watch, begin, drive, harmless
 from memagent.budget import Budget
 from memagent.chat import Chat
 from memagent.chat.connect import connect
@@ -180,7 +180,7 @@ class MemoryAgent:
             MemagentError: see `memagent.errors`. What is in the journals stays there; calling again goes on.
         """
         started = time.perf_counter()
-        watch = watch or Watch()
+        watch = harmless(watch or Watch())
         if isinstance(questions, str):
             raise UsageError("ask_many and ask_all take a list of questions; for one, there is ask.")
         for question in questions:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from memagent.budget import Budget
 from memagent.chat import Chat
@@ -23,6 +26,11 @@ from memagent.reading import Reading, Step, Underway, reading
 from memagent.records import Completion, Segment, Trace, Turn, Usage
 from memagent.segments import Cut, segments
 from memagent.tokenizer import Tokenizer, count
+
+_LOG = logging.getLogger(__name__)
+
+SILENCE = 60.0
+"""Seconds without a word from the model before that is said."""
 
 _SKIPPED = 2
 """Looks at a section that may have been too long in a row: another at all of it, and one at its first half."""
@@ -37,6 +45,28 @@ class Watch:
     on_text: Callable[[int, str], None] | None = None
     """The completion in progress, as far as it has been written."""
     on_turn: Callable[[int, Turn], None] = lambda question, turn: None
+    on_silence: Callable[[int, float], None] = lambda question, seconds: None
+    """The model has written nothing for so many seconds."""
+
+
+def harmless(watch: Watch) -> Watch:
+    """The same Watch, except that an error in a callback is logged and does not stop what is paid for."""
+
+    def guarded(callback: Callable[..., None]) -> Callable[..., None]:
+        def call(*given: Any) -> None:
+            try:
+                callback(*given)
+            except Exception:  # noqa: BLE001 (it is the code of whoever calls us)
+                _LOG.exception("A callback of a Watch failed; the reading goes on.")
+
+        return call
+
+    return Watch(
+        guarded(watch.on_start),
+        guarded(watch.on_text) if watch.on_text else None,
+        guarded(watch.on_turn),
+        guarded(watch.on_silence),
+    )
 
 
 class Asking(Underway):
@@ -47,8 +77,11 @@ class Asking(Underway):
         self.question = question
         self.journal = journal
         self._kept: list[Turn] = []
-        for turn in journal.trace.turns if journal else ():  # up to the first request that has no completion yet
-            self._replay(turn)
+        if journal:
+            for turn in journal.trace.turns:  # up to the first request that has no completion yet
+                taken = self._replay(turn)
+                if taken.memory != turn.memory:
+                    journal.amend(taken)
 
     @property
     def trace(self) -> Trace:
@@ -77,8 +110,10 @@ class Asking(Underway):
                 self._kept.append(turn)
         return turn
 
-    def _replay(self, turn: Turn) -> None:
-        """Take a turn of the journal.
+    def _replay(self, turn: Turn) -> Turn:
+        """Take a turn of the journal. Returns it with the memory that the loop makes of it.
+
+        That may differ in the last turn, if the reading failed just after it, before its memory was known.
 
         Raises:
             RunError: it is not what is asked here: another version of this program read otherwise.
@@ -89,7 +124,7 @@ class Asking(Underway):
                     self.overflow(WindowOverflow())
         if not self._waits_for(turn):
             raise RunError("The run was begun by a version that reads otherwise: give another --run, or --fresh.")
-        self.take(turn.completion)
+        return self.take(turn.completion)
 
     def _waits_for(self, turn: Turn) -> bool:
         return (
@@ -141,14 +176,42 @@ async def drive(asked: Sequence[Asking], chat: Chat, limits: Limits, watch: Watc
 
 async def _turn(number: int, asking: Asking, chat: Chat, watch: Watch) -> None:
     assert asking.request is not None
-    on_text = watch.on_text
-    show = (lambda text: on_text(number, text)) if on_text else None
+    listening = _Listening(number, watch)
     try:
-        completion = await chat.complete(asking.request, show)
+        completion = await chat.complete(asking.request, listening.on_text if watch.on_text else None)
     except WindowOverflow as error:
         asking.overflow(error)
     else:
         watch.on_turn(number, asking.finish_turn(completion))
+    finally:
+        listening.end()
+
+
+class _Listening:
+    """Says when a model has been silent for long, and again each time that the silence has doubled."""
+
+    def __init__(self, number: int, watch: Watch) -> None:
+        self._number, self._watch = number, watch
+        self._heard = time.monotonic()
+        self._task = asyncio.create_task(self._listen())
+
+    def on_text(self, text: str) -> None:
+        self._heard = time.monotonic()
+        if self._watch.on_text:
+            self._watch.on_text(self._number, text)
+
+    def end(self) -> None:
+        self._task.cancel()
+
+    async def _listen(self) -> None:
+        patience, heard = SILENCE, self._heard
+        while True:
+            await asyncio.sleep(max(heard + patience - time.monotonic(), 0.01))
+            if heard != self._heard:
+                patience, heard = SILENCE, self._heard
+            elif time.monotonic() >= heard + patience:
+                self._watch.on_silence(self._number, patience)
+                patience *= 2
 
 
 def _coming(asked: Iterable[Asking], chat: Chat) -> Usage:

@@ -167,6 +167,16 @@ class Journal(Run):
         self._places.append(place)
         self.usage += turn.completion.usage
 
+    def amend(self, turn: Turn) -> None:
+        """Write the last turn again: its memory was not known when it was written."""
+        place = self._places.pop()
+        assert turn.index == len(self._places)
+        self._file.truncate(place)
+        self._size = place
+        usage = turn.completion.usage
+        self.usage += Usage(-usage.prompt_tokens, -usage.completion_tokens, -usage.seconds)
+        self.append(turn)
+
     def finish(self, end: dict[str, Any]) -> None:
         """Write the last line: what was made of the reading."""
         self._write({"end": end})

@@ -6,17 +6,19 @@ server, 5 stopped early and resumable (a limit, a full disk), 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import signal
 import sys
 from importlib.metadata import version
 from types import FrameType, TracebackType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from memagent.cli.options import debugging
-from memagent.errors import MemagentError
+from memagent.errors import MemagentError, Stopped, UsageError
 
 app = typer.Typer(
     add_completion=False,
@@ -55,6 +57,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)
+    if sys.stdout is None:
+        _say("Error: Standard output is closed, so nothing could be printed: open it.")
+        sys.exit(UsageError.status)
     command = typer.main.get_command(app)  # app() would put an excepthook of its own in place of ours
     try:
         command(prog_name="memagent")
@@ -65,8 +70,38 @@ def main() -> None:
         sys.exit(error.status)
     except SystemExit as done:
         if done.code == 130:  # typer's own for KeyboardInterrupt
-            _say(f"Interrupted.{_KEPT.get(''.join(sys.argv[1:2]), '')}")
+            _say(f"Interrupted.{_kept()}")
+        _flush()
         raise
+    except OSError as error:
+        if debugging() or error.errno != errno.ENOSPC:
+            raise
+        _unprintable(error)
+
+
+def _flush() -> None:
+    """Print what is still in a buffer while its failure can be told."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        _drop_output()
+    except OSError as error:
+        _unprintable(error)
+
+
+def _unprintable(error: OSError) -> NoReturn:
+    _drop_output()
+    _say(f"Error: The output cannot be written ({error.strerror}).{_kept()}")
+    sys.exit(Stopped.status)
+
+
+def _drop_output() -> None:
+    """Python flushes once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _kept() -> str:
+    return _KEPT.get("".join(sys.argv[1:2]), "")
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
@@ -76,7 +111,9 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    from memagent.cli.terminal import visible
+
+    print(visible(sentence), file=sys.stderr)
 
 
 def _say_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -60,7 +60,9 @@ def ask(
     memory: MemoryKind = None,
     run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop, resumable, before more are spent.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Stop, resumable, before more are spent (estimated without --tokenizer).")
+    ] = None,
     max_cost: Annotated[float | None, typer.Option(min=0, help="The same for money; needs --price.")] = None,
     price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
@@ -98,7 +100,7 @@ def ask(
     )
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
     agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, memory=memory)
-    with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer) as document:
+    with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer if sys.stdin else None) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
         with watching(len(asked), quiet or json_output) as watch:
             answers = agent.ask_many(asked, document, runs=runs, limits=limits, watch=watch, fresh=fresh)

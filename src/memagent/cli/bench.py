@@ -243,11 +243,10 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """What B scores more than A, example by example on the same examples, task by task."""
-    from rich.console import Console
-
     from memagent.bench.compare import compare as compare_results
     from memagent.bench.ledger import read_results
     from memagent.cli.bench_output import render_differences
+    from memagent.cli.terminal import Terminal
 
     differences = compare_results(read_results(a), read_results(b))
     if not differences:
@@ -257,7 +256,7 @@ def compare(
     if json_output:
         print(json.dumps({"differences": [asdict(each) for each in differences]}))
     else:
-        render_differences(differences, Console(highlight=False))
+        render_differences(differences, Terminal())
 
 
 def _interrupt_between_callbacks() -> None:
@@ -292,13 +291,12 @@ def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:
 
 
 def _print(folder: Path, cells: Sequence[Cell], results: Iterable[Result], as_json: bool) -> None:
-    from rich.console import Console
-
     from memagent.bench.costs import totals
     from memagent.bench.table import render
+    from memagent.cli.terminal import Terminal, visible
 
     if as_json:
         print(json.dumps({"cells": [asdict(cell) for cell in cells]}))
         return
-    render(cells, Console(highlight=False), totals(results))
-    print(f"Results: {folder / 'results.json'}. Report: {folder / 'report.html'}.", file=sys.stderr)
+    render(cells, Terminal(), totals(results))
+    print(visible(f"Results: {folder / 'results.json'}. Report: {folder / 'report.html'}."), file=sys.stderr)

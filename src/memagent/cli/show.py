@@ -25,8 +25,7 @@ def show(
     debug: Debug = False,
 ) -> None:
     """Show what a reading did: what each turn changed in the memory, the answer, where it came from."""
-    from rich.console import Console
-
+    from memagent.cli.terminal import Terminal, visible
     from memagent.journal import Run, find_runs
 
     runs = [Run(folder) for folder in find_runs(run)]
@@ -34,9 +33,9 @@ def show(
         for number, each in enumerate(runs, 1):
             target = html if len(runs) == 1 else html.with_stem(f"{html.stem}-{number}")
             _write(target, _page(each))
-            print(f"Wrote {target}.", file=sys.stderr)
+            print(visible(f"Wrote {target}."), file=sys.stderr)
         return
-    console = Console(highlight=False)
+    console = Terminal()
     for each in runs:
         _print(each, console)
 

@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from memagent.cli.terminal import Terminal
+
 _EVERY = 5.0  # seconds
 _SHOWN = {
     "reward": "reward {:.2f}",
@@ -32,7 +34,7 @@ class Screen:
     """A context manager; `on_part` and `on_step` are for a training."""
 
     def __init__(self, silent: bool, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Terminal(stderr=True)
         self._silent = silent
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._part = ""
@@ -91,7 +93,7 @@ class Screen:
                     "".join(f"{100 * row['mean']:.1f} [{100 * row['low']:.0f}–{100 * row['high']:.0f}]" for row in here)
                 )
             table.add_row(f"{length:,}", *cells)
-        Console(highlight=False).print(table)
+        Terminal().print(table)
 
     def _show(self, line: str, now: bool) -> None:
         if self._silent:
