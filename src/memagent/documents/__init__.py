@@ -3,7 +3,8 @@
     sources.py   a name as the user gave it -> files on disk (web.py fetches those behind an address)
     kinds.py     the bytes of a file -> text, HTML, PDF, DOCX or EPUB, and in which encoding
     text.py      a text file -> a stream of characters
-    convert.py   HTML, PDF, DOCX, EPUB -> a text file
+    pdf.py       PDF -> a text file
+    convert.py   HTML, DOCX, EPUB -> a text file
     document.py  several texts, read as one
     problems.py  what can be wrong, a sentence each
 
@@ -17,9 +18,10 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from memagent.documents.convert import from_archive, from_markup, from_pdf
+from memagent.documents.convert import from_archive, from_markup
 from memagent.documents.document import Document, Located, Part, locate
 from memagent.documents.kinds import NEEDS_FILE, encoding_of, is_known_encoding, kind_of
+from memagent.documents.pdf import from_pdf
 from memagent.documents.problems import FORMATS, NotADocument, reading
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
 from memagent.documents.text import Text
