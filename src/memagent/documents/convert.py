@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,8 +22,18 @@ def from_markup(source: Source, page: str, spool: Spool) -> Text:
 
 def from_archive(source: Source, path: Path, kind: Literal["docx", "epub"], spool: Spool) -> Text:
     """DOCX or EPUB as Markdown."""
-    with path.open("rb") as file:
-        return _markdown(source, file, kind, spool)
+    if kind == "epub":
+        with path.open("rb") as file:
+            return _markdown(source, file, kind, spool)
+    from memagent.documents.docx import rewritten
+
+    try:
+        stream, skipped = rewritten(path)
+    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(source.label, "it cannot be read as DOCX") from error
+    text = _markdown(source, stream, kind, spool)
+    said = tuple(f"Skipped in {source.label}: {each}; open it in Word and save its text." for each in skipped)
+    return replace(text, warnings=said)
 
 
 def _markdown(source: Source, stream: BinaryIO, kind: Literal["html", "docx", "epub"], spool: Spool) -> Text:

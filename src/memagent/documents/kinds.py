@@ -47,6 +47,7 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 NEEDS_FILE = (_PDF, *_ZIP, _OLE)
 """How files begin that cannot be read as a stream."""
 
+_TYPES, _WORD = "[Content_Types].xml", b"wordprocessingml.document.main+xml"
 _EPUB_LOCKS = {"META-INF/rights.xml", "META-INF/license.lcpl", "META-INF/sinf.xml"}  # Adobe's, Readium's, Apple's
 _MARKUP = re.compile(r"(?>\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 _DECLARED = re.compile(rb"""<meta[^>]*?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
@@ -102,10 +103,11 @@ def _marked_encoding(head: bytes) -> str | None:
 def _zip_kind(label: str, path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {member.filename: member for member in archive.infolist()}
+            members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
+            word = _WORD in archive.read(_TYPES) if _TYPES in members else "word/document.xml" in members
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise damaged(label, "it begins like a DOCX or EPUB file but cannot be unpacked") from error
-    if "word/document.xml" in members:
+    if word:
         kind: Kind = "docx"
     elif "META-INF/container.xml" in members:
         kind = "epub"
