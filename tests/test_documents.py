@@ -448,7 +448,7 @@ def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
         "half.docx is damaged (it cannot be read as DOCX): get a whole copy of it."
     )
     assert problem(make.archive(tmp_path / "half.epub", {"META-INF/container.xml": "<container/>"})) == (
-        "half.epub is damaged (it cannot be read as EPUB): get a whole copy of it."
+        "half.epub is damaged (its container names no package file): get a whole copy of it."
     )
     assert problem(make.docx(tmp_path / "blank.docx", [""])) == (
         "blank.docx has no text in it: give a document with something to read."

@@ -1,7 +1,8 @@
 """Paths, folders, URLs and standard input in; one stream of text out, with where it came from.
 
     sources.py   a name as the user gave it -> files on disk (web.py fetches those behind an address)
-    kinds.py     the bytes of a file -> text, HTML, PDF, DOCX or EPUB, and in which encoding
+    kinds.py     the bytes of a file -> text, HTML, PDF, DOCX or EPUB
+    encodings.py the encoding of a text
     text.py      a text file -> a stream of characters
     pdf.py       PDF -> a text file
     convert.py   HTML, DOCX, EPUB -> a text file
@@ -18,9 +19,10 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from memagent.documents.convert import from_archive, from_markup
+from memagent.documents.convert import from_docx, from_epub, from_markup
 from memagent.documents.document import Document, Located, Part, locate
-from memagent.documents.kinds import NEEDS_FILE, encoding_of, is_known_encoding, kind_of
+from memagent.documents.encodings import DECLARED_WITHIN, Encoding, encoding_of, is_known_encoding
+from memagent.documents.kinds import NEEDS_FILE, kind_of
 from memagent.documents.pdf import from_pdf
 from memagent.documents.problems import FORMATS, NotADocument, reading
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
@@ -59,7 +61,7 @@ def text_document(text: str, name: str = "text") -> Document:
     spool = Spool()
     path = spool.file()
     path.write_bytes(content)
-    opened = Text(source_of(name, path), path, "utf-8")
+    opened = Text(source_of(name, path), path, Encoding())
     try:
         opened.check(zeros=True)
     except DocumentError:
@@ -95,8 +97,13 @@ def _text(found: Found, spool: Spool, encoding: str | None) -> Text:
         kind = kind_of(source.label, path, head, found.markup, encoding)
         if kind == "pdf":
             return from_pdf(source, path, spool)
-        if kind in ("docx", "epub"):
-            return from_archive(source, path, kind, spool)
-        text = Text(source, path, encoding_of(head, kind, encoding, found.charset))
+        if kind == "docx":
+            return from_docx(source, path, spool)
+        if kind == "epub":
+            return from_epub(source, path, spool)
+        if kind == "html":
+            with open_bytes(path) as file:
+                head = file.read(DECLARED_WITHIN)
+        text = Text(source, path, encoding_of(head, kind == "html", encoding, found.charset))
         text.check(zeros=encoding is not None)
         return from_markup(source, "".join(text.chunks()), spool) if kind == "html" else text

@@ -18,18 +18,8 @@ from typing import Any
 from lxml import etree
 
 from memagent.documents.docx_numbers import Numbers
-from memagent.documents.docx_xml import (
-    BadXml,
-    child,
-    children,
-    every,
-    like,
-    name_of,
-    parsed,
-    text_of,
-    unwrap,
-    value,
-)
+from memagent.documents.docx_xml import child, children, every, like, name_of, text_of, unwrap, value
+from memagent.documents.xml import BadXml, parsed
 
 _DROPPED = ("del", "moveFrom", "rt", "rubyPr")
 """What is no longer in the text, or stands above it."""

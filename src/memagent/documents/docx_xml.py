@@ -9,37 +9,6 @@ from lxml import etree
 
 MAIN = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"
-_DEEPEST = 200  # elements within each other: the libraries that read them recurse
-
-
-class BadXml(ValueError):
-    """It is no XML, or XML that no word processor writes."""
-
-
-def parsed(content: bytes) -> Any:
-    """The root of an XML file. Entities are not followed, and nothing is fetched.
-
-    Raises:
-        BadXml: it is damaged, declares a document type, or is nested too deeply.
-    """
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        root = etree.fromstring(content, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise BadXml(str(error)) from error
-    if root.getroottree().docinfo.doctype:
-        raise BadXml("it declares a document type")
-    if _depth(root) > _DEEPEST:
-        raise BadXml("it is nested too deeply")
-    return root
-
-
-def _depth(root: Any) -> int:
-    depth = deepest = 0
-    for event, _ in etree.iterwalk(root, events=("start", "end")):
-        depth += 1 if event == "start" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def name_of(element: Any) -> str:

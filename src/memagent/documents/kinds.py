@@ -5,13 +5,13 @@ A name is the weakest evidence: a PDF called notes.txt is read as the PDF it is.
 
 from __future__ import annotations
 
-import codecs
 import mmap
 import re
 import zipfile
 from pathlib import Path
 from typing import Literal
 
+from memagent.documents.encodings import marked_encoding
 from memagent.documents.problems import FORMATS, NotADocument, binary, damaged, protected
 from memagent.errors import DocumentError
 
@@ -34,13 +34,6 @@ _BINARY = {
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"\x1f\x8b": "a gzip file within a gzip file",
 }
-_BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _PDF = b"%PDF-"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -49,8 +42,12 @@ NEEDS_FILE = (_PDF, *_ZIP, _OLE)
 
 _TYPES, _WORD = "[Content_Types].xml", b"wordprocessingml.document.main+xml"
 _EPUB_LOCKS = {"META-INF/rights.xml", "META-INF/license.lcpl", "META-INF/sinf.xml"}  # Adobe's, Readium's, Apple's
+_HEADERS = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]{0,60}:[^\n]{0,2000}\n(?:[ \t][^\n]{0,2000}\n){0,50}){1,200}\r?\n")
+_ENCODED = re.compile(
+    rb"^(?:MIME-Version:|Content-Type:\s{0,9}multipart/|Content-Transfer-Encoding:\s{0,9}(?:base64|quoted-printable))",
+    re.IGNORECASE | re.MULTILINE,
+)
 _MARKUP = re.compile(r"(?>\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
-_DECLARED = re.compile(rb"""<meta[^>]*?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 
 
 def kind_of(label: str, path: Path, head: bytes, markup: bool, encoding: str | None) -> Kind:
@@ -61,43 +58,29 @@ def kind_of(label: str, path: Path, head: bytes, markup: bool, encoding: str | N
         return _zip_kind(label, path)
     if head.startswith(_OLE):
         raise _ole_error(label, path)
+    if named := _text_format(head):
+        raise NotADocument(f"{label} is {named}.")
     for magic, what in _BINARY.items():
         if head.startswith(magic):
             raise NotADocument(f"{label} is {what}, not a document: give {FORMATS}.")
-    marked = _marked_encoding(head)
+    marked = marked_encoding(head)
     if b"\0" in head and not (encoding or marked):
         raise binary(label)
     start = head.decode(encoding or marked or "utf-8", errors="ignore")
     return "html" if markup or _MARKUP.match(start.lstrip("\ufeff")) else "text"
 
 
-def encoding_of(head: bytes, kind: Kind, asked: str | None, served: str | None) -> str:
-    """The encoding of a text or HTML file: as asked for, else marked, else as served, else as declared, else UTF-8."""
-    if asked:
-        return "utf-8-sig" if codecs.lookup(asked).name == "utf-8" else asked
-    if marked := _marked_encoding(head):
-        return marked
-    if served and is_known_encoding(served):
-        return served
-    if kind == "html" and (declared := _DECLARED.search(head)):
-        name = declared[1].decode("ascii", "replace")
-        if is_known_encoding(name) and not name.lower().startswith(("utf-16", "utf-32")):  # it was read as ASCII
-            return name
-    return "utf-8"
-
-
-def is_known_encoding(name: str) -> bool:
-    try:
-        b"a".decode(name, "replace")
-        codecs.getincrementaldecoder(name)
-    except (LookupError, ValueError):
-        return False
-    return True
-
-
-def _marked_encoding(head: bytes) -> str | None:
-    """The encoding that a byte order mark stands for."""
-    return next((encoding for mark, encoding in _BOMS.items() if head.startswith(mark)), None)
+def _text_format(head: bytes) -> str | None:
+    """What a file is that looks like text, and whose text is not what one reads."""
+    begun = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if begun.startswith(b"{\\rtf"):
+        return "an RTF file, which is not read: save it as DOCX or PDF"
+    if begun.startswith(b"%!PS"):
+        return "a PostScript file, which is not read: convert it to PDF, as with ps2pdf"
+    headers = _HEADERS.match(begun)
+    if headers and _ENCODED.search(headers[0]):
+        return "a saved web page or an e-mail in MIME, which is not read: save it as HTML, PDF or text"
+    return None
 
 
 def _zip_kind(label: str, path: Path) -> Kind:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from memagent.documents.encodings import Encoding
 from memagent.documents.problems import binary, empty, reading
 from memagent.documents.sources import BLOCK, Source, open_bytes
 from memagent.errors import DocumentError
@@ -21,7 +22,7 @@ class Text:
 
     source: Source
     path: Path
-    encoding: str = "utf-8"
+    encoding: Encoding = field(default_factory=Encoding)
     pages: tuple[int, ...] = ()
     """The character offset where each page starts; () where there are no pages."""
     warnings: tuple[str, ...] = ()
@@ -29,7 +30,7 @@ class Text:
 
     def chunks(self) -> Iterator[str]:
         """The text in pieces. Raises DocumentError at the first byte that cannot be read or decoded."""
-        decoder = codecs.getincrementaldecoder(self.encoding)()
+        decoder = codecs.getincrementaldecoder(self.encoding.name)(self.encoding.errors)
         count = 0
         with reading(self.source.label), open_bytes(self.path) as file:
             try:
@@ -43,7 +44,7 @@ class Text:
                 raise self._undecodable(file, count - len(error.object) + error.start, error) from error
             except UnicodeError as error:  # such as UTF-16 without the byte order mark that it needs
                 raise DocumentError(
-                    f"{self.source.label} is not {self.encoding} text ({error}): give --encoding another name."
+                    f"{self.source.label} is not {self.encoding.name} text ({error}): give --encoding another name."
                 ) from error
 
     def check(self, zeros: bool) -> None:
@@ -65,11 +66,11 @@ class Text:
         known = guess is None or guess.encoding in (
             "ascii",
             "utf_8",
-            codecs.lookup(self.encoding).name.replace("-", "_"),
+            codecs.lookup(self.encoding.name).name.replace("-", "_"),
         )
         hint = "NAME" if guess is None or known else f"{guess.encoding} (a guess from its bytes)"
         return DocumentError(
-            f"{self.source.label} is not {self.encoding.removesuffix('-sig')} text: "
+            f"{self.source.label} is not {self.encoding.name.removesuffix('-sig')} text: "
             f"the byte 0x{error.object[error.start]:02x} at offset {offset} cannot be decoded; "
             f"name its encoding with --encoding {hint}."
         )
