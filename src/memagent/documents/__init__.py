@@ -5,7 +5,8 @@
     encodings.py the encoding of a text
     text.py      a text file -> a stream of characters
     pdf.py       PDF -> a text file
-    convert.py   HTML, DOCX, EPUB -> a text file
+    convert.py   HTML, DOCX, EPUB -> a text file (docx*.py, epub.py, xml.py)
+    converter.py does that in a process of its own
     document.py  several texts, read as one
     problems.py  what can be wrong, a sentence each
 
@@ -19,11 +20,10 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from memagent.documents.convert import from_docx, from_epub, from_markup
+from memagent.documents.converter import CONVERTER
 from memagent.documents.document import Document, Located, Part, locate
 from memagent.documents.encodings import DECLARED_WITHIN, Encoding, encoding_of, is_known_encoding
 from memagent.documents.kinds import NEEDS_FILE, kind_of
-from memagent.documents.pdf import from_pdf
 from memagent.documents.problems import FORMATS, NotADocument, reading
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
 from memagent.documents.text import Text
@@ -95,15 +95,17 @@ def _text(found: Found, spool: Spool, encoding: str | None) -> Text:
             with open_bytes(path) as file:
                 path = spool.store(file)
         kind = kind_of(source.label, path, head, found.markup, encoding)
-        if kind == "pdf":
-            return from_pdf(source, path, spool)
-        if kind == "docx":
-            return from_docx(source, path, spool)
-        if kind == "epub":
-            return from_epub(source, path, spool)
         if kind == "html":
             with open_bytes(path) as file:
                 head = file.read(DECLARED_WITHIN)
         text = Text(source, path, encoding_of(head, kind == "html", encoding, found.charset))
-        text.check(zeros=encoding is not None)
-        return from_markup(source, "".join(text.chunks()), spool) if kind == "html" else text
+        if kind in ("text", "html"):
+            text.check(zeros=encoding is not None)
+        if kind == "text":
+            return text
+        if is_gzip(path):
+            with open_bytes(path) as file:
+                path = spool.store(file)
+        target = spool.file()
+        converted = CONVERTER.convert(kind, source.label, path, text.encoding, target)
+        return Text(source, target, pages=converted.pages, warnings=converted.warnings)

@@ -1,4 +1,4 @@
-"""HTML, DOCX and EPUB -> a text file, as Markdown."""
+"""HTML, DOCX, EPUB and PDF -> a text file; all but PDF as Markdown."""
 
 from __future__ import annotations
 
@@ -9,51 +9,74 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from memagent.documents.converted import Converted
+from memagent.documents.encodings import Encoding
 from memagent.documents.problems import damaged, empty
-from memagent.documents.sources import Source, Spool
-from memagent.documents.text import Text
 from memagent.documents.xml import BadXml
 
-
-def from_markup(source: Source, page: str, spool: Spool) -> Text:
-    """HTML as Markdown."""
-    return _stored(source, _markdown(source, io.BytesIO(page.encode(errors="replace")), "html"), spool)
+Convertible = Literal["html", "docx", "epub", "pdf"]
 
 
-def from_docx(source: Source, path: Path, spool: Spool) -> Text:
-    """DOCX as Markdown."""
+def convert(kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path) -> Converted:
+    """Write the text of a document to `target`, as UTF-8.
+
+    Args:
+        label: the document's name in messages.
+        encoding: of a page of HTML, which decodes with it.
+
+    Raises:
+        DocumentError: it is damaged, protected, or has no text.
+    """
+    if kind == "pdf":
+        from memagent.documents.pdf import from_pdf
+
+        return from_pdf(label, path, target)
+    said: tuple[str, ...] = ()
+    if kind == "html":
+        page = path.read_bytes().decode(encoding.name, encoding.errors)
+        text = _markdown(label, io.BytesIO(page.encode(errors="replace")), "html")
+    elif kind == "docx":
+        text, said = _docx(label, path)
+    else:
+        text, said = _epub(label, path)
+    if not text.strip():
+        raise empty(label)
+    target.write_text(text, encoding="utf-8", errors="replace", newline="")
+    return Converted(warnings=said)
+
+
+def _docx(label: str, path: Path) -> tuple[str, tuple[str, ...]]:
     from memagent.documents.docx import rewritten
 
     try:
         stream, skipped = rewritten(path)
     except (ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise damaged(source.label, "it cannot be read as DOCX") from error
-    said = (f"Skipped in {source.label}: {each}; open it in Word and save its text." for each in skipped)
-    return _stored(source, _markdown(source, stream, "docx"), spool, tuple(said))
+        raise damaged(label, "it cannot be read as DOCX") from error
+    said = (f"Skipped in {label}: {each}; open it in Word and save its text." for each in skipped)
+    return _markdown(label, stream, "docx"), tuple(said)
 
 
-def from_epub(source: Source, path: Path, spool: Spool) -> Text:
-    """The chapters of an EPUB as Markdown, after its title and authors."""
+def _epub(label: str, path: Path) -> tuple[str, tuple[str, ...]]:
+    """The chapters, after the title and the authors."""
     from memagent.documents.epub import book
 
     try:
         found = book(path)
     except UnicodeDecodeError as error:
-        raise damaged(source.label, f"a chapter is not the {error.encoding} text that it declares to be") from error
+        raise damaged(label, f"a chapter is not the {error.encoding} text that it declares to be") from error
     except BadXml as error:
-        raise damaged(source.label, str(error).split("\n")[0] or "it cannot be read as EPUB") from error
+        raise damaged(label, str(error).split("\n")[0] or "it cannot be read as EPUB") from error
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise damaged(source.label, "it cannot be read as EPUB") from error
-    about = "\n".join(f"**{label}:** {text}" for label, text in found.about.items())
-    chapters = [_markdown(source, io.BytesIO(each.encode(errors="replace")), "html") for each in found.chapters]
+        raise damaged(label, "it cannot be read as EPUB") from error
+    about = "\n".join(f"**{name}:** {text}" for name, text in found.about.items())
+    chapters = [_markdown(label, io.BytesIO(each.encode(errors="replace")), "html") for each in found.chapters]
     if not any(chapters):
-        raise empty(source.label)
-    said = (f"Skipped in {source.label}: {each}, which is no page of text." for each in found.skipped)
-    text = "\n\n".join(each for each in (about, *chapters) if each)
-    return _stored(source, text, spool, tuple(said))
+        raise empty(label)
+    said = (f"Skipped in {label}: {each}, which is no page of text." for each in found.skipped)
+    return "\n\n".join(each for each in (about, *chapters) if each), tuple(said)
 
 
-def _markdown(source: Source, stream: BinaryIO, kind: Literal["html", "docx"]) -> str:
+def _markdown(label: str, stream: BinaryIO, kind: Literal["html", "docx"]) -> str:
     import markitdown  # only here: it takes half a second to load
 
     converters: dict[str, type[markitdown.DocumentConverter]] = {
@@ -68,13 +91,7 @@ def _markdown(source: Source, stream: BinaryIO, kind: Literal["html", "docx"]) -
         warnings.simplefilter("ignore")  # the libraries below it warn of what they read leniently
         try:
             return converter.convert_stream(stream, stream_info=info).markdown.strip()
+        except RecursionError as error:
+            raise damaged(label, "its parts are nested too deeply") from error
         except markitdown.MarkItDownException as error:
-            raise damaged(source.label, f"it cannot be read as {kind.upper()}") from error
-
-
-def _stored(source: Source, text: str, spool: Spool, said: tuple[str, ...] = ()) -> Text:
-    if not text.strip():
-        raise empty(source.label)
-    target = spool.file()
-    target.write_text(text, encoding="utf-8", errors="replace", newline="")
-    return Text(source, target, warnings=said)
+            raise damaged(label, f"it cannot be read as {kind.upper()}") from error

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from memagent.documents.converted import Converted
 from memagent.documents.problems import damaged, protected
-from memagent.documents.sources import Source, Spool
-from memagent.documents.text import Text
 from memagent.errors import DocumentError
 
 _BETWEEN_PAGES = "\n\n"
@@ -28,22 +26,19 @@ _UNMAPPED = 0.2  # of a page's characters: above this share, what is read is not
 _LOOKED_AT = 200  # characters of a page, about, that are looked at for that and for its direction
 _NAMED = 8  # ranges of pages that are named
 
-_pdfium = threading.Lock()  # PDFium must not be called from two threads at once
 
-
-def from_pdf(source: Source, path: Path, spool: Spool) -> Text:
-    """A PDF as its lines stand on the pages; a blank line between pages.
+def from_pdf(label: str, path: Path, target: Path) -> Converted:
+    """Write a PDF's lines to `target` as they stand on the pages; a blank line between pages.
 
     Raises:
         DocumentError: it is damaged or protected, has no text, or its text cannot be read as it is seen.
     """
-    target = spool.file()
     pages: list[int] = []
     position, textless = 0, list[int]()
-    with _pdfium, closing(_opened(source, path)) as pdf, target.open("w", encoding="utf-8", newline="") as file:
+    with closing(_opened(label, path)) as pdf, target.open("w", encoding="utf-8", newline="") as file:
         attached = pdf.count_attachments()
         for number in range(len(pdf)):
-            text = _page(source, pdf, number)
+            text = _page(label, pdf, number)
             if not text.strip():
                 textless.append(number + 1)
             if number:
@@ -52,32 +47,30 @@ def from_pdf(source: Source, path: Path, spool: Spool) -> Text:
             position += file.write(text)
     if len(textless) == len(pages):
         raise DocumentError(
-            f"{source.label} has no text in it, only pictures of pages: recognise the text first, "
+            f"{label} has no text in it, only pictures of pages: recognise the text first, "
             f"as with `ocrmypdf scan.pdf text.pdf`, and give the result."
         )
-    return Text(source, target, pages=tuple(pages), warnings=_unread(source, textless, attached))
+    return Converted(tuple(pages), _unread(label, textless, attached))
 
 
-def _opened(source: Source, path: Path) -> Any:
+def _opened(label: str, path: Path) -> Any:
     import pypdfium2
 
     try:
         pdf = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
         if error.err_code in _PASSWORD_ERRORS:
-            raise protected(source.label) from error
-        raise damaged(source.label, "it cannot be opened as a PDF") from error
+            raise protected(label) from error
+        raise damaged(label, "it cannot be opened as a PDF") from error
     if pdf.get_formtype() == _DYNAMIC_XFA:
         pdf.close()
-        raise DocumentError(
-            f"{source.label} is an XFA form, whose text is not in its pages: print it to a PDF and give that."
-        )
+        raise DocumentError(f"{label} is an XFA form, whose text is not in its pages: print it to a PDF and give that.")
     if pdf.get_formtype():
         pdf.init_forms()
     return pdf
 
 
-def _page(source: Source, pdf: Any, number: int) -> str:
+def _page(label: str, pdf: Any, number: int) -> str:
     import pypdfium2
     from pypdfium2 import raw
 
@@ -94,10 +87,10 @@ def _page(source: Source, pdf: Any, number: int) -> str:
                 text: str = lines.get_text_range()
             added = [*_fields(pdf, page), *_notes(page)]
     except pypdfium2.PdfiumError as error:
-        raise damaged(source.label, f"page {number + 1} cannot be read") from error
+        raise damaged(label, f"page {number + 1} cannot be read") from error
     if unmapped > _UNMAPPED * len(characters):
         raise DocumentError(
-            f"Page {number + 1} of {source.label} has a font that does not say which letters its signs are: recognise "
+            f"Page {number + 1} of {label} has a font that does not say which letters its signs are: recognise "
             "the text, as with `ocrmypdf --force-ocr in.pdf out.pdf`, and give the result."
         )
     text = text.replace("\r\n", "\n").replace(_LINE_END_HYPHEN, "-\n").encode(errors="replace").decode()
@@ -157,16 +150,14 @@ def _string(get: Callable[..., int]) -> str:
     return buffer.raw[:size].decode("utf-16-le", "replace").rstrip("\0")
 
 
-def _unread(source: Source, pages: Sequence[int], attached: int) -> tuple[str, ...]:
+def _unread(label: str, pages: Sequence[int], attached: int) -> tuple[str, ...]:
     found = []
     if pages:
         what, have = ("Page", "has") if len(pages) == 1 else ("Pages", "have")
-        found.append(f"{what} {_ranges(pages)} of {source.label} {have} no text, so nothing there was read.")
+        found.append(f"{what} {_ranges(pages)} of {label} {have} no text, so nothing there was read.")
     if attached:
         what, were = ("file", "was") if attached == 1 else ("files", "were")
-        found.append(
-            f"{attached} {what} attached to {source.label} {were} skipped: save what matters and give it, too."
-        )
+        found.append(f"{attached} {what} attached to {label} {were} skipped: save what matters and give it, too.")
     return tuple(found)
 
 
