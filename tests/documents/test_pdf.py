@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from memagent.documents import open_documents
+from memagent.documents import locate, open_documents
 from memagent.errors import DocumentError
 
 LINES = "(First line.) Tj T* (Second line.) Tj T* (Third line.) Tj"
@@ -149,3 +149,52 @@ def test_a_font_that_does_not_say_its_letters_is_refused(tmp_path: Path) -> None
     page = "/Resources << /Font << /F1 6 0 R >> >>"
     path = pdf(tmp_path / "a.pdf", ["72 700 Td <0012001300140015001600170018> Tj"], page=page, more=more)
     assert problem(path).startswith("Page 1 of a.pdf has a font that does not say which letters its signs are")
+
+
+PAGES = [f"72 700 Td (Page {number} says it.) Tj" for number in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("scope", "numbers", "name"),
+    [
+        ("#pages=3-5", [3, 4, 5], "#pages=3-5"),
+        ("#pages=11-99", [11, 12], "#pages=11-99"),
+        ("#page=7", [7], "#pages=7-7"),
+        ("#pages=12-", [12], "#pages=12-"),
+        ("", [*range(1, 13)], ""),
+    ],
+)
+def test_a_range_of_pages_is_a_document(tmp_path: Path, scope: str, numbers: list[int], name: str) -> None:
+    path = pdf(tmp_path / "a.pdf", PAGES)
+    with open_documents([f"{path}{scope}"]) as document:
+        text = "".join(document.chunks())
+        assert text == "\n\n".join(f"Page {number} says it." for number in numbers)
+        for number in numbers:
+            start = text.index(f"Page {number} ")
+            place = locate(document.parts, start, start + 4)
+            assert (place.name, place.page) == (f"{path}{name}", number)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.pdf#pages=13-14", "a.pdf#pages=13-14 has only 12 pages: give pages that it has."),
+        ("a.pdf#pages=5-3", "a.pdf#pages=5-3 names no pages: give a range such as #pages=10-20, counted from 1."),
+        ("a.pdf#pages=0", "a.pdf#pages=0 names no pages: give a range such as #pages=10-20, counted from 1."),
+        ("a.txt#pages=1-2", "a.txt#pages=1-2 has no pages, which only a PDF has: name the whole document."),
+        ("b.pdf#pages=1", "There is no file or folder b.pdf: check the path."),
+    ],
+)
+def test_pages_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    pdf(tmp_path / "a.pdf", PAGES)
+    (tmp_path / "a.txt").write_text("text")
+    with pytest.raises(DocumentError) as caught:
+        open_documents([name])
+    assert str(caught.value) == said
+
+
+def test_a_file_that_is_called_so_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt#pages=1-2"
+    path.write_text("text")
+    assert read(path) == ("text", ())

@@ -8,6 +8,7 @@
     convert.py   HTML, DOCX, EPUB -> a text file (docx*.py, epub.py, xml.py)
     converter.py does that in a process of its own
     document.py  several texts, read as one
+    scope.py     a part of a document as a name
     problems.py  what can be wrong, a sentence each
 
 What is wrong with a document is found when it is opened, before a model is called: each file is hashed, then decoded
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from memagent.documents.converter import CONVERTER
@@ -25,6 +27,7 @@ from memagent.documents.document import Document, Located, Part, locate
 from memagent.documents.encodings import DECLARED_WITHIN, Encoding, encoding_of, is_known_encoding
 from memagent.documents.kinds import NEEDS_FILE, kind_of
 from memagent.documents.problems import FORMATS, NotADocument, reading
+from memagent.documents.scope import Pages, split_scope
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
 from memagent.documents.text import Text
 from memagent.errors import DocumentError
@@ -72,8 +75,9 @@ def text_document(text: str, name: str = "text") -> Document:
 
 def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None, skipped: list[str]) -> list[Text]:
     """What `name` stands for, opened. In a folder, files that are no documents are passed over, and noted."""
-    if not os.path.isdir(name):
-        return [_text(found, spool, encoding) for found in find(name, spool, stdin)]
+    whole, pages = split_scope(name)
+    if not os.path.isdir(whole):
+        return [_text(found, spool, encoding, pages) for found in find(whole, spool, stdin)]
     texts = []
     for found in find(name, spool, stdin):
         try:
@@ -85,16 +89,20 @@ def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None
     return texts
 
 
-def _text(found: Found, spool: Spool, encoding: str | None) -> Text:
+def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None = None) -> Text:
     """One source as text that has been read to its end once."""
     source, path = found.source, found.source.path
+    if pages:
+        source = replace(source, name=f"{source.name}#pages={pages.first}-{pages.last or ''}")
     with reading(source.label):
         with open_bytes(path) as file:
             head = file.read(BLOCK)
         if head.startswith(NEEDS_FILE) and is_gzip(path):
             with open_bytes(path) as file:
-                path = spool.store(file)
+                path = spool.store(file, source.label)
         kind = kind_of(source.label, path, head, found.markup, encoding)
+        if pages and kind != "pdf":
+            raise DocumentError(f"{source.label} has no pages, which only a PDF has: name the whole document.")
         if kind == "html":
             with open_bytes(path) as file:
                 head = file.read(DECLARED_WITHIN)
@@ -105,7 +113,7 @@ def _text(found: Found, spool: Spool, encoding: str | None) -> Text:
             return text
         if is_gzip(path):
             with open_bytes(path) as file:
-                path = spool.store(file)
+                path = spool.store(file, source.label)
         target = spool.file()
-        converted = CONVERTER.convert(kind, source.label, path, text.encoding, target)
+        converted = CONVERTER.convert(kind, source.label, path, text.encoding, target, pages)
         return Text(source, target, pages=converted.pages, warnings=converted.warnings)

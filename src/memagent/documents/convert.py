@@ -12,17 +12,21 @@ from typing import BinaryIO, Literal
 from memagent.documents.converted import Converted
 from memagent.documents.encodings import Encoding
 from memagent.documents.problems import damaged, empty
+from memagent.documents.scope import Pages
 from memagent.documents.xml import BadXml
 
 Convertible = Literal["html", "docx", "epub", "pdf"]
 
 
-def convert(kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path) -> Converted:
+def convert(
+    kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path, pages: Pages | None = None
+) -> Converted:
     """Write the text of a document to `target`, as UTF-8.
 
     Args:
         label: the document's name in messages.
         encoding: of a page of HTML, which decodes with it.
+        pages: of a PDF; None for all.
 
     Raises:
         DocumentError: it is damaged, protected, or has no text.
@@ -30,7 +34,7 @@ def convert(kind: Convertible, label: str, path: Path, encoding: Encoding, targe
     if kind == "pdf":
         from memagent.documents.pdf import from_pdf
 
-        return from_pdf(label, path, target)
+        return from_pdf(label, path, target, pages)
     said: tuple[str, ...] = ()
     if kind == "html":
         page = path.read_bytes().decode(encoding.name, encoding.errors)

@@ -21,7 +21,16 @@ from memagent.documents.convert import Convertible, convert
 from memagent.documents.converted import Converted
 from memagent.documents.encodings import Encoding
 from memagent.documents.problems import NotADocument
+from memagent.documents.scope import Pages
 from memagent.errors import DocumentError
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+MEMORY = 4 << 30
+"""Bytes of address space that a conversion may take."""
 
 SECONDS = 600.0
 """The longest that a conversion may take. A PDF of 700 pages takes 2 seconds."""
@@ -35,13 +44,15 @@ class Converter:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0  # a fork of this process has no child to speak to
 
-    def convert(self, kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path) -> Converted:
+    def convert(
+        self, kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path, pages: Pages | None = None
+    ) -> Converted:
         """See `memagent.documents.convert.convert`.
 
         Raises:
             DocumentError: besides, it takes too long or brings the process down.
         """
-        asked = [kind, label, str(path), asdict(encoding), str(target)]
+        asked = [kind, label, os.fsencode(os.path.abspath(path)).hex(), asdict(encoding), str(target), pages]
         with self._lock:
             reply = self._ask(json.dumps(asked).encode() + b"\n")
         if reply is None:
@@ -66,9 +77,17 @@ class Converter:
 
     def _ask(self, request: bytes) -> bytes | None:
         """The line that the process replies; empty where it ended, None where it took too long."""
+        if self._process and self._owner == os.getpid() and self._process.poll() is not None:
+            self.close()
         if self._process is None or self._owner != os.getpid():
             command = [sys.executable, "-m", "memagent.documents.converter"]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for us
+            )
             self._owner = os.getpid()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -91,13 +110,16 @@ atexit.register(CONVERTER.close)
 
 def _serve() -> None:
     """Convert what is asked for on standard input, a line each, until it is closed."""
+    if resource:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no reply
     for line in sys.stdin.buffer:
-        kind, label, path, encoding, target = json.loads(line)
+        kind, label, name, encoding, target, wanted = json.loads(line)
+        path, pages = Path(os.fsdecode(bytes.fromhex(name))), Pages(*wanted) if wanted else None
         found: dict[str, Any]
         try:
-            found = asdict(convert(kind, label, Path(path), Encoding(**encoding), Path(target)))
+            found = asdict(convert(kind, label, path, Encoding(**encoding), Path(target), pages))
         except DocumentError as error:
             found = {"error": str(error), "skip": isinstance(error, NotADocument)}
         replies.write(json.dumps(found).encode() + b"\n")

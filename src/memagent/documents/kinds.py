@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from memagent.documents.encodings import marked_encoding
-from memagent.documents.problems import FORMATS, NotADocument, binary, damaged, protected
+from memagent.documents.problems import FORMATS, LARGEST, NotADocument, binary, damaged, protected, too_large
 from memagent.errors import DocumentError
 
 Kind = Literal["text", "html", "pdf", "docx", "epub"]
@@ -96,6 +96,8 @@ def _zip_kind(label: str, path: Path) -> Kind:
         kind = "epub"
     else:
         raise NotADocument(f"{label} is a zip archive that is neither DOCX nor EPUB: unpack it and give {FORMATS}.")
+    if sum(member.file_size for member in members.values()) > LARGEST:
+        raise too_large(label)
     if members.keys() & _EPUB_LOCKS or any(member.flag_bits & 1 for member in members.values()):
         raise DocumentError(f"{label} is protected against copying: give an unprotected copy of it.")
     return kind

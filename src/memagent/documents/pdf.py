@@ -16,6 +16,7 @@ from typing import Any
 
 from memagent.documents.converted import Converted
 from memagent.documents.problems import damaged, protected
+from memagent.documents.scope import Pages
 from memagent.errors import DocumentError
 
 _BETWEEN_PAGES = "\n\n"
@@ -27,8 +28,10 @@ _LOOKED_AT = 200  # characters of a page, about, that are looked at for that and
 _NAMED = 8  # ranges of pages that are named
 
 
-def from_pdf(label: str, path: Path, target: Path) -> Converted:
+def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) -> Converted:
     """Write a PDF's lines to `target` as they stand on the pages; a blank line between pages.
+
+    Pages that are not wanted are counted, and empty.
 
     Raises:
         DocumentError: it is damaged or protected, has no text, or its text cannot be read as it is seen.
@@ -37,20 +40,31 @@ def from_pdf(label: str, path: Path, target: Path) -> Converted:
     position, textless = 0, list[int]()
     with closing(_opened(label, path)) as pdf, target.open("w", encoding="utf-8", newline="") as file:
         attached = pdf.count_attachments()
+        read = _chosen(label, len(pdf), wanted)
         for number in range(len(pdf)):
-            text = _page(label, pdf, number)
-            if not text.strip():
-                textless.append(number + 1)
-            if number:
+            if position and number in read:
                 position += file.write(_BETWEEN_PAGES)
             pages.append(position)
-            position += file.write(text)
-    if len(textless) == len(pages):
+            if number in read:
+                text = _page(label, pdf, number)
+                position += file.write(text)
+                if not text.strip():
+                    textless.append(number + 1)
+    if len(textless) == len(read):
         raise DocumentError(
             f"{label} has no text in it, only pictures of pages: recognise the text first, "
             f"as with `ocrmypdf scan.pdf text.pdf`, and give the result."
         )
     return Converted(tuple(pages), _unread(label, textless, attached))
+
+
+def _chosen(label: str, many: int, wanted: Pages | None) -> range:
+    """The numbers of the pages to read, from 0."""
+    if wanted is None:
+        return range(many)
+    if wanted.first > many:
+        raise DocumentError(f"{label} has only {many} pages: give pages that it has.")
+    return range(wanted.first - 1, min(wanted.last or many, many))
 
 
 def _opened(label: str, path: Path) -> Any:

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from memagent.errors import DocumentError
 
@@ -40,6 +41,22 @@ def binary(label: str) -> NotADocument:
 
 def empty(label: str) -> NotADocument:
     return NotADocument(f"{label} has no text in it: give a document with something to read.")
+
+
+LARGEST = 2 << 30
+"""Bytes of a document, unpacked: 500 million tokens of English."""
+
+
+def too_large(label: str) -> DocumentError:
+    return DocumentError(f"{label} is larger than {LARGEST >> 30} GiB, unpacked: give it in parts.")
+
+
+def copy(stream: IO[bytes], file: IO[bytes], label: str) -> None:
+    """Copy a stream to a file, unless it is `too_large`."""
+    while block := stream.read(1 << 20):
+        file.write(block)
+        if file.tell() > LARGEST:
+            raise too_large(label)
 
 
 def damaged(label: str, how: str) -> DocumentError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from memagent.documents.problems import empty, reading
+from memagent.documents.problems import copy, empty, reading
 from memagent.documents.web import fetch
 from memagent.errors import DocumentError
 
@@ -71,11 +71,11 @@ class Spool:
         self._files += 1
         return self.folder / str(self._files)
 
-    def store(self, stream: IO[bytes]) -> Path:
-        """A new file with all that is left in `stream`."""
+    def store(self, stream: IO[bytes], label: str) -> Path:
+        """A new file with all that is left in `stream`. Raises DocumentError where that is too much."""
         path = self.file()
         with path.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+            copy(stream, file, label)
         return path
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ def _standard_input(spool: Spool, stdin: BinaryIO | None) -> Found:
     if stream.isatty():
         raise DocumentError("Standard input is a terminal, not a document: pipe one in, or name a file instead of -.")
     with reading("Standard input"):
-        return Found(source_of(STDIN, spool.store(stream)))
+        return Found(source_of(STDIN, spool.store(stream, "Standard input")))
 
 
 def _download(url: str, spool: Spool) -> Found:

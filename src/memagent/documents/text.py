@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from memagent.documents.encodings import Encoding
-from memagent.documents.problems import binary, empty, reading
+from memagent.documents.problems import LARGEST, binary, empty, reading, too_large
 from memagent.documents.sources import BLOCK, Source, open_bytes
 from memagent.errors import DocumentError
 
@@ -36,6 +36,8 @@ class Text:
             try:
                 while block := file.read(BLOCK):
                     count += len(block)
+                    if count > LARGEST:
+                        raise too_large(self.source.label)
                     if text := decoder.decode(block):
                         yield text
                 if text := decoder.decode(b"", final=True):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from memagent.documents.problems import copy
 from memagent.errors import DocumentError
 
 TIMEOUT = 30.0
@@ -46,7 +46,7 @@ def fetch(url: str, path: Path) -> Page:
     opener.addheaders = [("User-Agent", "memagent")]
     try:
         with opener.open(_quoted(url), timeout=TIMEOUT) as response, path.open("wb") as file:
-            shutil.copyfileobj(response, file)
+            copy(response, file, url)
             size, headers = file.tell(), response.headers
     except urllib.error.HTTPError as error:
         error.close()
