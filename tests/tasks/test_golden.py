@@ -29,7 +29,8 @@ def tasks(folder: Path) -> dict[str, Task]:
     paths["prose"].write_text(make_demo(20_000).document)
     for name, rows in (("squad", squad()), ("hotpotqa", hotpotqa()), ("paragraphs", paragraphs())):
         paths[name].write_text(json.dumps(rows))
-    data = Data(**{name: str(path) for name, path in paths.items()})
+    given = {name: str(path) for name, path in paths.items()}
+    data = Data(given["prose"], given["squad"], given["hotpotqa"], given["paragraphs"])
     return {task.name: task for task in data.tasks(NAMES)}
 
 

@@ -66,6 +66,18 @@ def test_a_path_is_relative_to_the_file_and_may_be_a_pdf(tmp_path: Path) -> None
     assert example.document[fact.start : fact.end] == "Ada Lovelace"
 
 
+def test_a_document_outside_of_the_folder_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("The key is 7.")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    for path in ("../secret.txt", str(tmp_path / "secret.txt"), "link.txt"):
+        file = write(tmp_path / "tasks" / "own.jsonl", {"question": "Which key?", "path": path, "answer": "7"})
+        with pytest.raises(DocumentError, match=f"names {path}, which is not in the folder of the file"):
+            load_own(file)
+        example = load_own(file, anywhere=True).example(OWN, 0, 0, ByteTokenizer())
+        assert example.document == "The key is 7."
+
+
 def test_a_fact_is_where_an_answer_first_stands_as_whole_words(tmp_path: Path) -> None:
     text = "In 1984, 19 of 19 (C++) left; 東京都です。"
     assert only(tmp_path, question="How many?", document=text, answer="19").facts == (Fact("19", "19", 9, 11),)

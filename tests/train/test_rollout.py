@@ -168,6 +168,20 @@ def test_a_prompt_beyond_the_window_is_thrown_into_the_attempt(policy: Policy) -
     assert len(rollout.trace.turns) == 1
 
 
+def test_a_prompt_that_cannot_be_shortened_ends_its_rollout_with_no_reward(policy: Policy) -> None:
+    def steps() -> Reading:
+        yield Request((Message("user", "leaf"),), 3)
+        return (yield Request((Message("user", "leaf " * 600),), 3, kind="answer")).text
+
+    def short() -> Reading:
+        return (yield Request((Message("user", "leaf"),), 3)).text
+
+    problems = [Problem("long", steps, lambda answer, trace: 1.0), Problem("short", short, lambda answer, trace: 1.0)]
+    [[long], [other]] = sampler(policy).rollouts(problems)
+    assert (long.overflowed, long.reward, len(long.trace.turns)) == (True, 0.0, 1)
+    assert (other.overflowed, other.reward, len(other.trace.turns)) == (False, 1.0, 1)
+
+
 def test_ideal_completions_are_those_of_a_perfect_reader(policy: Policy) -> None:
     problem = problems(policy, 120).problem(2)
     conversations = ideal(policy, problem)

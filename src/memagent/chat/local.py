@@ -5,6 +5,7 @@ The engine and its library are loaded by `open()`, not on import.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,7 @@ class LocalChat:
             config.do_sample = True
             config.temperature = sampling.temperature
             config.top_p = 1.0 if sampling.top_p is None else sampling.top_p
-            config.rng_seed = sampling.seed or 0
+            config.rng_seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
         if self._prompt_lookup:
             config.num_assistant_tokens = GUESSES
             config.max_ngram_size = NGRAM

@@ -100,6 +100,9 @@ def run(
     unanswerable: Annotated[
         str | None, typer.Option(help="For squad_unanswerable: questions on --squad without an answer.")
     ] = None,
+    allow_paths: Annotated[
+        bool, typer.Option("--allow-paths", help="A JSONL file of your own may name documents outside of its folder.")
+    ] = False,
     words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a word a line.")] = None,
     model: Model = "local",
     base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server; key from OPENAI_API_KEY.")] = None,
@@ -142,7 +145,7 @@ def run(
     given = _filled(context, preset)
     data = Data(
         prose=prose, squad=squad, hotpotqa=hotpotqa, paragraphs=paragraphs, words=words, unanswerable=unanswerable,
-        stories=stories,
+        stories=stories, anywhere=allow_paths,
     )  # fmt: skip
     plan = Plan(
         tasks=data.tasks(given["tasks"] or []),

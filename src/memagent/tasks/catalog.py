@@ -52,6 +52,8 @@ class Data:
     words: str | None = None
     unanswerable: str | None = None
     stories: str | None = None
+    anywhere: bool = False
+    """Whether a JSONL file of one's own may name documents outside of its folder."""
     option: str = "--{} PATH"
     """How a user says where one of them is."""
 
@@ -70,7 +72,7 @@ class Data:
             if name in _MAKE:
                 found.append(_MAKE[name](self, name, prose))
             elif name.endswith((".jsonl", ".jsonl.gz")) or Path(name).is_file():
-                found.append(load_own(Path(name)))
+                found.append(load_own(Path(name), self.anywhere))
             else:
                 raise UsageError(f"There is no task {name}: give {', '.join(_MAKE)}, or a JSONL file of your own.")
         if len({task.name for task in found}) < len(found):
@@ -79,7 +81,7 @@ class Data:
 
     def fingerprints(self, tasks: Sequence[Task]) -> dict[str, str]:
         """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
-        paths = {name: path for name, path in asdict(self).items() if name != "option" and path is not None}
+        paths = {name: path for name, path in asdict(self).items() if name in SOURCES and path is not None}
         found = {name: fingerprint(path) for name, path in paths.items()}
         return found | {f"own:{task.name}": fingerprint(*task.files) for task in tasks if isinstance(task, OwnTask)}
 

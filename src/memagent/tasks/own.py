@@ -81,8 +81,12 @@ class OwnTask:
         return facts_read(example, segments)
 
 
-def load_own(path: str | Path) -> OwnTask:
+def load_own(path: str | Path, anywhere: bool = False) -> OwnTask:
     """The task in a JSONL file, named as the file. All lines are checked, and all documents opened once.
+
+    Args:
+        anywhere: whether its lines may name documents outside of its folder. A file from somebody else could send
+            private files to a model.
 
     Raises:
         DocumentError: a line is not a question of that form, or its document cannot be read.
@@ -105,6 +109,11 @@ def load_own(path: str | Path) -> OwnTask:
         document = line.document if line.path is None else Path(path).parent / line.path
         if document is None or (line.document is not None and line.path is not None):
             raise DocumentError(f"{place} needs a document or the path of one: give one of the two.")
+        if isinstance(document, Path) and not anywhere and not _is_below(document, Path(path).parent):
+            raise DocumentError(
+                f"{place} names {line.path}, which is not in the folder of the file: "
+                "give --allow-paths if it may be read."
+            )
         if isinstance(document, Path) and document not in opened:
             opened.add(document)
             _check(place, document)
@@ -129,6 +138,10 @@ class _Line(BaseModel):
 
 
 _LINE = TypeAdapter(_Line)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _check(place: str, path: Path) -> None:

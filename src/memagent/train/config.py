@@ -215,7 +215,7 @@ def load_parts(
         raise UsageError("Training needs one configuration: give a TOML file, or --preset NAME.")
     name = str(file) if file is not None else f"the preset {preset}"
     try:
-        text = Path(file).read_text(encoding="utf-8") if file is not None else _preset(str(preset))
+        text = Path(file).read_text(encoding="utf-8-sig") if file is not None else _preset(str(preset))
         found: dict[str, Any] = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The configuration {name} cannot be read: {error}.") from error

@@ -79,6 +79,7 @@ def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], di
         {
             "reward": sum(rollout.reward for rollout in rollouts),
             "rollouts": len(rollouts),
+            "overflowed": sum(rollout.overflowed for group in drawn for rollout in group),
             "drawn": len(drawn),
             "kept": len(kept),
             "completions": len(completions),
@@ -88,6 +89,7 @@ def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], di
     )
     return kept, {
         "reward": sums["reward"] / sums["rollouts"],
+        "rollouts_overflowed": sums["overflowed"],
         "groups_drawn": sums["drawn"],
         "groups_kept": sums["kept"],
         "completion_tokens": sums["tokens"] / sums["completions"],
@@ -167,6 +169,9 @@ def _taught(rollout: Rollout, config: RLConfig) -> list[Conversation]:
 def _overlong(rollout: Rollout, margin: int) -> float:
     """The punishment of the completion that comes nearest to its limit."""
     return min(
-        overlong_penalty(turn.completion.usage.completion_tokens, turn.request.max_tokens, margin)
-        for turn in rollout.trace.turns
+        (
+            overlong_penalty(turn.completion.usage.completion_tokens, turn.request.max_tokens, margin)
+            for turn in rollout.trace.turns
+        ),
+        default=0.0,
     )

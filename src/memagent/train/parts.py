@@ -42,6 +42,7 @@ def train_parts(
         What `set_up`, `train` and `finish` raise.
     """
     deadline = time.monotonic() + 60 * minutes
+    out = out.absolute()  # it is in the settings of later parts, and the same run by whatever path
     found: dict[str, Any] = {}
     before: Path | None = None
     for number, config in enumerate(parts, 1):

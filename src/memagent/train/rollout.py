@@ -34,6 +34,8 @@ class Rollout:
     trace: Trace
     answer: str
     reward: float
+    overflowed: bool = False
+    """Whether it ended at a prompt that did not fit the window, such as the answer's."""
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -55,10 +57,19 @@ class _Attempt(Underway):
         self.trace = list[Turn]()
         self.prompt: list[int] = []
         self.kept: Kept | None = None
+        self.overflowed = False
+
+    def overflow(self, error: WindowOverflow) -> None:
+        """The prompt was too long: the reading asks again with less, or this attempt is over."""
+        try:
+            super().overflow(error)
+        except WindowOverflow:
+            self.request, self.overflowed = None, True
 
     def finished(self) -> Rollout:
         trace = Trace(self.problem.name, self.trace)
-        return Rollout(self.problem.name, trace, self.answer, self.problem.reward(self.answer, trace))
+        reward = 0.0 if self.overflowed else self.problem.reward(self.answer, trace)
+        return Rollout(self.problem.name, trace, self.answer, reward, self.overflowed)
 
 
 @dataclass(slots=True)
@@ -90,8 +101,14 @@ class Sampler:
         return [done[start : start + group] for start in range(0, len(done), group)]
 
     def completions(self, requests: Sequence[Request]) -> list[Completion]:
-        """Of single conversations, as one batch."""
+        """Of single conversations, as one batch.
+
+        Raises:
+            WindowOverflow: one does not fit the window.
+        """
         groups = self.rollouts([Problem("", partial(_once, request), _worth_nothing) for request in requests])
+        if any(rollout.overflowed for (rollout,) in groups):
+            raise WindowOverflow(f"A prompt is longer than the window of {self.policy.window:,} tokens.")
         return [rollout.trace.turns[0].completion for (rollout,) in groups]
 
     def _render(self, waiting: Sequence[_Attempt]) -> None:

@@ -114,7 +114,10 @@ class Run:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             policy.save(temporary)
-            size = self.metrics.stat().st_size if self.metrics.exists() else 0
+            size = 0
+            if self.metrics.exists():
+                _sync(self.metrics)
+                size = self.metrics.stat().st_size
             _save({"stage": stage, "step": step, "metrics": size, **state}, temporary / STATE)
             for file in temporary.iterdir():
                 _sync(file)
@@ -141,10 +144,11 @@ class Run:
         return state
 
     def forget(self, size: int) -> None:
-        """The metrics after so many bytes: they will be written again."""
+        """The metrics after so many bytes, which will be written again, and what a power cut left of a line."""
         with writing(self.metrics):
             if self.metrics.exists():
-                os.truncate(self.metrics, size)
+                kept = self.metrics.read_bytes()[:size].partition(b"\0")[0]
+                os.truncate(self.metrics, kept.rfind(b"\n") + 1)
 
     def _bind(self, settings: dict[str, Any]) -> None:
         """Note the settings, or hold them against those the run was begun with."""
