@@ -94,7 +94,11 @@ def collect(question: str, memory: str, segment: Segment, budget: Budget, prompt
             if look:
                 break
             raise
-        new = {quote: place for place, quote in _quotes(written, section) if quote not in before and quote not in found}
+        new = {
+            quote: place
+            for place, quote in _sentences(written, question, section)
+            if quote not in before and quote not in found
+        }
         if not new:
             break
         found |= new
@@ -164,10 +168,10 @@ def _new_quotes(written: str, held: Collection[str], section: Section) -> tuple[
     return list(new), None in quotes
 
 
-def _quotes(written: str, section: Section) -> list[tuple[int, str]]:
-    """The quotes among the lines of a completion, each once, with their places in the section."""
+def _sentences(written: str, question: str, section: Section) -> list[tuple[int, str]]:
+    """The sentences in which the quotes of a completion stand, each once, with their places in the section."""
     found: dict[str, int] = {}
     for line in written.splitlines():
-        if quote := section.find(line) or section.nearest(line):
+        if quote := section.sentence(line, question):
             found.setdefault(quote[1], quote[0])
     return [(place, quote) for quote, place in found.items()]

@@ -85,8 +85,8 @@ Updated memory:
 
 COLLECT = """\
 You are presented with a section of a document, a problem, and the sentences collected so far. Copy from the section, \
-word for word, the sentences that help to solve the problem and are not collected yet, each on a line after a hyphen. \
-If the section has none, reply NONE.
+word for word, what helps to solve the problem and is not collected yet: each name, number or phrase on a line after a \
+hyphen. If the section has nothing, reply NONE.
 
 Section:
 {chunk}
@@ -96,9 +96,10 @@ Problem: {prompt}
 Collected so far:
 {memory}
 
-New sentences, or NONE:
+New from this section, or NONE:
 """
-"""Ours, for a memory that collects quotes. The section comes first, so that questions share it.
+"""Ours, for a memory that collects quotes: the sentences in which that stands which is copied. The section comes first,
+so that questions share it.
 
 The hyphen makes one token decide whether there is something to collect. Without it NONE competes with the first word
 of every sentence, and wins under greedy decoding even where most of the probability is on the sentences.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -28,6 +29,11 @@ _NEAR_NUMBER = 0.7
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 _MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n+")
+_END = re.compile(
+    r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bMrs)[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n\s*"
+)
+_LEAST_WIDTH, _MOST_WIDTH = 40, 120  # characters of the lines of a text whose lines are broken where they are full
+_LONGEST_HEADING = 80  # characters
 _MOST_SENTENCES = 3  # in a line that is repaired
 
 # Differences that do not matter. Each pattern's group 1 is left out of the normal form.
@@ -80,6 +86,27 @@ class Section:
                 return found
         return None
 
+    def sentence(self, line: str, question: str) -> tuple[int, str] | None:
+        """The sentence in which a quote stands, with the heading of its paragraph; None where it does not stand.
+
+        A few words may stand in several sentences: then it is the one that has most words of the question in it.
+        """
+        plain = _normal(bare(line))[0]
+        asked = _words(question)
+        best: tuple[int, int, int] | None = None
+        for start, end in self._every(plain) if plain else ():
+            first, last = self._starts[start], self._starts[end - 1]
+            span = (self._around(first)[0], self._around(last)[1])
+            shared = len(asked & _words(self.text[slice(*span)]))
+            if best is None or shared > best[0]:
+                best = (shared, *span)
+        if best is None:
+            return self.find(line) or self.nearest(line)
+        _, start, end = best
+        heading = self._heading(start)
+        text = squeezed(self.text[start:end])
+        return start, f"{heading}: {text}" if heading else text
+
     def nearest(self, line: str) -> tuple[int, str] | None:
         """The sentence, or the few in a row, that a line was meant to copy; None where none is `NEAR` enough."""
         plain = _normal(bare(line))[0]
@@ -108,6 +135,50 @@ class Section:
                 if text.strip():
                     found.append((starts[first], ends[last], _normal(text)[0]))
         return found
+
+    def _every(self, plain: str) -> Iterator[tuple[int, int]]:
+        """Every place of a line in the normal form."""
+        found = _whole(plain, self._plain, 0, len(self._plain))
+        while found:
+            yield found
+            found = _whole(plain, self._plain, found[1], len(self._plain))
+
+    def _around(self, place: int) -> tuple[int, int]:
+        """The sentence that holds a place of the text."""
+        number = bisect_right(self._ends, place)
+        end = self._ends[number] if number < len(self._ends) else len(self.text)
+        return (self._ends[number - 1] if number else 0), end
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where the sentences end. A line that was broken because it was full goes on in the next one."""
+        found = []
+        for match in _END.finditer(self.text):
+            full = match[0].isspace() and "\n" in match[0] and not re.search(r"\n\s*\n", match[0])
+            if not (full and self._is_wrapped(match.start(), match.end())):
+                found.append(match.end())
+        return found
+
+    def _is_wrapped(self, end: int, start: int) -> bool:
+        """Whether the line that ends before a line break was as long as the lines around it may be."""
+        begin = self.text.rfind("\n", 0, end) + 1
+        word = re.compile(r"\S*").match(self.text, start)
+        paragraph = self.text[max(0, begin - 400) : start + 400].split("\n\n")
+        longest = max(len(line) for part in paragraph for line in part.split("\n")[1:-1] or [""])
+        return _LEAST_WIDTH <= longest <= _MOST_WIDTH and end - begin + len(word[0] if word else "") >= longest
+
+    def _heading(self, start: int) -> str:
+        """The title of the paragraph that a sentence begins in: the last of at most two short lines at its start."""
+        place = max(self.text.rfind("\n\n", 0, start) + 2, self.text.rfind("\f", 0, start) + 1, 0)
+        title = ""
+        for _ in range(2):
+            end = self._around(place)[1]
+            line = self.text[place:end].strip()
+            if end > start or len(line) > _LONGEST_HEADING or line.endswith((*".!?:;,", '."', ".”")):
+                place = end
+                continue
+            title, place = line, end
+        return squeezed(title)
 
     def _exact(self, line: str) -> tuple[int, str] | None:
         plain, _ = _normal(line)
@@ -159,6 +230,10 @@ def _whole(line: str, text: str, start: int, end: int) -> tuple[int, int] | None
     right = r"(?!\w)" * _is_spaced(last) + r"(?![.,:/-]\d)" * last.isdigit()
     found = re.compile(left + re.escape(line) + right).search(text, start, end)
     return found.span() if found else None
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{3,}", text.lower()))
 
 
 def _same_numbers(line: str, text: str) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from memagent.memories import quotes_of
@@ -15,6 +15,7 @@ from memagent.records import Request, Segment
 from memagent.tasks.practice import ABSENT
 
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
+_PART = 20  # characters from which on a part of a sentence stands for it
 _LONGEST = 300  # characters of a sentence that is collected by mistake
 
 
@@ -33,6 +34,9 @@ class Overwriter:
     memories: Sequence[str]
     right: str
     boxed: bool
+    question: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Of a fact, as the memories note it, the words that a memory which holds it is bound to contain."""
     mark: ClassVar[str] = ""
     """Before each line of a reply."""
 
@@ -60,17 +64,29 @@ class Collector(Overwriter):
     def reply(self, request: Request) -> str:
         held = quotes_of(request.memory or NOTHING)
         if request.kind == "answer":
-            lost = bool(self.wanted) and not self.wanted & set(held)
+            lost = bool(self.wanted) and not any(_is_held(line, held) for line in self.wanted)
             return self.answer(ABSENT if lost else self.right)
         if request.kind == "choose":
-            return ", ".join(str(number) for number, quote in enumerate(held, 1) if quote in self.wanted) or NONE
+            return ", ".join(str(number) for number, quote in enumerate(held, 1) if self._helps(quote)) or NONE
         assert request.segment is not None
         number = self._number(request)
         before = self.memories[number - 1].splitlines() if number else []
         section = Section(request.segment.text)
         lines = [line for line in quotes_of(self.memories[number]) if line not in before]
-        found = [place[1] for line in lines if (place := section.find(line))]
-        return "\n".join(f"{self.mark}{quote}" for quote in found if quote not in held) or NONE
+        found = [self._quote(line, section) for line in lines if not _is_held(line, held)]
+        return "\n".join(f"{self.mark}{quote}" for quote in found if quote) or NONE
+
+    def _quote(self, line: str, section: Section) -> str:
+        """The fewest words that stand for a fact: its key, if the sentence found by it is the fact's."""
+        whole = section.find(line)
+        if whole is None:
+            return ""
+        key = self.keys.get(line, "")
+        found = section.sentence(key, self.question) if key else None
+        return key if found and _is_held(line, [found[1]]) else whole[1]
+
+    def _helps(self, quote: str) -> bool:
+        return any(_is_held(line, [quote]) for line in self.wanted)
 
     @property
     def wanted(self) -> set[str]:
@@ -95,6 +111,12 @@ def slipping(perfect: Overwriter, question: str, share: float, draw: random.Rand
         return more if ideal == NONE else f"{ideal}\n{more}"
 
     return slip
+
+
+def _is_held(fact: str, quotes: Collection[str]) -> bool:
+    """Whether one of the quotes is, has or is a part of the sentence of a fact, with or without its heading."""
+    bare = squeezed(fact).split(": ", 1)[-1]
+    return any(bare in quote or (len(quote) > _PART and quote.split(": ", 1)[-1] in bare) for quote in quotes)
 
 
 def _within(text: str, lines: set[str]) -> bool:

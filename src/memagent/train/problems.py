@@ -13,6 +13,7 @@ from typing import Protocol
 from memagent.budget import Budget
 from memagent.memories import STEPS, Memory
 from memagent.prompts import Prompts
+from memagent.quoting import squeezed
 from memagent.reading import Reading, reading
 from memagent.records import Request, Trace
 from memagent.scoring import EVERY, METRICS
@@ -84,7 +85,9 @@ class MemoryProblems:
         memories = list(self.task.memories(example, pieces))
         right = ", ".join(example.answers if metric in EVERY else example.answers[:1])
         reader = Collector if self.memory == "collected" else Overwriter
-        perfect = reader(pieces, memories, right, self.boxed)
+        facts = (*getattr(example, "replaced", ()), *example.facts)
+        keys = {squeezed(fact.text): fact.key for fact in facts}
+        perfect = reader(pieces, memories, right, self.boxed, example.question, keys)
         draw = generator("slips", self.length, number, self.seed)
         share = draw.choice(self.slips)
         return Problem(
