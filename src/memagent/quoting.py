@@ -30,9 +30,11 @@ _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 _MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n+")
 _END = re.compile(
-    r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bMrs)[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n\s*"
+    r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bMrs)[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n\s*+(?![a-z])"
 )
 _LEAST_WIDTH, _MOST_WIDTH = 40, 120  # characters of the lines of a text whose lines are broken where they are full
+_PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*|\f\s*")
+_NO_HEADING = re.compile(r"""=|[.!?:;,]["”)]*$""")
 _LONGEST_HEADING = 80  # characters
 _MOST_SENTENCES = 3  # in a line that is repaired
 
@@ -169,12 +171,12 @@ class Section:
 
     def _heading(self, start: int) -> str:
         """The title of the paragraph that a sentence begins in: the last of at most two short lines at its start."""
-        place = max(self.text.rfind("\n\n", 0, start) + 2, self.text.rfind("\f", 0, start) + 1, 0)
+        place = max((match.end() for match in _PARAGRAPH.finditer(self.text, 0, start)), default=0)
         title = ""
         for _ in range(2):
             end = self._around(place)[1]
             line = self.text[place:end].strip()
-            if end > start or len(line) > _LONGEST_HEADING or line.endswith((*".!?:;,", '."', ".”")):
+            if end > start or len(line) > _LONGEST_HEADING or _NO_HEADING.search(line):
                 place = end
                 continue
             title, place = line, end
