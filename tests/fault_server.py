@@ -46,6 +46,8 @@ class Seen:
     raw: bytes
     authorization: str | None
     time: float
+    query: str = ""
+    """What follows a question mark in its address."""
 
     @property
     def body(self) -> Body:
@@ -199,8 +201,9 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/v1/chat/completions":
-                self._send(server.answer(Seen(body, self.headers["Authorization"], time.monotonic())))
+            path, _, query = self.path.partition("?")
+            if path == "/v1/chat/completions":
+                self._send(server.answer(Seen(body, self.headers["Authorization"], time.monotonic(), query)))
             else:
                 self._send(server.outside({}))
 

@@ -59,5 +59,5 @@ def _cleaned(text: str) -> str:
 def _ended(text: str) -> str:
     """The text without the special tokens after it."""
     while (bare := text.rstrip()).endswith(_LEFT_AFTER):
-        text = bare[: bare.rindex("<")]
+        text = bare[: bare.rindex("<")].rstrip()
     return text
