@@ -200,7 +200,10 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
             self._send(server.list_models() if self.path == "/v1/models" else server.outside({}))
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            size = int(self.headers["Content-Length"])
+            body = self.rfile.read(size)
+            if len(body) < size:  # the client was killed
+                return
             path, _, query = self.path.partition("?")
             if path == "/v1/chat/completions":
                 self._send(server.answer(Seen(body, self.headers["Authorization"], time.monotonic(), query)))
