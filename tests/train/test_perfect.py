@@ -122,6 +122,20 @@ def test_what_is_soon_learnt_is_learnt_from_less() -> None:
     assert [[each for each in whole if each.completion != none] for whole in fewer] == quoting != fewer
 
 
+def test_of_answers_that_abstain_a_share_is_learnt_from() -> None:
+    policy = nano_policy(0)
+    config = load_config(preset="nano").warmup
+    source = replace(problems(), tokenizer=policy.tokenizer, length=Length(4_000), slips=(0.0,))
+    left_out = 0
+    for number in range(40):
+        every = ideal(policy, source.problem(number), config)
+        fewer = ideal(policy, source.problem(number), replace(config, abstaining=0.0))
+        example = TASK.example(Length(4_000), number, 3, policy.tokenizer)
+        assert fewer == (every[:-1] if example.answers == (ABSENT,) else every)
+        left_out += len(every) - len(fewer)
+    assert left_out > 0
+
+
 @pytest.mark.slow
 def test_lessons_made_ahead_by_other_processes_are_the_same() -> None:
     policy = nano_policy(0)

@@ -105,6 +105,9 @@ class WarmupConfig:
     easy: Share = 1.0
     """Of the conversations that are soon learnt (another look that finds nothing more, an answer from an empty
     memory), the share that is learnt from."""
+    abstaining: Share = 1.0
+    """Of the answers that there is none, the share that is learnt from. They all begin alike, so greedy decoding
+    prefers them to answers of which none is sure."""
 
 
 @dataclass(frozen=True, slots=True)

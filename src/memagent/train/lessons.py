@@ -20,6 +20,7 @@ from memagent.habits import load_habits
 from memagent.prompts import NO_MEMORY, NONE, NOTHING
 from memagent.reading import Underway
 from memagent.records import Completion
+from memagent.tasks.practice import ABSENT
 from memagent.train.batches import Conversation
 from memagent.train.config import TrainConfig, WarmupConfig
 from memagent.train.problems import Problem, Problems
@@ -44,7 +45,10 @@ def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None
         empty = request.kind == "answer" and request.memory in (NO_MEMORY, NOTHING)
         again = request.kind == "memorize" and request.segment == read and text == NONE
         same = text in (before, NONE) and request.kind == "memorize"
-        if draw.random() < (config.easy if empty or again else config.unchanged if same else 1):
+        share = config.easy if empty or again else config.unchanged if same else 1.0
+        if request.kind == "answer" and ABSENT in text:
+            share *= config.abstaining
+        if draw.random() < share:
             completion = (*speaker.tokenizer.ids(text), speaker.end)
             found.append(Conversation(tuple(speaker.render(request.messages)), completion))
         before, read = text, request.segment
