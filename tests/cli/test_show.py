@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -94,3 +95,38 @@ def test_the_demo_checks_the_answer() -> None:
         assert done.returncode == status
         value = json.loads(done.stdout)
         assert (value["right"], value["expected"]) == (status == 0, answer)
+
+
+def test_the_page_of_a_document_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"lat\xe9.txt")
+    (tmp_path / name).write_text("The cat is red. " * 20)
+    (tmp_path / "replies.jsonl").write_text('"The cat is red."\n"\\\\boxed{red}"\n')
+    asked = memagent("ask", "Which colour?", name, "--model", "scripted:replies.jsonl", "--run", "named")
+    assert asked.returncode == 0
+    assert memagent("show", "named", "--html", "named.html").returncode == 0
+    assert "lat\\udce9.txt" in (tmp_path / "named.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("asking", "answer"),
+    [("Reply \\boxed{{}}:", "red"), ("In a word:", "It is \\boxed{red}, I think.")],
+)
+def test_the_answer_is_the_one_that_ask_gave_with_any_template(asking: str, answer: str) -> None:
+    template = f"Problem: {{prompt}}\nMemory: {{memory}}\n{asking}"
+    chat = ScriptedChat(["The cat is red.", "  It is \\boxed{red}, I think. "])
+    with MemoryAgent(chat, answer=template) as agent, text_document("The cat is red. " * 20) as document:
+        given = agent.ask("Which colour?", document, run=Path("own"))
+    assert given.text == answer
+    assert given.text in memagent("show", "own").stdout.split("\n")
+
+
+@pytest.mark.parametrize("blank", [60, 220, 500])
+def test_blank_runs_do_not_break_the_page(tmp_path: Path, blank: int) -> None:
+    text = f"{'x' * 300} {' ' * blank}The key is 4711.{' ' * blank} {'y' * 300}"
+    (tmp_path / "blank.txt").write_text(text)
+    replies = [f"The key{' ' * blank}is 4711.", "\\boxed{4711}"]
+    (tmp_path / "replies.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies))
+    assert memagent("ask", "Which key?", "blank.txt", "--model", "scripted:replies.jsonl", "--run", "b").returncode == 0
+    assert memagent("show", "b").returncode == 0
+    assert memagent("show", "b", "--html", "b.html").returncode == 0
+    assert "4711" in (tmp_path / "b.html").read_text()

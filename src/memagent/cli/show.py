@@ -88,6 +88,6 @@ def _answer(run: Run) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
