@@ -521,6 +521,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "ftp://127.0.0.1/notes")
             self.end_headers()
+        elif self.path == "/private":
+            self.send_response(200 if self.headers["Authorization"] == "Basic YWRhOnA6dw==" else 401)
+            self.end_headers()
+            self.wfile.write(b"for Ada")
+        elif self.path == "/loop":
+            self.send_response(302)
+            self.send_header("Location", "/loop")
+            self.end_headers()
         elif self.path == "/short":
             self.send_response(200)
             self.send_header("Content-Length", "100")
@@ -567,6 +575,23 @@ def test_an_address(server: str, path: str, text: str) -> None:
     with open_documents([server + path]) as document:
         assert "".join(document.chunks()) == text
         assert document.parts[0].name == document.sources[0].name == server + path
+
+
+def test_a_password_in_an_address_is_used_and_not_kept(server: str) -> None:
+    named = server.replace("http://", "http://ada:p%3Aw@")
+    with open_documents([f"{named}/private"]) as document:
+        assert "".join(document.chunks()) == "for Ada"
+        assert document.parts[0].name == document.sources[0].name == f"{server}/private"
+    with pytest.raises(DocumentError) as caught:
+        open_documents([f"{named}/nowhere"])
+    assert str(caught.value).startswith(f"{server}/nowhere cannot be fetched (the server answers 404")
+
+
+def test_a_loop_of_redirections_is_one_sentence(server: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        open_documents([f"{server}/loop"])
+    assert "infinite loop): check the address." in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_pdf_behind_an_address(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from memagent.documents.problems import copy, empty, reading
-from memagent.documents.web import fetch
+from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
 
 BLOCK = 1 << 16
@@ -146,6 +146,7 @@ def _standard_input(spool: Spool, stdin: BinaryIO | None) -> Found:
 
 def _download(url: str, spool: Spool) -> Found:
     page = fetch(url, spool.file())
+    url = without_password(url)
     with reading(url):
         source = source_of(url, page.path)
     markup = page.type in _MARKUP_TYPES if page.type else _is_markup_name(urlsplit(url).path)

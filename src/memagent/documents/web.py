@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from memagent.documents.problems import copy
 from memagent.errors import DocumentError
@@ -45,13 +46,19 @@ def fetch(url: str, path: Path) -> Page:
         opener.add_handler(handler())
     opener.addheaders = [("User-Agent", "memagent")]
     try:
-        with opener.open(_quoted(url), timeout=TIMEOUT) as response, path.open("wb") as file:
+        address, password = _quoted(url)
+        # Not sent on to where a server redirects.
+        request = urllib.request.Request(address)
+        if password:
+            request.add_unredirected_header("Authorization", password)
+        url = without_password(url)
+        with opener.open(request, timeout=TIMEOUT) as response, path.open("wb") as file:
             copy(response, file, url)
             size, headers = file.tell(), response.headers
     except urllib.error.HTTPError as error:
         error.close()
         raise DocumentError(
-            f"{url} cannot be fetched (the server answers {error.code} {error.reason}): check the address."
+            f"{url} cannot be fetched (the server answers {error.code} {_first_line(error.reason)}): check the address."
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
@@ -66,7 +73,20 @@ def fetch(url: str, path: Path) -> Page:
     return Page(path, kind, headers.get_content_charset())
 
 
-def _quoted(url: str) -> str:
-    """The address as it goes over the wire, where it was given with spaces or letters beyond ASCII."""
+def _first_line(reason: object) -> str:
+    return str(reason).split("\n")[0].rstrip(".")
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown and kept."""
     parts = urlsplit(url)
-    return parts._replace(path=quote(parts.path, _SAFE), query=quote(parts.query, _SAFE), fragment="").geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _quoted(url: str) -> tuple[str, str]:
+    """The address as it goes over the wire, and the header for the user and the password in it."""
+    parts = urlsplit(without_password(url))
+    user, password = urlsplit(url).username, urlsplit(url).password
+    named = f"{unquote(user)}:{unquote(password or '')}" if user else ""
+    header = f"Basic {b64encode(named.encode()).decode()}" if named else ""
+    return parts._replace(path=quote(parts.path, _SAFE), query=quote(parts.query, _SAFE), fragment="").geturl(), header
