@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.documents.encodings import Encoding, encoding_of
+from memagent.documents.encodings import Encoding, encoding_of, is_known_encoding
 
 
 def decoded(page: bytes, served: str | None = None) -> str:
@@ -89,4 +89,5 @@ def test_hostile_pages_take_no_time(hostile: bytes) -> None:
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_have_an_encoding_that_exists(page: bytes, markup: bool) -> None:
     encoding = encoding_of(page, markup, None, None)
-    page.decode(encoding.name, "replace")
+    assert isinstance(page.decode(encoding.name, "replace"), str)
+    assert is_known_encoding(encoding.name)

@@ -36,12 +36,6 @@ the reply."""
 _MESSAGE_ALLOWANCE = 8
 """Tokens a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
 
-_FILTERED = re.compile(
-    r"filter|safety|recitation|blocklist|prohibited|spii|sensitive|guardrail|refus|tool|function", re.I
-)
-"""Finish reasons that another try would give again."""
-
-_OTHERWISE = "rephrase the question, or use another model"
 _LISTING_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that cannot be used is asked for again
 _PROBE_TOKENS = 16  # of a completion that is not read; some servers refuse fewer
@@ -184,7 +178,7 @@ class HttpChat:
                 draft = await self._draft(request, on_text)
                 usage += self._usage(request, draft)
                 if check:
-                    self._check(request, draft, last=not left)
+                    self._failures.check(request, draft, last=not left)
             except BadReply:
                 if not left:
                     raise
@@ -258,30 +252,6 @@ class HttpChat:
         if said := not parsed.choices and (parsed.error or parsed.detail or parsed.message):
             raise self._failures.failed(said)
         return parsed
-
-    def _check(self, request: Request, draft: Draft, last: bool) -> None:
-        """Refuse a reply that is not the whole text."""
-        if draft.refusal and not draft.text.strip():
-            raise self._failures.error(f"refused: “{draft.refusal.strip()}”", _OTHERWISE)
-        if not draft.cut and not draft.stopped:
-            what = f'broke off its reply (finish reason "{draft.finish}")'
-            if _FILTERED.search(draft.finish or ""):
-                raise self._failures.error(what, _OTHERWISE)
-            raise self._failures.bad(what, "look at the server's log")
-        if draft.text.strip():
-            return
-        if draft.cut and (draft.reasoned or not draft.text):  # OpenAI hides its reasoning
-            flag = "--answer-tokens" if request.segment is None else "--memory-tokens"
-            raise ModelError(
-                f"{self.model} at {self._url} spent all {request.max_tokens:,} tokens on reasoning and wrote no text: "
-                f"raise {flag}, or switch its reasoning off."
-            )
-        if draft.reasoned:
-            raise self._failures.bad("sent its reasoning and no text", "check the server's reasoning parser")
-        if draft.content is None:
-            raise self._failures.bad("sent a reply without text", "see that it is a chat model")
-        if not last or request.segment is None:
-            raise self._failures.bad("sent an empty reply", "see that it is a chat model")
 
     # -- what was read -----------------------------------------------------------------------------------------------
 

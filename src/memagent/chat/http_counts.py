@@ -72,8 +72,3 @@ class PromptCounts:
         if self.limit is None or self.bytes_per_token is None:
             return True
         return size / self.bytes_per_token < _NEAR * self.limit
-
-    @property
-    def known(self) -> bool:
-        """Whether a tokenizer may learn from the counts."""
-        return self.bytes_per_token is not None

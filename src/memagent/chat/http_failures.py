@@ -12,7 +12,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import openai
 
+from memagent.chat.http_replies import Draft
 from memagent.errors import ModelError, WindowOverflow
+from memagent.records import Request
 
 _LENGTH = r"(?:context|prompt|input|inputs|token|tokens|sequence|messages|window)"
 _TOO_MUCH = (
@@ -34,6 +36,13 @@ _NO_OVERFLOWS = re.compile(
 """What is also said of other limits. The words of a window decide where both are there."""
 
 _WINDOW = re.compile(r"context|prompt|input|inputs", re.IGNORECASE)
+
+_FILTERED = re.compile(
+    "filter|safety|recitation|blocklist|prohibited|spii|sensitive|guardrail|refus|tool|function", re.IGNORECASE
+)
+"""Finish reasons that another try would give again."""
+
+_REPHRASE = "rephrase the question, or use another model"
 
 _KEY = re.compile(r"\b((?:sk|gsk|xai|hf|pk|rk)[-_]|AIza)[\w*-]+")
 """How keys begin."""
@@ -92,6 +101,38 @@ class Failures:
     def perhaps_too_long(self, error: openai.APIStatusError) -> WindowOverflow:
         """For a refusal that gives no reason, of a long prompt."""
         return WindowOverflow(f"{self.explained(error)} The prompt may be too long: lower --segment-tokens.")
+
+    def check(self, request: Request, draft: Draft, last: bool) -> None:
+        """Refuse a reply that is not the whole text.
+
+        Args:
+            last: whether there is no other try. An empty reply to a section is then a text, but never an answer.
+
+        Raises:
+            BadReply: another try may help.
+            ModelError: no other try will.
+        """
+        if draft.refusal and not draft.text.strip():
+            raise self.error(f"refused: “{draft.refusal.strip()}”", _REPHRASE)
+        if not draft.cut and not draft.stopped:
+            what = f'broke off its reply (finish reason "{draft.finish}")'
+            if _FILTERED.search(draft.finish or ""):
+                raise self.error(what, _REPHRASE)
+            raise self.bad(what, "look at the server's log")
+        if draft.text.strip():
+            return
+        if draft.cut and (draft.reasoned or not draft.text):  # OpenAI hides its reasoning
+            flag = "--answer-tokens" if request.segment is None else "--memory-tokens"
+            raise ModelError(
+                f"{self._who} spent all {request.max_tokens:,} tokens on reasoning and wrote no text: "
+                f"raise {flag}, or switch its reasoning off."
+            )
+        if draft.reasoned:
+            raise self.bad("sent its reasoning and no text", "check the server's reasoning parser")
+        if draft.content is None:
+            raise self.bad("sent a reply without text", "see that it is a chat model")
+        if not last or request.segment is None:
+            raise self.bad("sent an empty reply", "see that it is a chat model")
 
     def failed(self, body: object) -> ModelError:
         """For an error that came with status 200."""

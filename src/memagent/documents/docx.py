@@ -239,6 +239,6 @@ def _fill(table: Any) -> None:
             column += wide
 
 
-def _number_of(element: Any, otherwise: int) -> int:
+def _number_of(element: Any, default: int) -> int:
     text = value(element)
-    return int(text) if text.isdecimal() else otherwise
+    return int(text) if text.isdecimal() else default

@@ -106,8 +106,8 @@ class WarmupConfig:
     """Of the conversations that are soon learnt (another look that finds nothing more, an answer from an empty
     memory), the share that is learnt from."""
     abstaining: Share = 1.0
-    """Of the answers that there is none, the share that is learnt from. They all begin alike, so greedy decoding
-    prefers them to answers of which none is sure."""
+    """Share of the abstaining answers ("The text does not say") to learn from. They all begin with the same words, so
+    greedy decoding prefers them to any one uncertain answer."""
 
 
 @dataclass(frozen=True, slots=True)
