@@ -99,6 +99,8 @@ class Engine:
         self._waiting.append(job)
         if self._stepper is None or self._stepper.done() or self._stepper.get_loop() is not loop:
             self._stepper = asyncio.create_task(self._work())
+            # What interrupts a step reaches whoever runs the loop; it need not be reported a second time.
+            self._stepper.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             return await job.done
         finally:
