@@ -1,58 +1,106 @@
-"""Pack what a machine without a network needs to train the reader: weights, data and wheels, in parts.
+"""Pack what a machine without a network needs to train the reader: data, wheels and weights, in folders.
 
     python training/kit/pack.py DATA KIT [MODEL [PYTHON]]
 
 DATA is what `prepare.py` wrote, MODEL a GGUF file (qwen2.5-coder-0.5b of the catalogue unless another is given). KIT
-gets the folders 00, 01 … of at most 56 MiB each: send one after the other, see training/README.md. PYTHON is the
-version on the machine that trains, 3.12 unless another is given.
+gets the folders 00, 01 … of at most 60 MiB each: send one after the other, see training/README.md. The first one holds
+all that lessons are made of, so that they are made while the weights are still on their way. PYTHON is the version on
+the machine that trains, 3.12 unless another is given.
 """
 
 from __future__ import annotations
 
+import gzip
+import lzma
+import math
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from parts import split
+import numpy as np
+from gguf import GGUFReader
 
 from memagent.catalogue import model_path
 from memagent.train.models import dequantised
 
-MEBIBYTES = 56
+MOST = 60 << 20
+"""Bytes of a folder."""
+_PIECE = 4 << 20  # bytes of a piece of the weights, about: small ones fill the folders evenly
 WHEELS = (
-    "annotated-types", "gguf", "platformdirs", "pydantic", "pydantic_core", "rapidfuzz", "typing-inspection",
-    "wonderwords",
+    "annotated-types", "gguf", "httpcore2", "httpx2", "platformdirs", "pydantic", "pydantic_core", "rapidfuzz",
+    "sniffio", "truststore", "typing-inspection", "webencodings", "wonderwords",
 )  # fmt: skip
-"""What memagent needs there beside torch, transformers, peft, accelerate and tensorboard, which are there."""
+"""What memagent needs there beside torch, transformers, peft and accelerate, which are there."""
+
+Piece = tuple[str, np.ndarray[Any, Any]]
+"""Rows of a tensor as the GGUF has them, under "name first-row rows-in-all type"."""
 
 
 def pack(data: Path, kit: Path, model: Path, python: str) -> list[Path]:
     """The folders to be sent, in order."""
     shutil.rmtree(kit, ignore_errors=True)
-    kit.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        small = Path(temporary) / "small.tar.gz"
-        with tarfile.open(small, "w:gz", compresslevel=6) as archive:
-            archive.add(data, "data")
-            for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
-                archive.add(dequantised(model) / name, f"model/{name}")
-            if (template := dequantised(model) / "chat_template.jinja").is_file():
-                archive.add(template, f"model/{template.name}")
-            archive.add(_wheels(Path(temporary) / "wheels", python), "wheels")
-        weights = Path(temporary) / "weights.gguf"
-        weights.symlink_to(model)
-        parts = [*split(weights, kit, MEBIBYTES), *split(small, kit, MEBIBYTES)]
-    folders = []
-    for number, part in enumerate(parts):
-        folders.append(kit / f"{number:02}")
-        folders[-1].mkdir()
-        part.rename(folders[-1] / part.name)
-    for manifest in kit.glob("*.parts.json"):
-        manifest.rename(folders[-1] / manifest.name)
+    first = kit / "00"
+    first.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as temporary, tarfile.open(first / "small.tar.xz", "w:xz") as archive:
+        archive.add(_smaller(data / "train", Path(temporary) / "data"), "data")
+        for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+            archive.add(dequantised(model) / name, f"model/{name}")
+        if (template := dequantised(model) / "chat_template.jinja").is_file():
+            archive.add(template, f"model/{template.name}")
+        archive.add(_wheels(Path(temporary) / "wheels", python), "wheels")
+    taken = (first / "small.tar.xz").stat().st_size
+    if taken > MOST:
+        sys.exit(f"The data and the wheels have {taken >> 20} MiB, more than the {MOST >> 20} of a folder.")
+    for number, pieces in enumerate(_shared_out(sorted(_pieces(model), key=lambda piece: -piece[1].nbytes), taken)):
+        folder = kit / f"{number:02}"
+        folder.mkdir(exist_ok=True)
+        np.savez(folder / f"weights.{number:02}.npz", **dict(pieces))
+    folders = sorted(kit.iterdir())
+    (first / "folders").write_text(str(len(folders)), encoding="utf-8")
     return folders
+
+
+def _smaller(data: Path, out: Path) -> Path:
+    """The same data; what was compressed with gzip is a third smaller with xz."""
+    for file in sorted(data.rglob("*")):
+        target = out / file.relative_to(data)
+        if file.is_dir():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.name.endswith(".jsonl.gz"):
+            target.with_suffix(".xz").write_bytes(lzma.compress(gzip.decompress(file.read_bytes())))
+        else:
+            shutil.copyfile(file, target)
+    return out
+
+
+def _pieces(model: Path) -> Iterator[Piece]:
+    for tensor in GGUFReader(model).tensors:
+        rows = len(tensor.data)
+        step = math.ceil(rows / math.ceil(tensor.data.nbytes / _PIECE))
+        for start in range(0, rows, step):
+            yield f"{tensor.name} {start} {rows} {int(tensor.tensor_type)}", tensor.data[start : start + step]
+
+
+def _shared_out(pieces: list[Piece], taken: int) -> list[list[Piece]]:
+    """Each piece into the emptiest folder; as few folders as will do."""
+    total = taken + sum(array.nbytes for _, array in pieces)
+    many = math.ceil(total / MOST)
+    while True:
+        folders: list[list[Piece]] = [[] for _ in range(many)]
+        sizes = [taken] + [0] * (many - 1)
+        for piece in pieces:
+            emptiest = sizes.index(min(sizes))
+            folders[emptiest].append(piece)
+            sizes[emptiest] += piece[1].nbytes + 512  # and its head in the file
+        if max(sizes) <= MOST:
+            return folders
+        many += 1
 
 
 def _wheels(folder: Path, python: str) -> Path:

@@ -1,18 +1,21 @@
-"""On the machine that trains: put the kit together, and make a Hugging Face folder of the GGUF weights.
+"""On the machine that trains: unpack the first folder of the kit, or one folder's weights.
 
-    python training/kit/unpack.py ARRIVED PLACE
+    python training/kit/unpack.py small ARRIVED PLACE       # PLACE gets data/, model/ and wheels/
+    python training/kit/unpack.py weights ARRIVED PLACE N   # PLACE/weights gets those of folder N, in bfloat16
 
-ARRIVED holds the parts, PLACE gets data/, model/ and wheels/. Nothing is fetched.
+ARRIVED holds the files of the kit's folders, all in one. Nothing is fetched. The wheels have to be installed before the
+weights are unpacked.
 """
 
 from __future__ import annotations
 
+import lzma
 import re
+import shutil
 import sys
 import tarfile
+import warnings
 from pathlib import Path
-
-from parts import join
 
 _NAMES = {
     "token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
@@ -23,27 +26,33 @@ _NAMES = {
 """From a GGUF's names to Hugging Face's, of Qwen2."""
 
 
-def unpack(arrived: Path, place: Path) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    if not (place / "model" / "config.json").is_file():
-        with tarfile.open(join(arrived, place / "small.tar.gz")) as archive:
-            archive.extractall(place, filter="data")
+def small(arrived: Path, place: Path) -> None:
+    with tarfile.open(arrived / "small.tar.xz") as archive:
+        archive.extractall(place, filter="data")
+    shutil.copy(arrived / "folders", place)  # how many there are
+    for file in place.glob("data/*.jsonl.xz"):
+        file.with_suffix("").write_bytes(lzma.decompress(file.read_bytes()))
 
 
-def weights(arrived: Path, place: Path) -> None:
-    """The weights in bfloat16. In a process of its own: it needs gguf, which is among the wheels."""
+def weights(arrived: Path, place: Path, number: int) -> None:
+    """Pieces of tensors under "name first-row rows-in-all"; the file has its name when it is whole."""
+    import numpy as np
     import torch
-    from gguf import GGUFReader, dequantize
-    from safetensors.torch import save_file
+    from gguf import dequantize
+    from gguf.constants import GGMLQuantizationType
 
-    out = place / "model" / "model.safetensors"
-    if out.is_file():
-        return
-    tensors = {}
-    for tensor in GGUFReader(join(arrived, place / "weights.gguf")).tensors:
-        values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
-        tensors[_renamed(tensor.name)] = values.to(torch.bfloat16).contiguous()
-    save_file(tensors, out, metadata={"format": "pt"})
+    torch.set_num_threads(1)
+    found = {}
+    with np.load(arrived / f"weights.{number:02}.npz") as pieces, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about arrays that cannot be written to, which nobody does
+        for key in pieces.files:
+            name, first, rows, kind = key.split(" ")
+            values = torch.from_numpy(dequantize(pieces[key], GGMLQuantizationType(int(kind))))
+            found[f"{_renamed(name)} {first} {rows}"] = values.to(torch.bfloat16)
+    out = place / "weights" / f"{number:02}.pt"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(found, out.with_suffix(".part"))
+    out.with_suffix(".part").rename(out)
 
 
 def _renamed(name: str) -> str:
@@ -55,6 +64,9 @@ def _renamed(name: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
+    if sys.argv[1:2] == ["small"] and len(sys.argv) == 4:
+        small(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1:2] == ["weights"] and len(sys.argv) == 5:
+        weights(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    else:
         sys.exit(__doc__)
-    (weights if sys.argv[3:] == ["weights"] else unpack)(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "memagent"
+_SHARED_KEYS: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+"""Before PyTorch 2.12, heads share keys without being told to."""
 _AT_ONCE = 4_000_000  # weights: of those tried, the fastest with two cores of 2 MB of cache each
 
 
@@ -29,6 +34,44 @@ class Block:
     width: int
     shared: int | None = None
     """The number of the block, one of 1 x S, with which each of the B begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A row of blocks for a GPU: one kernel for the whole row. A few for each block take longer to launch than run."""
+
+    queries: torch.Tensor
+    """Where the queries of each conversation begin in the row, and where the last ones end."""
+    keys: torch.Tensor
+    """The same of its keys, in `seen`."""
+    seen: torch.Tensor
+    """The places in the row that one conversation after the other attends to: what it shares, then its own."""
+    most: tuple[int, int]
+    """Queries, and keys, of the longest conversation."""
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], device: torch.device) -> Ragged:
+        starts = [0, *accumulate(block.rows * block.width for block in blocks)]
+        queries, keys, seen = [0], [0], []
+        for block, start in zip(blocks, starts, strict=False):
+            before = range(0) if block.shared is None else range(starts[block.shared], starts[block.shared + 1])
+            for first in range(start, start + block.rows * block.width, block.width):
+                seen += [*before, *range(first, first + block.width)]
+                queries.append(first + block.width)
+                keys.append(len(seen))
+        most = (max(block.width for block in blocks), max(end - begin for begin, end in pairwise(keys)))
+        of, to = (torch.tensor(each, dtype=torch.int32, device=device) for each in (queries, keys))
+        return cls(of, to, torch.tensor(seen, device=device), most)
+
+    def attend(self, q_HTD: torch.Tensor, k_GTD: torch.Tensor, v_GTD: torch.Tensor, scale: float) -> torch.Tensor:
+        """T x heads x width. Each query attends to what comes before it, and to itself."""
+        # In float32, because the gradients of what is shared are added up.
+        k, v = (each.transpose(0, 1).float().index_select(0, self.seen).to(each.dtype) for each in (k_GTD, v_GTD))
+        found: Any = varlen_attn(
+            q_HTD.transpose(0, 1), k, v, self.queries, self.keys, *self.most,
+            scale=scale, window_size=(-1, 0), **_SHARED_KEYS,
+        )  # fmt: skip
+        return found  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +91,7 @@ def attention(
     attention_mask: torch.Tensor | None,
     *,
     blocks: Sequence[Block] = (),
+    ragged: Ragged | None = None,
     trunks: Sequence[Trunk] = (),
     scaling: float | None = None,
     **kwargs: Any,
@@ -56,9 +100,10 @@ def attention(
 
     Args:
         blocks: of the one row there is.
+        ragged: the same for a GPU, in place of `blocks`.
         trunks: of all rows, in their order; `attention_mask` is about the other keys.
     """
-    if not blocks and not trunks:
+    if not blocks and not trunks and ragged is None:
         usual: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
@@ -67,6 +112,8 @@ def attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if trunks:
         return _behind(module.layer_idx, query * scale, key, value, attention_mask, trunks), None
+    if ragged is not None:
+        return ragged.attend(query[0], key[0], value[0], scale)[None], None
     attend = _Attention.apply if value.dtype == torch.bfloat16 and value.device.type == "cpu" else fused
     parts = [block.rows * block.width for block in blocks]
     queries, keys, values = (each[0].split(parts, dim=1) for each in (query, key, value))

@@ -71,8 +71,12 @@ class Learner:
         Raises:
             ModelError: the memory is not enough, or loss or gradient is no finite number; the weights are as before.
         """
+        return self.step_on(self.packs(conversations), loss)
+
+    def step_on(self, packs: Sequence[Pack], loss: Loss) -> dict[str, float]:
+        """The same of conversations that were cut before."""
         sums: dict[str, float] = {"loss": 0.0}
-        for pack in self.packs(conversations):
+        for pack in packs:
             with enough_memory("a micro-batch", "optimiser.micro_tokens", self._config.micro_tokens):
                 figures = self._backward(collate(pack, self._policy.pad), loss)
             for name, value in figures.items():

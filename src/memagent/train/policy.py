@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from memagent.habits import Habits
 from memagent.train import attention
-from memagent.train.attention import Block, Trunk
+from memagent.train.attention import Block, Ragged, Trunk
 from memagent.train.speaker import Speaker
 
 
@@ -80,13 +80,15 @@ class Policy(Speaker):
     def packed(self, ids_T: torch.Tensor, positions_T: torch.Tensor, blocks: Sequence[Block]) -> Any:
         """The last layer's states of a row of conversations, T x width. `blocks` say what attends to what."""
         unread = torch.empty(1, 1, 1, 1, device=self.device)  # instead of a mask, which transformers would make
+        fast = self._autocast and self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        parted: dict[str, Any] = {"ragged": Ragged.of(blocks, self.device)} if fast else {"blocks": blocks}
         with self.precision():
             output = self._decoder()(
                 input_ids=ids_T[None],
                 attention_mask=unread,
                 position_ids=positions_T[None],
                 use_cache=False,
-                blocks=blocks,
+                **parted,
             )
         return output.last_hidden_state[0]
 
