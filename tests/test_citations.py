@@ -250,3 +250,34 @@ def test_seven_hundred_turns_take_seconds() -> None:
     citations = check(reading, most=100)
     assert len(citations) > 40
     assert time.perf_counter() - started < 30  # about 2 s alone
+
+
+@pytest.mark.parametrize(
+    ("document", "memory"),
+    [
+        ("The Hof\u00admann com\u00adpany pays 1450 eu\u00adros.", "The Hofmann company pays 1450 euros."),
+        ("The café of Mu\u0308ller pays Zoe\u0308 1450 euros.", "The café of Müller pays Zoë 1450 euros."),
+        ("The company pays 1 450 000 euros to Ada Lark.", "The company pays 1,450,000 euros to Ada Lark."),
+        ("The company pays 1\u00a0450\u202f000 euros to Ada Lark.", "The company pays 1450000 euros to Ada Lark."),
+        ("The o\ufb03ce of Gri\ufb03n pays \uff11\uff14\uff15\uff10 euros.", "The office of Griffin pays 1450 euros."),
+    ],
+)
+def test_a_fact_is_found_in_another_spelling_and_cited_in_the_documents(document: str, memory: str) -> None:
+    [citation] = check(trace("Who pays?", memory, (f"{TAIL} {document} {TAIL}", memory)))
+    assert citation.quote == document
+    assert citation.score == 1
+
+
+def test_numbers_that_only_stand_side_by_side_are_found_one_by_one() -> None:
+    document = "In chapter 3 100 men of Ubar march to the sea."
+    [citation] = check(trace("How many men march?", "100", (f"{TAIL} {document} {TAIL}", "100 men of Ubar march.")))
+    assert citation.quote == document
+
+
+def test_the_score_is_of_what_the_fact_says_and_not_only_of_its_telling_words() -> None:
+    document = "The Time Traveller (so it will be convenient to speak of him) was expounding a recondite matter to us."
+    told = trace("What was the Time Traveller doing?", "speaking", (document, "The Time Traveller was speaking to us."))
+    copied = trace("What was the Time Traveller doing?", "expounding", (document, document))
+    [reworded], [whole] = check(told), check(copied)
+    assert reworded.score == pytest.approx(6 / 7)  # all words but "speaking", which stands there otherwise and earlier
+    assert whole.score == 1

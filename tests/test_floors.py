@@ -16,7 +16,7 @@ FLOORS: dict[str, float] = {
     "prompts": 1, "tokenizer": 1, "budget": 1, "segments": 1.5, "quoting": 1, "reading": 1.6, "memories": 1.7,
     "scoring": 1.5, "limits": 1, "intervals": 1, "losses": 2, "habits": 1.8,
     "demo": 1, "documents": 1, "catalogue": 1,
-    "chat": 2, "tasks": 2, "journal": 2, "citations": 2, "timeline": 2,
+    "chat": 2, "tasks": 2, "journal_lines": 1.9, "journal": 2, "citations": 2, "timeline": 2,
     "page": 3, "answers": 3, "asking": 3,
     "agent": 4,
     "bench": 4.5, "train": 4.5,

@@ -12,7 +12,8 @@ import pytest
 
 from memagent.budget import Budget
 from memagent.errors import RunError, StorageError
-from memagent.journal import FILE, Header, Journal, Run, find_runs
+from memagent.journal import FILE, Journal, Run, find_runs
+from memagent.journal_lines import Header
 from memagent.prompts import prompts_for
 from memagent.reading import answer, update
 from memagent.records import Completion, Request, Segment, Tokens, Turn, Usage
@@ -111,13 +112,55 @@ def test_a_run_in_which_nothing_happened_leaves_nothing_behind(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
 
 
+def strange(line: bytes) -> list[bytes]:
+    """The line of a turn with one thing in it that no reading writes, and ends that no reading has."""
+    turn = json.loads(line)
+    wrong = {
+        "text": 7, "finish": "bored", "seconds": -1.0, "prompt_tokens": "12", "completion_tokens": 1e99, "kept": None,
+        "start": -1, "tokens": True, "section": "longer than its place", "rest": "abc", "kind": "steal", "ids": [1],
+    }  # fmt: skip
+    cited = {"start": 0, "end": 2, "quote": "m1", "turn": 0, "score": 0.9, "fact": "m1"}
+    ends: list[dict[str, object]] = [
+        {"citations": [cited | {"turn": 9}]},
+        {"citations": [cited | {"start": 3}]},
+        {"citations": [cited | {"score": "<b>"}]},
+        {"citations": [], "warnings": [7]},
+    ]
+    return [
+        *(json.dumps(turn | {key: value}).encode() + b"\n" for key, value in wrong.items()),
+        *(json.dumps({"end": end}).encode() + b"\n" for end in ends),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("question", 7), ("budget", {"segment": "5000"}), ("budget", {"window": 1}), ("budget", [1]),
+        ("layout", "{chunk}"), ("documents", [{"name": "a", "start": 0, "end": 1}]), ("documents", "a.txt"),
+    ],
+)  # fmt: skip
+def test_a_strange_header_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    (tmp_path / FILE).write_bytes(json.dumps(header() | {key: value}).encode() + b"\n")
+    with pytest.raises(RunError, match=f"Line 1 of .*{FILE} is damaged"):
+        Run(tmp_path)
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     journal = Journal(tmp_path, header())
     for index, text in enumerate(["m1", "m2", "m3"]):
         journal.append(memory_turn(index, text, f"m{index}"))
     journal.close()
     lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
-    for damaged in (b"not json\n", b"{}\n", b'{"turn": 0}\n', b"7\n", b'{"end": {}}\n', lines[2], b""):
+    for damaged in (
+        b"not json\n",
+        b"{}\n",
+        b'{"turn": 0}\n',
+        b"7\n",
+        b'{"end": {}}\n',
+        lines[2],
+        b"",
+        *strange(lines[1]),
+    ):
         (tmp_path / FILE).write_bytes(lines[0] + damaged + lines[2] + lines[3])
         with pytest.raises(RunError, match=f"Line 2 of .*{FILE} is damaged"):
             Journal(tmp_path, header())

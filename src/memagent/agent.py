@@ -24,7 +24,8 @@ from memagent.chat.connect import connect
 from memagent.citations import cite
 from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
-from memagent.journal import Header, Journal
+from memagent.journal import Journal
+from memagent.journal_lines import Header
 from memagent.limits import Limits
 from memagent.losses import doubts, losses
 from memagent.memories import STEPS, Memory

@@ -6,10 +6,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from memagent.budget import Budget
-from memagent.errors import ModelError
-from memagent.memories import STEPS, Memory
-from memagent.prompts import Prompts
+from memagent.errors import BudgetError, ModelError, UsageError
+from memagent.memories import Memory
+from memagent.prompts import Prompts, prompts_for
 
 FILE = "memagent.json"
 
@@ -36,10 +38,12 @@ def load_habits(folder: Path) -> Habits:
     if not path.is_file():
         return Habits()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        memory = found.get("memory", "abstractive")
-        if memory not in STEPS:
-            raise ValueError(f"there is no memory {memory!r}")
-        return Habits(Prompts(**found["prompts"]), Budget(**found["budget"]), memory)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged ({error}): fetch the model again.") from error
+        found = _HABITS.validate_json(path.read_bytes(), strict=True)
+        prompts_for(*found.prompts.names)
+    except (OSError, ValidationError, BudgetError, UsageError) as error:
+        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ModelError(f"{path} is damaged ({what}): fetch the model again.") from error
+    return found
+
+
+_HABITS = TypeAdapter(Habits)

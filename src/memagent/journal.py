@@ -21,15 +21,26 @@ from filelock import FileLock, Timeout
 
 from memagent.budget import Budget
 from memagent.errors import RunError, StorageError
+from memagent.journal_lines import (
+    Header,
+    Line,
+    check_end,
+    check_header,
+    check_turn,
+    completion_of,
+    line_of,
+    memory_of,
+    segment_of,
+    usage_of,
+)
 from memagent.memories import HALVES, choosing, closer, collecting
 from memagent.prompts import NO_MEMORY, prompts_for
 from memagent.reading import answer, update
-from memagent.records import Completion, Segment, Tokens, Trace, Turn, Usage
+from memagent.records import Trace, Turn, Usage
 
 FILE = "journal.jsonl"
 _LOCK = "lock"
 _FIRST = b'{"memagent"'  # how every journal begins
-Header = dict[str, Any]
 
 
 class Run:
@@ -67,31 +78,24 @@ class Run:
                 return
             try:
                 if number == 1:
-                    self._begin(value)
+                    self.header = check_header(value)
                 elif "turn" in value:
-                    self._count(value)
+                    self._count(check_turn(value))
                 else:
-                    self.end = {**value["end"], "citations": list(value["end"]["citations"])}
+                    self.end = check_end(value["end"], len(self._places))
             except (KeyError, TypeError, ValueError):
                 raise RunError(
                     f"Line {number} of {self.path} is damaged: restore it, or start a new run with another --run."
                 ) from None
             self._size += len(line)
 
-    def _begin(self, header: Header) -> None:
-        if not {"memagent", "question", "budget", "layout", "answer", "documents"} <= header.keys():
-            raise ValueError
-        Budget(**header["budget"])
-        self.header = header
-
-    def _count(self, line: dict[str, Any]) -> None:
+    def _count(self, line: Line) -> None:
         """A turn's line: its segment must follow on the one before, or be the same."""
-        _completion(line)
-        segment = _segment(line)
+        segment = segment_of(line)
         place = (segment.start, segment.end) if segment else self._last
         if line["turn"] != len(self._places) or (place != self._last and place[0] != self._last[1]):
             raise ValueError
-        self.usage += _usage(line)
+        self.usage += usage_of(line)
         self._last = place
         self._places.append(self._size)
 
@@ -163,7 +167,7 @@ class Journal(Run):
             StorageError: it could not be written; the turns before it are safe.
         """
         place = self._size
-        self._write(_to_line(turn))
+        self._write(line_of(turn))
         self._places.append(place)
         self.usage += turn.completion.usage
 
@@ -230,9 +234,9 @@ class _Turns(Sequence[Turn]):
                 return [self[place] for place in range(*index.indices(len(self)))]
             return _Turns(self._path, self._header, self._places[index])
         index = range(len(self))[index]
-        before = _memory(self._line(index - 1)) if index else NO_MEMORY
+        before = memory_of(self._line(index - 1)) if index else NO_MEMORY
         line = self._line(index)
-        segment, question = _segment(line), self._header["question"]
+        segment, question = segment_of(line), self._header["question"]
         kind = line.get("kind", "memorize")
         if segment and kind == "choose":
             request = choosing(question, before, segment)
@@ -244,7 +248,7 @@ class _Turns(Sequence[Turn]):
             request = update(question, before, segment, self._budget, self._prompts)
         else:
             request = answer(question, before, self._budget, self._prompts)
-        return Turn(index, request, _completion(line), line.get("kept"))
+        return Turn(index, request, completion_of(line), line.get("kept"))
 
     def _line(self, index: int) -> dict[str, Any]:
         with self._path.open("rb") as file:
@@ -297,47 +301,3 @@ def _compare(folder: Path, now: Header, then: Header) -> None:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 160 else text[:159] + "…"
-
-
-def _to_line(turn: Turn) -> dict[str, Any]:
-    segment, completion = turn.request.segment, turn.completion
-    line: dict[str, Any] = {"turn": turn.index}
-    if segment is not None:
-        line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens}
-        line |= {"rest": segment.rest} if segment.rest else {}
-        line |= {"section": segment.text}
-        line |= {} if turn.request.kind == "memorize" else {"kind": turn.request.kind}
-    line |= {
-        "text": completion.text,
-        **({} if turn.kept is None else {"kept": turn.kept}),
-        "finish": completion.finish,
-        "prompt_tokens": completion.usage.prompt_tokens,
-        "completion_tokens": completion.usage.completion_tokens,
-        "seconds": round(completion.usage.seconds, 4),
-    }
-    if completion.tokens:
-        tokens = completion.tokens
-        line |= {"ids": tokens.ids, "logprobs": tokens.logprobs, "prompt_ids": tokens.prompt}
-    return line
-
-
-def _segment(line: dict[str, Any]) -> Segment | None:
-    if "section" not in line:
-        return None
-    return Segment(line["start"], line["end"], line["section"], line["tokens"], tuple(line.get("rest", ())))
-
-
-def _completion(line: dict[str, Any]) -> Completion:
-    tokens = None
-    if "ids" in line:
-        tokens = Tokens(*(tuple(line[name]) for name in ("ids", "logprobs", "prompt_ids")))
-    return Completion(line["text"], line["finish"], _usage(line), tokens)
-
-
-def _memory(line: dict[str, Any]) -> str:
-    memory: str = line.get("kept", line["text"])
-    return memory
-
-
-def _usage(line: dict[str, Any]) -> Usage:
-    return Usage(line["prompt_tokens"], line["completion_tokens"], line["seconds"])

@@ -44,12 +44,10 @@ _LEFT_OUT = re.compile(
     r"|(?<=\d)([,\u00a0\u202f\u2009 ])(?=\d{3}(?!\d))"  # thousands
     r"|(\*+)(?=\S)|(?<=\S)(\*+)|(?<!\w)(_+)(?=\w)|(?<=\w)(_+)(?!\w)"  # emphasis in Markdown and plain-text books
 )
-_IGNORABLE = {
-    "\u034f",
-    "\u061c",
-    "\u0640",
-    "\u180e",
-}  # grapheme joiner, Arabic letter mark, tatweel, Mongolian separator
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u0640\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]"
+)
+"""Characters that nobody sees: soft hyphens, joiners, marks of direction, variation selectors; and the tatweel."""
 _FOLDED = str.maketrans(
     {**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛‹›′", "'"), **dict.fromkeys("‐‑‒–—―−", "-")}
 )
@@ -277,7 +275,7 @@ def _clusters(text: str) -> Iterator[tuple[int, str]]:
     place, cluster = 0, ""
     for at, char in enumerate(text):
         category = unicodedata.category(char)
-        if category == "Cf" or char in _IGNORABLE or "\ufe00" <= char <= "\ufe0f":
+        if category == "Cf" or INVISIBLE.match(char):
             continue
         if category[0] == "M" and cluster:
             cluster += char

@@ -71,6 +71,30 @@ def test_a_damaged_line_is_told_with_its_number(tmp_path: Path) -> None:
         Ledger(tmp_path, SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("status", "bored"), ("scores", {"f1": "<b>"}), ("facts", [{"depth": 0.5}]), ("number", None), ("answers", 7),
+        ("prediction", ["a"]),
+    ],
+)  # fmt: skip
+def test_a_line_that_no_benchmark_writes_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    filled(tmp_path).close()
+    path = tmp_path / "results.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([json.dumps(json.loads(first) | {key: value}) + "\n", *rest]))
+    with pytest.raises(RunError, match=r"Line 1 of .*results\.jsonl is damaged"):
+        list(read_results(tmp_path))
+
+
+def test_half_a_character_of_a_model_does_not_cost_its_line(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    path = tmp_path / "results.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([json.dumps(json.loads(first) | {"prediction": "gold \ud83d"}) + "\n", *rest]))
+    assert next(read_results(tmp_path)).prediction == "gold \ufffd"
+
+
 def test_other_settings_are_refused_but_another_version_and_more_data_are_not(tmp_path: Path) -> None:
     filled(tmp_path).close()
     Ledger(tmp_path, SETTINGS | {"memagent": "2", "data": {"squad": "xyz"}}).close()

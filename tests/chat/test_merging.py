@@ -115,6 +115,34 @@ def test_a_damaged_adapter_is_said(adapter: Path, tmp_path: Path) -> None:
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("r", 0), ("r", "16"), ("lora_alpha", -1), ("lora_alpha", "a"), ("base_model_name_or_path", None), ("r", 1)],
+)
+def test_an_adapter_that_says_strange_things_is_refused(
+    adapter: Path, tmp_path: Path, setting: str, value: object
+) -> None:
+    other = shutil.copytree(adapter, tmp_path / "other")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (other / "adapter_config.json").write_text(json.dumps(config | {setting: value}))
+    with pytest.raises(ModelError, match="is damaged"):
+        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+    if value != 1:  # a rank that is no rank is seen before the weights are
+        with pytest.raises(ModelError, match="is damaged"):
+            find_weights(other)
+
+
+def test_half_a_pair_of_matrices_is_refused(adapter: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    other = shutil.copytree(adapter, tmp_path / "other")
+    factors = load_file(adapter / "adapter_model.safetensors")
+    del factors[next(name for name in factors if name.endswith("lora_B.weight"))]
+    save_file(factors, other / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="is no half of a pair"):
+        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+
+
 def test_a_folder_that_cannot_be_written_is_said(adapter: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         merge(find_weights(BASE).path, adapter, Path("/proc/nowhere/merged.gguf"))

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
-from memagent.bench.results import Cell, Result, Tracked
+from memagent.bench.results import Cell, Result
 from memagent.errors import RunError, StorageError
 from memagent.tasks.example import Length, Unit
 
@@ -222,16 +223,24 @@ def _lines(path: Path) -> Iterator[tuple[bytes, Result]]:
                 return
             try:
                 yield line, _result(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, AttributeError):
                 raise RunError(
                     f"Line {number} of {path} is damaged: take it out and run the same command again."
                 ) from None
 
 
+_RESULT = TypeAdapter(Result)
+
+
 def _result(value: dict[str, Any]) -> Result:
-    facts = tuple(Tracked(**fact) for fact in value.pop("facts"))
-    answers, depths = tuple(value.pop("answers")), tuple(value.pop("depths"))
-    return Result(**value, facts=facts, answers=answers, depths=depths)
+    """Raises ValueError: it is none."""
+    shown = {key: _shown(each) if isinstance(each, str) else each for key, each in value.items()}
+    return _RESULT.validate_python(shown)
+
+
+def _shown(text: str) -> str:
+    """The text with halves of a character, which a model may write, replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _storage(folder: Path, error: OSError) -> StorageError:

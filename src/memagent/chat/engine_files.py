@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from memagent.chat.adapters import CONFIG, WEIGHTS
 from memagent.chat.merging import merge
 from memagent.errors import ModelError, StorageError
 
@@ -38,7 +39,7 @@ def engine_file(name: str, kind: str, base: Path, adapter: Path | None, cache: P
     """
     stamp = _FORMAT + (bytes.fromhex(sha256) if sha256 else hashlib.sha256(base.read_bytes()).digest())
     if adapter:
-        files = (adapter / "adapter_config.json", adapter / "adapter_model.safetensors")
+        files = (adapter / CONFIG, adapter / WEIGHTS)
         stamp += b"".join(file.read_bytes() for file in files if file.is_file())
     out = cache / f"{name}-{hashlib.sha256(stamp).hexdigest()[:16]}{'.gguf' if kind == 'llama' else ''}"
     if _is_whole(out):

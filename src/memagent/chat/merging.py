@@ -10,7 +10,6 @@ more, so that the text is not the model's (LOG.md).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from memagent.chat.adapters import A, B, factors
 from memagent.errors import ModelError, StorageError
 
 _NAMES = {
@@ -31,9 +31,7 @@ _NAMES = {
 }
 ARCHITECTURES = ("llama", "qwen2")
 """The kinds of model, as a GGUF names them, whose order of rows is known."""
-_PREFIX, _A, _B = "base_model.model.model.layers.", ".lora_A.weight", ".lora_B.weight"
-_PLAIN = {"use_rslora": False, "use_dora": False, "alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
-"""Settings of an adapter that would have to be worked in otherwise, and what they are where they do nothing."""
+_PREFIX = "base_model.model.model.layers."
 _FLOAT16, _EIGHT_BITS = 1, 7  # gguf's LlamaFileType.MOSTLY_F16 and MOSTLY_Q8_0
 
 
@@ -118,24 +116,14 @@ def merge(base: Path, adapter: Path | None, out: Path, *, eight_bits: bool = Fal
 
 def _changes(adapter: Path) -> Iterator[tuple[str, Any]]:
     """The GGUF name of each matrix that the adapter changes, with what is to be added to it."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-        factors = load_file(adapter / "adapter_model.safetensors")
-        scale = config["lora_alpha"] / config["r"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"The adapter in {adapter} is damaged ({error}): give another one.") from error
-    if more := [name for name, plain in _PLAIN.items() if (config.get(name) or plain) != plain]:
-        raise ModelError(f"The adapter in {adapter} has {more[0]}, and only plain LoRA can be merged.")
-    for name in sorted(factors):
-        if not name.endswith(_A):
+    found, scale = factors(adapter)
+    for name in sorted(found):
+        if not name.endswith(A):
             continue
-        layer, _, part = name.removeprefix(_PREFIX).removesuffix(_A).partition(".")
+        layer, _, part = name.removeprefix(_PREFIX).removesuffix(A).partition(".")
         if part not in _NAMES:
             raise ModelError(f"The adapter in {adapter} changes {name}, which the engine's file has no place for.")
-        a, b = (factors[name.removesuffix(_A) + end].astype(np.float32) for end in (_A, _B))
+        a, b = (found[name.removesuffix(A) + end].astype(np.float32) for end in (A, B))
         # Not by `@`: with the engine loaded, NumPy's threads hang in a matrix product.
         yield f"blk.{layer}.{_NAMES[part]}.weight", scale * np.einsum("or,ri->oi", b, a, optimize=False)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.catalogue import MODELS, model_path
+from memagent.chat.adapters import WEIGHTS, adapter_config
 from memagent.errors import ModelError, UsageError
 from memagent.tokenizer import FileTokenizer, load_tokenizer
 
@@ -28,7 +29,6 @@ BASE = "base"
 POLICY = Path(__file__).parents[1] / "policy"
 """The policy: a LoRA adapter of the default model, its `memagent.json`, and its card."""
 
-_ADAPTER = "adapter_model.safetensors"
 _SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
 # How the byte-level tokenizers named by tokenizer.ggml.pre split words: digits one by one, or by a pattern of
 # their own. Sources: the published tokenizer.json of each model family.
@@ -81,20 +81,20 @@ def find_weights(path: str | Path | None = None) -> Weights:
         ModelError: a model of the catalogue is not on this machine.
         UsageError: there is no GGUF file, OpenVINO folder or adapter at `path`.
     """
-    if path is None and (POLICY / _ADAPTER).is_file():
+    if path is None and (POLICY / WEIGHTS).is_file():
         return replace(_catalogued(DEFAULT), name="memagent-smollm2-135m", adapter=POLICY)
     if path is None or str(path) == BASE:
         return replace(_catalogued(DEFAULT), name="smollm2-135m-instruct")
     if str(path) in MODELS:
         return _catalogued(str(path))
     path = Path(path).expanduser()
-    if (path / _ADAPTER).is_file():
+    if (path / WEIGHTS).is_file():
         run = path.resolve().parent.parent.name + "-" if path.resolve().parent.name == "checkpoints" else ""
         return replace(_catalogued(_base_of(path)), name=f"{run}{path.resolve().name}", adapter=path)
     if path.is_dir():
         if not any(path.glob("openvino*_model.xml")):
             raise UsageError(
-                f"The folder {path} holds no openvino_model.xml and no {_ADAPTER}: give an OpenVINO folder, a LoRA "
+                f"The folder {path} holds no openvino_model.xml and no {WEIGHTS}: give an OpenVINO folder, a LoRA "
                 "adapter of a model of the catalogue, or a .gguf file."
             )
         tokenizer = load_tokenizer(path) if (path / "tokenizer.json").is_file() else None
@@ -114,14 +114,11 @@ def _catalogued(name: str) -> Weights:
 
 def _base_of(adapter: Path) -> str:
     """The name in the catalogue of the model that an adapter belongs to."""
-    try:
-        base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"The adapter in {adapter} is damaged ({error}): give another one.") from error
+    base = adapter_config(adapter).base_model_name_or_path
     base = {"local": DEFAULT}.get(base, base)
     if base not in MODELS:
         raise UsageError(f"The adapter in {adapter} belongs to the model {base}, which is none of {', '.join(MODELS)}.")
-    return str(base)
+    return base
 
 
 def _folder_window(folder: Path) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from memagent.citations.facts import Fact
-from memagent.citations.words import Text, words
+from memagent.citations.words import Text, in_order, words
 from memagent.records import Trace, Turn
 
 _ABSENCES = 50
@@ -36,7 +36,8 @@ class Citation:
     turn: int
     """The index of the turn that read it."""
     score: float
-    """How much of the fact the quote holds, from 0 to 1."""
+    """How much of the fact the quote holds, from 0 to 1: of what its words give away, where an inflection counts as the
+    word, or of its words as they are and in their order; whichever is less."""
     fact: str
     """The piece of the final memory that it supports."""
 
@@ -94,7 +95,8 @@ def _citation(turn: Turn, fact: Fact, passage: _Passage) -> Citation:
     quote = segment.text[passage.start : passage.end]
     start = segment.start + passage.start + len(quote) - len(quote.lstrip())
     quote = quote.strip()
-    return Citation(start, start + len(quote), quote, turn.index, passage.score, fact.text)
+    score = min(passage.score, in_order(fact.text, quote))
+    return Citation(start, start + len(quote), quote, turn.index, score, fact.text)
 
 
 def _passage(fact: Fact, segment: Text, before: Text, question: Text) -> _Passage | None:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from rapidfuzz.distance import JaroWinkler
+from rapidfuzz.distance import JaroWinkler, LCSseq
+
+from memagent.quoting import INVISIBLE
 
 _WORD_BITS, _NAME_BITS, _DIGIT_BITS = 6.0, 10.0, 3.4
 _LONGEST = 400  # characters after which a sentence is cut: a text may have no full stops
@@ -17,7 +19,7 @@ _LONGEST = 400  # characters after which a sentence is cut: a text may have no f
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Scripts without spaces between words: what counts there are pairs of characters."""
 _TOKEN = re.compile(
-    rf"\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)+|[^\W_{_UNSPACED}]+(?:-\n[^\W_{_UNSPACED}]+)*"
+    rf"\d{{1,3}}(?:[, ]\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)+|[^\W_{_UNSPACED}]+(?:-\n[^\W_{_UNSPACED}]+)*"
     rf"|[{_UNSPACED}](?=([{_UNSPACED}]))|(?<![{_UNSPACED}])[{_UNSPACED}]"
 )
 _SENTENCE_END = re.compile(
@@ -61,6 +63,7 @@ class Word:
 
 def words(text: str) -> tuple[Word, ...]:
     """The words of a fact, each once."""
+    text = _plain(text)
     value = text.find(": ") + 1  # in "Birth Place: York" the capitals of the label say nothing
     found: dict[str, Word] = {}
     for start, token in _tokens(text):
@@ -107,9 +110,11 @@ class Text:
     def _places(self) -> dict[str, list[int]]:
         places: dict[str, list[int]] = defaultdict(list)
         for number, (start, end) in enumerate(self.sentences):
-            for _, token in _tokens(self.text[start:end]):
-                if key := _key(token):
-                    places[key].append(number)
+            for _, token in _tokens(_plain(self.text[start:end])):
+                # "In chapter 3 100 men" may be 3 and 100, or 3100.
+                for each in (token, *token.split()) if " " in token else (token,):
+                    if key := _key(each):
+                        places[key].append(number)
         return places
 
     @cached_property
@@ -135,16 +140,32 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
             start = end
 
 
+def _plain(text: str) -> str:
+    """The text in one spelling of each character (NFKC: a no-break space is a space), without those nobody sees."""
+    return text if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+
+
 def _tokens(text: str) -> Iterator[tuple[int, str]]:
     return ((match.start(), match[0] + (match[1] or "")) for match in _TOKEN.finditer(text))
 
 
-@lru_cache(maxsize=1 << 16)
-def _key(token: str) -> str:
-    """The token without case, accents, line breaks and thousands separators; "" when it says nothing."""
+def in_order(fact: str, passage: str) -> float:
+    """The share of a fact's words, those that say nothing included, that a passage holds in the fact's order."""
+    asked, there = ([_folded(token) for _, token in _tokens(_plain(text))] for text in (fact, passage))
+    return LCSseq.similarity(asked, there) / len(asked) if asked else 0.0
+
+
+def _folded(token: str) -> str:
+    """The token without case, accents, line breaks and thousands separators."""
     if not token.isascii():
         token = "".join(c for c in unicodedata.normalize("NFKD", token) if not unicodedata.combining(c))
-    key = token.casefold().replace("-\n", "").replace(",", "")
+    return token.casefold().replace("-\n", "").replace(",", "").replace(" ", "")
+
+
+@lru_cache(maxsize=1 << 16)
+def _key(token: str) -> str:
+    """The folded token; "" when it says nothing."""
+    key = _folded(token)
     if key in _SAY_NOTHING or (len(key) == 1 and key.isascii() and not key.isdigit()):
         return ""  # "one" among them: it is a pronoun too often to be the number
     return _DIGITS.get(key, key)

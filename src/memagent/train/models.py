@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from memagent.catalogue import MODELS, model_path
+from memagent.chat.adapters import CONFIG, adapter_config
 from memagent.chat.weights import DEFAULT, cache_folder
 from memagent.errors import ModelError, UsageError
 from memagent.habits import load_habits
@@ -19,7 +19,6 @@ from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
 _LOCAL = "local"  # the default model: adapters of it name it so, and not by where it lies on one machine
-_LORA = "adapter_config.json"
 _FAR = 0.1  # of the logits: more than rounding, also in bfloat16
 
 
@@ -67,7 +66,7 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    adapter = Path(name) if (Path(name) / _LORA).is_file() else None
+    adapter = Path(name) if (Path(name) / CONFIG).is_file() else None
     base = _base(adapter) if adapter else name
     known = DEFAULT if base == _LOCAL else base
     source = str(dequantised(model_path(known))) if known in MODELS else base
@@ -88,7 +87,7 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
 
 
 def _base(adapter: Path) -> str:
-    return str(json.loads((adapter / _LORA).read_text(encoding="utf-8")).get("base_model_name_or_path"))
+    return adapter_config(adapter).base_model_name_or_path
 
 
 def _checked(policy: Policy, name: str) -> Policy:
