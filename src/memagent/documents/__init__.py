@@ -30,7 +30,7 @@ from memagent.documents.problems import FORMATS, NotADocument, reading
 from memagent.documents.scope import Pages, split_scope
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
 from memagent.documents.text import Text
-from memagent.errors import DocumentError
+from memagent.errors import DocumentError, StorageError
 
 __all__ = ["Document", "Located", "Part", "Source", "locate", "open_documents", "text_document"]
 
@@ -49,7 +49,7 @@ def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: 
         texts = [text for name in names for text in _texts(name, spool, encoding, stdin, skipped)]
         if not texts:
             raise DocumentError("No document was given: name a file, a folder, a URL, or - for standard input.")
-    except DocumentError:
+    except (DocumentError, StorageError):
         spool.close()
         raise
     return Document(texts, spool, skipped)
@@ -62,8 +62,7 @@ def text_document(text: str, name: str = "text") -> Document:
     except UnicodeEncodeError as error:
         raise DocumentError(f"{name} holds half a character at {error.start}: repair the string first.") from error
     spool = Spool()
-    path = spool.file()
-    path.write_bytes(content)
+    path = spool.keep([content])
     opened = Text(source_of(name, path), path, Encoding())
     try:
         opened.check(zeros=True)

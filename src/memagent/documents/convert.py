@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 
 from memagent.documents.converted import Converted
 from memagent.documents.encodings import Encoding
-from memagent.documents.problems import damaged, empty
+from memagent.documents.problems import damaged, empty, keeping
 from memagent.documents.scope import Pages
 from memagent.documents.xml import BadXml
 
@@ -45,7 +45,8 @@ def convert(
         text, said = _epub(label, path)
     if not text.strip():
         raise empty(label)
-    target.write_text(text, encoding="utf-8", errors="replace", newline="")
+    with keeping():
+        target.write_text(text, encoding="utf-8", errors="replace", newline="")
     return Converted(warnings=said)
 
 

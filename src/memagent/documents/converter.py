@@ -22,7 +22,7 @@ from memagent.documents.converted import Converted
 from memagent.documents.encodings import Encoding
 from memagent.documents.problems import NotADocument
 from memagent.documents.scope import Pages
-from memagent.errors import DocumentError
+from memagent.errors import DocumentError, StorageError
 
 try:
     import resource
@@ -65,6 +65,8 @@ class Converter:
                 "means."
             )
         found = json.loads(reply)
+        if "full" in found:
+            raise StorageError(found["full"])
         if "error" in found:
             raise (NotADocument if found["skip"] else DocumentError)(found["error"])
         return Converted(tuple(found["pages"]), tuple(found["warnings"]))
@@ -122,6 +124,8 @@ def _serve() -> None:
             found = asdict(convert(kind, label, path, Encoding(**encoding), Path(target), pages))
         except DocumentError as error:
             found = {"error": str(error), "skip": isinstance(error, NotADocument)}
+        except StorageError as error:
+            found = {"full": str(error)}
         replies.write(json.dumps(found).encode() + b"\n")
         replies.flush()
 

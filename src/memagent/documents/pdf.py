@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.documents.converted import Converted
-from memagent.documents.problems import damaged, protected
+from memagent.documents.problems import damaged, keeping, protected
 from memagent.documents.scope import Pages
 from memagent.errors import DocumentError
 
@@ -38,7 +38,7 @@ def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) 
     """
     pages: list[int] = []
     position, textless = 0, list[int]()
-    with closing(_opened(label, path)) as pdf, target.open("w", encoding="utf-8", newline="") as file:
+    with keeping(), closing(_opened(label, path)) as pdf, target.open("w", encoding="utf-8", newline="") as file:
         attached = pdf.count_attachments()
         read = _chosen(label, len(pdf), wanted)
         for number in range(len(pdf)):

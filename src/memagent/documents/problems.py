@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from memagent.errors import DocumentError
+from memagent.errors import DocumentError, StorageError
 
 FORMATS = "a text, HTML, PDF, DOCX or EPUB file"
 
@@ -51,12 +51,27 @@ def too_large(label: str) -> DocumentError:
     return DocumentError(f"{label} is larger than {LARGEST >> 30} GiB, unpacked: give it in parts.")
 
 
-def copy(stream: IO[bytes], file: IO[bytes], label: str) -> None:
-    """Copy a stream to a file, unless it is `too_large`."""
-    while block := stream.read(1 << 20):
-        file.write(block)
-        if file.tell() > LARGEST:
-            raise too_large(label)
+def blocks(stream: IO[bytes], label: str) -> Iterator[bytes]:
+    """All that is left in a stream, unless it is `too_large`. Raises DocumentError where it cannot be read."""
+    total = 0
+    with reading(label):
+        while block := stream.read(1 << 20):
+            total += len(block)
+            if total > LARGEST:
+                raise too_large(label)
+            yield block
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Turn what a full or closed temporary folder raises into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The temporary folder cannot be written ({error.strerror or error}): make room in it, or name another one "
+            "in TMPDIR."
+        ) from error
 
 
 def damaged(label: str, how: str) -> DocumentError:

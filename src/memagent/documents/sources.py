@@ -11,13 +11,13 @@ import stat
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from memagent.documents.problems import copy, empty, reading
+from memagent.documents.problems import blocks, empty, keeping, reading
 from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
 
@@ -62,7 +62,8 @@ class Spool:
     """A temporary folder, removed when closed, when forgotten, or at exit."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="memagent-"))
+        with keeping():
+            self.folder = Path(tempfile.mkdtemp(prefix="memagent-"))
         self._files = 0
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
@@ -72,10 +73,14 @@ class Spool:
         return self.folder / str(self._files)
 
     def store(self, stream: IO[bytes], label: str) -> Path:
-        """A new file with all that is left in `stream`. Raises DocumentError where that is too much."""
+        """A new file with all that is left in `stream`. Raises DocumentError, StorageError."""
+        return self.keep(blocks(stream, label))
+
+    def keep(self, content: Iterable[bytes]) -> Path:
+        """A new file with this content. Raises StorageError."""
         path = self.file()
-        with path.open("wb") as file:
-            copy(stream, file, label)
+        with keeping(), path.open("wb") as file:
+            file.writelines(content)
         return path
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from memagent.documents.problems import LARGEST, too_large
+from memagent.documents.problems import LARGEST, keeping, too_large
 from memagent.errors import DocumentError
 
 HEADERS = {"User-Agent": "memagent", "Connection": "close"}
@@ -54,11 +54,13 @@ def fetch(url: str, path: Path) -> Page:
 
 
 def _store(response: httpx2.Response, path: Path, label: str) -> None:
-    with path.open("wb") as file:
+    total = 0
+    with keeping(), path.open("wb") as file:
         for block in response.iter_bytes():
-            file.write(block)
-            if file.tell() > LARGEST:
+            total += len(block)
+            if total > LARGEST:
                 raise too_large(label)
+            file.write(block)
 
 
 def _page(path: Path, said: str | None) -> Page:
