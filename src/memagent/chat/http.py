@@ -97,6 +97,7 @@ class HttpChat:
         self._counts = PromptCounts()
         self._streams = True  # False once the server has ignored `stream`
         self._listed = False  # True once the server has said what it serves
+        self._replied = False  # True once there was a completion: a web page is a passing fault from then on
         self._refused: int | None = None  # tokens of the shortest prompt that it refused without saying why
 
     async def open(self) -> None:
@@ -176,6 +177,7 @@ class HttpChat:
         for left in range(self._retries, -1, -1):
             try:
                 draft = await self._draft(request, on_text)
+                self._replied = True
                 usage += self._usage(request, draft)
                 if check:
                     self._failures.check(request, draft, last=not left)
@@ -247,7 +249,8 @@ class HttpChat:
 
     def _read(self, reply: object) -> Reply:
         if isinstance(reply, str) and reply.lstrip().startswith("<"):
-            raise self._failures.web_page()
+            page = self._failures.web_page()
+            raise BadReply(str(page)) if self._replied else page
         parsed = Reply.model_validate(reply)
         if said := not parsed.choices and (parsed.error or parsed.detail or parsed.message):
             raise self._failures.failed(said)
