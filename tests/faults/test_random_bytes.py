@@ -1,4 +1,4 @@
-"""Ten million random bytes, as journals, as documents, as replies of a server: they are read, or refused in a sentence."""
+"""Ten million random bytes, as journals, documents and replies of a server: they are read, or refused in a sentence."""
 
 from __future__ import annotations
 
