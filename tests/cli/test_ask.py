@@ -109,6 +109,23 @@ def test_stdin_several_questions_and_a_file_of_them(tmp_path: Path) -> None:
     assert sorted(line for line in shown.stdout.splitlines() if line.endswith("?")) == ["Where?", "Who?", "Why?"]
 
 
+@pytest.mark.parametrize(
+    "content", ["Who?\r\n\r\nWhere?".encode("utf-8-sig"), b"Who?\rWhere?\r", "Who?\nWhere?".encode("utf-16")]
+)
+def test_a_file_of_questions_in_another_encoding(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "questions.txt").write_bytes(content)
+    done = memagent("ask", "--questions", "questions.txt", "book.txt", *SCRIPTED, "--json")
+    assert [answer["question"] for answer in json.loads(done.stdout)["answers"]] == ["Who?", "Where?"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("Who?".encode("utf-16-le"), "hold zero bytes"), (b"Caf\xe9?", "are not UTF-8 text")]
+)
+def test_a_file_of_questions_that_cannot_be_read(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "questions.txt").write_bytes(content)
+    assert said in failed(memagent("ask", "--questions", "questions.txt", "book.txt", *SCRIPTED))
+
+
 def test_kill_9_and_resume_pays_for_no_turn_twice(tmp_path: Path) -> None:
     slow = [sys.executable, "-c", SLOW, "ask", "Why?", "book.txt", *SCRIPTED, "--run", "out", "--quiet"]
     killed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import sys
@@ -116,11 +117,7 @@ def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[l
     """Questions and documents."""
     asked = list(asked)
     if file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The questions in {file} cannot be read: {error}.") from error
-        asked += [line.strip() for line in lines if line.strip()]
+        asked += [line.strip() for line in _lines(file) if line.strip()]
         if not asked:
             raise UsageError(f"There is no question in {file}: write one a line.")
     if not asked:
@@ -130,6 +127,21 @@ def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[l
     if not arguments:
         raise UsageError("There is no document: name a file, a folder, a URL, or - for standard input.")
     return asked, arguments
+
+
+def _lines(file: Path) -> list[str]:
+    from memagent.documents.encodings import marked_encoding
+
+    try:
+        content = file.read_bytes()
+        text = content.decode(marked_encoding(content[:4]) or "utf-8")
+    except OSError as error:
+        raise UsageError(f"The questions in {file} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The questions in {file} are not UTF-8 text ({error}): save the file as UTF-8.") from error
+    if "\0" in text:
+        raise UsageError(f"The questions in {file} hold zero bytes: save the file as UTF-8.")
+    return io.StringIO(text, newline=None).readlines()
 
 
 def _price(text: str | None) -> Any:

@@ -30,8 +30,8 @@ def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     print_citations(answer.citations, out)
     usage = answer.usage
     facts = (
-        f"{answer.segments:,} segments, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} "
-        f"written, {usage.seconds:,.1f} s in the model"
+        f"{answer.segments:,} {'segment' if answer.segments == 1 else 'segments'}, {usage.prompt_tokens:,} tokens read, "
+        f"{usage.completion_tokens:,} written, {usage.seconds:,.1f} s in the model"
     )
     if limits.price:
         facts += f", cost {limits.price.of(usage):.4f}"
