@@ -29,9 +29,10 @@ def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     out.print(Text(answer.text))
     print_citations(answer.citations, out)
     usage = answer.usage
+    segments = "segment" if answer.segments == 1 else "segments"
     facts = (
-        f"{answer.segments:,} {'segment' if answer.segments == 1 else 'segments'}, {usage.prompt_tokens:,} tokens read, "
-        f"{usage.completion_tokens:,} written, {usage.seconds:,.1f} s in the model"
+        f"{answer.segments:,} {segments}, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written, "
+        f"{usage.seconds:,.1f} s in the model"
     )
     if limits.price:
         facts += f", cost {limits.price.of(usage):.4f}"
