@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,52 @@ def gradients(policy: Policy) -> list[torch.Tensor]:
 def test_a_folder_that_is_not_there_is_said_to_be_missing(name: str) -> None:
     with pytest.raises(UsageError, match=f"There is no folder {name}"):
         make_policy(PolicyConfig(name), 0, CPU)
+
+
+def test_an_adapter_makes_nobody_fetch_its_base(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_policy(PolicyConfig(str(base), lora_rank=2), 0, CPU).save(tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": "somebody/their-model"})
+    )
+
+    def connect(*_: object, **__: object) -> None:
+        pytest.fail("it asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    with pytest.raises(
+        ModelError, match=r"or its base somebody/their-model, cannot be loaded: .* is not on this machine"
+    ):
+        load_policy(tmp_path)
+
+
+def test_code_and_pickles_in_a_folder_are_not_run(base: Path, tmp_path: Path) -> None:
+    """What would run them leaves a file behind."""
+    folder, trap = tmp_path / "model", tmp_path / "sprung"
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    auto = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": auto}))
+    (folder / "own.py").write_text(f"open({str(trap)!r}, 'w')")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_policy(folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": _Trap(str(trap))}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        make_policy(PolicyConfig(str(folder)), 0, CPU)
+    assert not trap.exists()
+
+
+class _Trap:
+    """Pickled, it opens a file when it is loaded."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (self.path, "w")
 
 
 def test_gradient_checkpointing_changes_no_gradient(base: Path) -> None:

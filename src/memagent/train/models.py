@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from memagent.catalogue import MODELS, model_path
-from memagent.chat.adapters import CONFIG, adapter_config
+from memagent.chat.adapters import CONFIG, WEIGHTS, adapter_config
 from memagent.chat.weights import DEFAULT, cache_folder
 from memagent.errors import ModelError, UsageError
 from memagent.habits import load_habits
@@ -72,18 +72,36 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     source = str(dequantised(model_path(known))) if known in MODELS else base
     if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
         raise UsageError(f"There is no folder {source}: give one of a model or a checkpoint, or a name on the hub.")
+    # A stranger's folder must not make anybody fetch or run something: no code, no pickles, and the base that an adapter
+    # names has to be on this machine.
+    safe = {"trust_remote_code": False, "local_files_only": adapter is not None}
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        if adapter and not (adapter / WEIGHTS).is_file():
+            raise OSError(f"it has no {WEIGHTS}")
+        if adapter and not Path(source).is_dir():
+            source = _fetched(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **safe)
         if adapter:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
         own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
-        tokenizer = AutoTokenizer.from_pretrained(adapter if own else source)
+        tokenizer = AutoTokenizer.from_pretrained(adapter if own else source, **safe)
     except (OSError, ValueError, SafetensorError) as error:
         of = f", or its base {base}," if adapter else ""
         raise ModelError(f"The model {name}{of} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model, tokenizer
+
+
+def _fetched(name: str) -> str:
+    """The folder of a model of the hub that was fetched before. Raises OSError: it was not."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return str(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise OSError(f"{name} is not on this machine: fetch it first, as with `hf download {name}`") from error
 
 
 def _base(adapter: Path) -> str:
