@@ -72,8 +72,8 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     source = str(dequantised(model_path(known))) if known in MODELS else base
     if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
         raise UsageError(f"There is no folder {source}: give one of a model or a checkpoint, or a name on the hub.")
-    # A stranger must not make anybody fetch or run something: no code, no pickles, and the base that an adapter names has
-    # to be on this machine.
+    # A stranger's folder must not make anybody fetch or run something: no code and no pickles are loaded, and the base
+    # that an adapter names has to be on this machine.
     safe = {"trust_remote_code": False, "local_files_only": adapter is not None}
     try:
         if adapter and not (adapter / WEIGHTS).is_file():
