@@ -13,7 +13,7 @@ from memagent import Budget, MemoryAgent, text_document
 from memagent.chat.http import HttpChat
 
 QUESTIONS, SECTIONS = 8, 249
-SHARE = 0.08  # of the calls that fail
+SHARE = 0.05  # of the calls that fail
 SENTENCE = "The river runs slowly past the old mills of the valley. "
 _CODE, _SUM = re.compile(r"code-(\d+)"), re.compile(r"sum-(\d+)")
 

@@ -19,7 +19,7 @@ from fault_server import Body, FaultServer, Reply, ok
 from memagent.journal import Run
 
 FACTS = 5
-PLACES = 10
+PLACES = 6
 
 
 def counting(body: Body) -> Reply:

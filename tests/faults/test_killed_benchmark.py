@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from fault_server import FaultServer, ok
 
-KILLS = 12
+KILLS = 8
 SAMPLES = 10
 READERS = ("memory", "truncate")
 
 
 @pytest.mark.slow
-def test_a_benchmark_that_is_killed_twelve_times(tmp_path: Path) -> None:
+def test_a_benchmark_that_is_killed_eight_times(tmp_path: Path) -> None:
     draw = random.Random(11)
     with FaultServer([ok("\\boxed{7}", finish="stop")], pause=0.05) as server:
 
