@@ -13,7 +13,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 A, B = ".lora_A.weight", ".lora_B.weight"
 
 _PLAIN = {"use_rslora": False, "use_dora": False, "alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
-"""Settings of an adapter that would have to be worked in otherwise, and what they are where they do nothing."""
+"""Settings that plain merging ignores, each with the value that turns it off."""
 
 
 class AdapterConfig(BaseModel):
