@@ -15,7 +15,7 @@ from statistics import fmean
 
 from common import figure
 
-from memagent.train.run import read_metrics, stage_end
+from memagent.train.folder import read_metrics, stage_end
 
 VARIANTS = {
     "as the preset": (),

@@ -14,13 +14,13 @@ import sys
 from common import clock, figure
 
 from memagent import Budget, MemoryAgent, Request, text_document
-from memagent.catalogue import MODELS, model_path
-from memagent.chat import Chat
-from memagent.chat.connect import connect
-from memagent.chat.weights import POLICY
+from memagent.models.catalogue import MODELS, model_path
+from memagent.models.chat import Chat
+from memagent.models.connect import connect
+from memagent.models.weights import POLICY
 from memagent.tasks.catalog import Data
 from memagent.tasks.example import Length, parse_length
-from memagent.train.models import dequantised
+from memagent.train.loading import dequantised
 
 Documents = tuple[Length, int, Budget | None]
 """How long they are, how many there are for each task, and how they are read."""

@@ -12,10 +12,10 @@ from common import clock, figure
 
 from memagent import Budget, MemoryAgent, ScriptedChat
 from memagent.bench.plan import Plan
-from memagent.bench.run import run
+from memagent.bench.running import run
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.tasks.example import Length
 from memagent.tasks.needles import NeedleTask
-from memagent.tokenizer import ByteTokenizer
 
 TASK = NeedleTask("niah_single_1", "noise")
 

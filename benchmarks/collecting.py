@@ -9,10 +9,10 @@ from statistics import median
 from common import clock, figure, text
 
 from memagent import Budget, MemoryAgent, Request, text_document
-from memagent.chat.engine import Engine
-from memagent.chat.local import LocalChat
-from memagent.chat.weights import find_weights
-from memagent.prompts import NONE
+from memagent.core.prompts import NONE
+from memagent.models.engine import Engine
+from memagent.models.local import LocalChat
+from memagent.models.weights import find_weights
 
 QUESTIONS = [
     "Who is Anna Pavlovna?", "Who is Prince Vasili?", "What does Pierre want?", "Where are they?",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memagent.demo import make_demo
+from memagent.tasks.lighthouses import make_demo
 
 BOOKS = Path(__file__).parents[2] / "shared" / "data" / "books"
 

@@ -9,11 +9,11 @@ import sys
 
 from common import BOOKS, clock, figure
 
-from memagent.chat.weights import find_weights
+from memagent.core.tokenizer import count
 from memagent.errors import UsageError
+from memagent.models.weights import find_weights
 from memagent.tasks.catalog import RULER, Data
 from memagent.tasks.example import parse_length
-from memagent.tokenizer import count
 
 DATA = BOOKS.parent
 

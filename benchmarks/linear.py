@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from common import figure, text
 
 from memagent import Budget, Request, Segment, reading, segments
-from memagent.chat.local import LocalChat
-from memagent.prompts import prompts_for
-from memagent.reading import Reading
+from memagent.core.prompts import prompts_for
+from memagent.models.local import LocalChat
+from memagent.readers.overwrite import Reading
 
 LONG, SHORT = 320, 32
 BUDGET = Budget(segment=200, memory=16, answer=1)

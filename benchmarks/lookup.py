@@ -13,8 +13,8 @@ import time
 from common import figure, text
 
 from memagent import Budget, MemoryAgent, text_document
-from memagent.chat.local import LocalChat
-from memagent.records import Message, Request
+from memagent.core.records import Message, Request
+from memagent.models.local import LocalChat
 
 STEPS, MEMORY = 6, 400
 

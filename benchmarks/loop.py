@@ -8,7 +8,7 @@ from pathlib import Path
 from common import clock, figure, text
 
 from memagent import Budget, MemoryAgent, ScriptedChat, text_document
-from memagent.chat.local import LocalChat
+from memagent.models.local import LocalChat
 
 
 def scripted(fsync: bool, turns: int = 2000) -> float:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from common import clock, figure, text
 
-from memagent.chat.weights import find_weights
-from memagent.segments import segments
+from memagent.core.segments import segments
+from memagent.models.weights import find_weights
 
 READ = """
 import sys

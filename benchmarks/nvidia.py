@@ -14,8 +14,8 @@ from pathlib import Path
 from common import clock, figure
 
 from memagent import MemoryAgent, text_document
-from memagent.intervals import interval
-from memagent.scoring import string_match_all
+from memagent.core.intervals import interval
+from memagent.core.scoring import string_match_all
 from memagent.tasks.rows import read_rows
 
 _NIAH = re.compile(r"(.*?afterwards\.)\n(.*)\n(What (?:are all|is) the special magic .*?\?)", re.DOTALL)

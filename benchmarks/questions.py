@@ -5,8 +5,8 @@ from __future__ import annotations
 from common import clock, figure, text
 
 from memagent import Budget, MemoryAgent, text_document
-from memagent.chat.local import LocalChat
-from memagent.prompts import Layout
+from memagent.core.prompts import Layout
+from memagent.models.local import LocalChat
 
 QUESTIONS = ["Who is Anna Pavlovna?", "Who is Prince Vasili?", "What does Pierre want?", "Where are they?"]
 

@@ -17,19 +17,19 @@ from tempfile import TemporaryDirectory
 import torch
 from common import clock, figure, text
 
-from memagent.catalogue import model_path
-from memagent.chat import Sampling
-from memagent.chat.weights import DEFAULT
-from memagent.reading import Reading
-from memagent.records import Message, Request, Trace
+from memagent.core.records import Message, Request, Trace
+from memagent.models.catalogue import model_path
+from memagent.models.chat import Sampling
+from memagent.models.weights import DEFAULT
+from memagent.readers.overwrite import Reading
+from memagent.rl.problems import Problem
 from memagent.train.batches import Conversation, collate, logprobs, micro_batches, padding
 from memagent.train.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
+from memagent.train.folder import Run, read_metrics
+from memagent.train.loading import dequantised, make_policy
 from memagent.train.loop import reinforce
-from memagent.train.models import dequantised, make_policy
 from memagent.train.policy import Policy
-from memagent.train.problems import Problem
 from memagent.train.rollout import Rollout, Sampler
-from memagent.train.run import Run, read_metrics
 from memagent.train.setup import set_up
 from memagent.train.training import Training
 from memagent.train.warmup import warm_up

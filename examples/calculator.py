@@ -20,14 +20,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from memagent.reading import Reading
-from memagent.records import Message, Request, Trace
+from memagent.core.records import Message, Request, Trace
+from memagent.readers.overwrite import Reading
+from memagent.rl.problems import Problem
 from memagent.train.config import OptimiserConfig, RLConfig, TrainConfig, WarmupConfig, WatchConfig
 from memagent.train.evaluation import evaluate
+from memagent.train.folder import Run, stage_end
 from memagent.train.loop import train
 from memagent.train.nano import small_policy
-from memagent.train.problems import Problem
-from memagent.train.run import Run, stage_end
 from memagent.train.training import Training
 
 WORDS = [*"0123456789*+?=", "call", "say", "nothing", "error"]

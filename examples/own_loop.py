@@ -6,7 +6,7 @@ Here they come from a function; they might come from a queue, a game, or a perso
 from __future__ import annotations
 
 from memagent import Budget, ByteTokenizer, Completion, Request, reading, segments
-from memagent.prompts import prompts_for
+from memagent.core.prompts import prompts_for
 
 TEXT = "Nobody was about. " * 10 + "The keeper hid the compass in the oven. " + "Nobody saw it. " * 10
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from memagent.habits import FILE as HABITS
+from memagent.models.habits import FILE as HABITS
 
 
 def ship(checkpoint: Path, out: Path) -> int:

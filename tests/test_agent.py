@@ -25,10 +25,10 @@ from memagent import (
     segments,
     text_document,
 )
-from memagent.chat import OnText
 from memagent.errors import BudgetError, DocumentError, LimitReached, ModelError, RunError, UsageError, WindowOverflow
-from memagent.journal import FILE, Run
-from memagent.memories import Memory
+from memagent.models.chat import OnText
+from memagent.readers.quotes import Memory
+from memagent.runs.journal import FILE, Run
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(200))
 BUDGET = Budget(segment=700, memory=300, answer=50)
@@ -229,7 +229,7 @@ def test_a_run_that_was_read_otherwise_is_not_gone_on_with(
     ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
     whole = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
     (tmp_path / FILE).write_bytes(b"".join(whole[:lines]))
-    monkeypatch.setattr("memagent.memories.LOOKS", 2)
+    monkeypatch.setattr("memagent.readers.quotes.LOOKS", 2)
     with pytest.raises(RunError, match="a version that reads otherwise"):
         ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
 
@@ -249,7 +249,7 @@ def test_a_turn_is_kept_when_the_document_fails_after_it(
         raise DocumentError("The document is gone.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("memagent.asking.segments", torn)
+        patched.setattr("memagent.runs.driver.segments", torn)
         with pytest.raises(DocumentError):
             ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
     assert len(Run(tmp_path).trace.turns) == turns
@@ -422,7 +422,7 @@ def test_a_silent_model_is_told_of_and_waited_for(monkeypatch: pytest.MonkeyPatc
             await asyncio.sleep(1 if request.kind == "answer" else 0)
             return await super().complete(request, on_text)
 
-    monkeypatch.setattr("memagent.asking.SILENCE", 0.1)
+    monkeypatch.setattr("memagent.runs.driver.SILENCE", 0.1)
     said: list[tuple[int, float]] = []
     [answer] = ask(Slow(gather), watch=Watch(on_silence=lambda question, seconds: said.append((question, seconds))))
     assert answer.text == ask(ScriptedChat(gather))[0].text

@@ -44,7 +44,7 @@ def test_squad_is_parted_by_title(tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_shipped_in_half_the_size(tmp_path: Path) -> None:
-    from memagent.habits import Habits, load_habits
+    from memagent.models.habits import Habits, load_habits
 
     checkpoint, out = tmp_path / "checkpoint", tmp_path / "out"
     checkpoint.mkdir()

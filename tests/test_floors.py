@@ -1,8 +1,9 @@
-"""A room imports only from lower floors, and importing memagent loads nothing heavy."""
+"""Rooms import only from rooms above them in the table of docs/structure.md; importing memagent loads nothing heavy."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,44 +11,72 @@ from pathlib import Path
 import memagent
 
 ROOT = Path(memagent.__file__).parent
-
-FLOORS: dict[str, float] = {
-    "records": 0, "errors": 0,
-    "prompts": 1, "tokenizer": 1, "budget": 1, "segments": 1.5, "quoting": 1, "reading": 1.6, "memories": 1.7,
-    "scoring": 1.5, "limits": 1, "intervals": 1, "losses": 2, "habits": 1.8,
-    "demo": 1, "documents": 1, "catalogue": 1,
-    "chat": 2, "tasks": 2, "journal_lines": 1.9, "journal": 2, "citations": 2, "timeline": 2,
-    "page": 3, "answers": 3, "asking": 3,
-    "agent": 4,
-    "bench": 4.5, "train": 4.5,
-    "cli": 5,
-}  # fmt: skip
+TABLE = Path(__file__).parents[1] / "docs" / "structure.md"
+APART = {"bench", "train"}
+"""Rooms that never import each other."""
 
 
-def imports(path: Path) -> set[str]:
-    """The rooms of memagent that a file imports, wherever in it."""
-    rooms = set()
+def rooms() -> list[str]:
+    """The rooms, in the order of the table's rows; a row may name several."""
+    rows = re.findall(r"^\| (`[^|]+`) \|", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`(\w+)(?:/|\.py)`", row)]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, root: Path = ROOT) -> set[str]:
+    """The rooms that a file imports, wherever in it and in whatever form; "" is the package itself."""
+    here = ("memagent", *path.relative_to(root).parts[:-1])
+    found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "memagent":
-            names = [f"memagent.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("memagent.")}
-    return rooms & FLOORS.keys()
+        elif isinstance(node, ast.ImportFrom):
+            package = here[: len(here) - node.level + 1] if node.level else ()
+            module = ".".join((*package, *filter(None, [node.module])))
+            names = [f"{module}.{alias.name}" if module == "memagent" else module for alias in node.names]
+        else:
+            continue
+        parts = [name.split(".") for name in names if name.split(".")[0] == "memagent"]
+        found |= {part[1] if len(part) > 1 and part[1] in rooms() else "" for part in parts}
+    return found
 
 
-def test_every_room_has_a_floor_and_imports_only_from_lower_ones() -> None:
-    wrong = []
+def test_every_room_is_in_the_table() -> None:
+    found = {room_of(path) for path in ROOT.rglob("*.py")} - {"__init__", "__main__"}
+    assert found == set(rooms())
+
+
+def test_a_room_imports_only_from_rooms_above_it() -> None:
+    order = rooms()
+    upward = []
     for path in sorted(ROOT.rglob("*.py")):
-        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        room = room_of(path)
         if room in ("__init__", "__main__"):
             continue
-        assert room in FLOORS, f"{room} has no floor"
-        wrong += [f"{room} -> {other}" for other in imports(path) if other != room and FLOORS[other] >= FLOORS[room]]
-    assert wrong == []
+        allowed = set(order[: order.index(room) + 1]) - (APART - {room} if room in APART else set())
+        upward += [f"{path.relative_to(ROOT)} -> {other or 'memagent'}" for other in imports(path) - allowed]
+    assert upward == []
+
+
+def test_every_form_of_import_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "core" / "file.py"
+    file.parent.mkdir()
+    for line, room in {
+        "import memagent.cli.ask": "cli",
+        "import memagent": "",
+        "from memagent import cli": "cli",
+        "from memagent import MemoryAgent": "",
+        "from memagent.train.loss import loss": "train",
+        "from .. import bench": "bench",
+        "from ..bench.plan import Plan": "bench",
+        "from . import prompts": "core",
+        "def f():\n    from ..train import loss": "train",
+    }.items():
+        file.write_text(line)
+        assert imports(file, tmp_path) == {room}, line
 
 
 def loaded_by(code: str) -> set[str]:

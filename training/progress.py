@@ -20,7 +20,7 @@ import books
 
 from memagent import MemoryAgent, text_document
 from memagent.bench.tracking import track
-from memagent.scoring import METRICS
+from memagent.core.scoring import METRICS
 from memagent.tasks.catalog import Data
 from memagent.tasks.example import parse_length
 

@@ -9,22 +9,21 @@ print(answer.text, answer.citations)
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
+from memagent._version import __version__
 from memagent.agent import MemoryAgent
-from memagent.answers import Answer, Cited
-from memagent.asking import Watch
-from memagent.budget import Budget
-from memagent.chat import Chat, Sampling
-from memagent.chat.connect import connect
-from memagent.chat.scripted import ScriptedChat
+from memagent.core.budget import Budget
+from memagent.core.limits import Limits, Price
+from memagent.core.records import Completion, Message, Request, Segment, Trace, Turn, Usage
+from memagent.core.segments import segments
+from memagent.core.tokenizer import ByteTokenizer, load_tokenizer
 from memagent.documents import Document, open_documents, text_document
 from memagent.errors import MemagentError
-from memagent.limits import Limits, Price
-from memagent.reading import reading
-from memagent.records import Completion, Message, Request, Segment, Trace, Turn, Usage
-from memagent.segments import segments
-from memagent.tokenizer import ByteTokenizer, load_tokenizer
+from memagent.evidence.answer import Answer, Cited
+from memagent.models.chat import Chat, Sampling
+from memagent.models.connect import connect
+from memagent.models.scripted import ScriptedChat
+from memagent.readers.overwrite import reading
+from memagent.runs.driver import Watch
 
 __all__ = [
     "Answer",
@@ -47,6 +46,7 @@ __all__ = [
     "Turn",
     "Usage",
     "Watch",
+    "__version__",
     "connect",
     "load_tokenizer",
     "open_documents",

@@ -15,26 +15,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
-import memagent
-from memagent.answers import Answer, citations_of, cited, warnings_of
-from memagent.asking import Asking, Watch, begin, drive, harmless
-from memagent.budget import Budget
-from memagent.chat import Chat
-from memagent.chat.connect import connect
-from memagent.citations import cite
+from memagent._version import __version__
+from memagent.core.budget import Budget
+from memagent.core.limits import Limits
+from memagent.core.prompts import COLLECT, AnswerStyle, Layout, fill, prompts_for
+from memagent.core.records import Message, Turn
+from memagent.core.scoring import final_answer
+from memagent.core.segments import Cut
+from memagent.core.tokenizer import count
 from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
-from memagent.journal import Journal
-from memagent.journal_lines import Header
-from memagent.limits import Limits
-from memagent.losses import doubts, losses
-from memagent.memories import STEPS, Memory
-from memagent.prompts import COLLECT, AnswerStyle, Layout, fill, prompts_for
-from memagent.reading import answer
-from memagent.records import Message, Turn
-from memagent.scoring import final_answer
-from memagent.segments import Cut
-from memagent.tokenizer import count
+from memagent.evidence.answer import Answer, citations_of, cited, warnings_of
+from memagent.evidence.citations import cite
+from memagent.evidence.losses import doubts, losses
+from memagent.models.chat import Chat
+from memagent.models.connect import connect
+from memagent.readers.overwrite import answer
+from memagent.readers.quotes import STEPS, Memory
+from memagent.runs.driver import Asking, Watch, begin, drive, harmless
+from memagent.runs.journal import Journal
+from memagent.runs.lines import Header
 
 Source = Document | str | Path | Sequence[str | Path]
 """A Document, or what `open_documents` opens: paths, folders, URLs, "-" for standard input."""
@@ -46,12 +46,12 @@ class MemoryAgent:
     Args:
         chat: the model, or its name as for `--model`.
         budget: tokens for question, segment, memory and answer; None is what the model is used to.
-        cut: where segments end, see `memagent.segments`.
+        cut: where segments end, see `memagent.core.segments`.
         layout: "paper", "section-first" for many questions on one document, or a template of your own; None is what
             the model is used to.
         answer: "boxed", "sentence", or a template of your own; None is what the model is used to.
-        memory: "abstractive", or "extractive" or "collected" for one of quotes (see `memagent.memories`); None is what
-            the model is used to.
+        memory: "abstractive", or "extractive" or "collected" for one of quotes (see `memagent.readers.quotes`); None
+            is what the model is used to.
         fsync: wait for the disk after each turn of a journalled reading.
         citations: follow the facts of the last memory back to the document.
 
@@ -235,7 +235,7 @@ class MemoryAgent:
     def header(self, question: str, document: Document) -> Header:
         """What a run is: two readings with the same header may share a journal."""
         return {
-            "memagent": memagent.__version__,
+            "memagent": __version__,
             "question": question,
             "model": self.chat.model,
             "sampling": asdict(self.chat.sampling),

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from memagent import Budget, MemoryAgent, Request, ScriptedChat
 from memagent.bench.plan import Plan
-from memagent.bench.run import run
+from memagent.bench.running import run
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.tasks.example import Length
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.tracing import TracingTask
-from memagent.tokenizer import ByteTokenizer
 
 
 def main(out: str, delay: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from memagent.bench.compare import ALL, Difference, compare
 from memagent.bench.results import Result
-from memagent.intervals import paired
+from memagent.core.intervals import paired
 
 RESULT = Result(
     task="vt", length=4096, unit="tokens", number=0, example="0", reader="memory", model="small", status="done",

@@ -11,7 +11,7 @@ from rich.console import Console
 from memagent.bench.costs import readers_in_order, totals
 from memagent.bench.results import Cell, Result
 from memagent.bench.table import caption, grids, render, shown, tasks_in_order
-from memagent.page import duration
+from memagent.evidence.page import duration
 from memagent.tasks.catalog import RULER
 from memagent.tasks.example import Length
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fault_server import FaultServer, ok, status
 
-from memagent.journal import FILE, Run
+from memagent.runs.journal import FILE, Run
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(300))
 SEGMENTS = 33  # of 450 bytes
@@ -150,7 +150,7 @@ def test_kill_9_and_resume_pays_for_no_turn_twice(tmp_path: Path) -> None:
 
 SLOW = """
 import time
-from memagent.chat.scripted import ScriptedChat
+from memagent.models.scripted import ScriptedChat
 real = ScriptedChat.complete
 async def complete(self, request, on_text=None):
     with open("calls", "a") as file:

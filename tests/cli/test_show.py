@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memagent import Budget, MemoryAgent, ScriptedChat, text_document
-from memagent.demo import make_demo
+from memagent.tasks.lighthouses import make_demo
 
 TEXT = (
     "The lamp was lit at six, and the tide was coming in.\n\n"

@@ -23,12 +23,12 @@ import make_documents as make
 with atheris.instrument_imports(include=["memagent"]):
     import memagent.documents.converter as converter
     from memagent import MemoryAgent, open_documents, text_document
-    from memagent.chat.http_replies import Draft, Listing, Reply
-    from memagent.chat.scripted import ScriptedChat
+    from memagent.core.quoting import Section, squeezed
     from memagent.documents.convert import convert
     from memagent.errors import DocumentError, RunError
-    from memagent.journal import FILE, Run
-    from memagent.quoting import Section, squeezed
+    from memagent.models.http_replies import Draft, Listing, Reply
+    from memagent.models.scripted import ScriptedChat
+    from memagent.runs.journal import FILE, Run
 
 Target = tuple[Callable[[bytes], None], list[bytes]]
 """What reads the bytes, and good ones to begin with."""

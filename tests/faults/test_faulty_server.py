@@ -10,7 +10,7 @@ import pytest
 from fault_server import Body, Fault, FaultServer, Reply, cut, ok, raw, status
 
 from memagent import Budget, MemoryAgent, text_document
-from memagent.chat.http import HttpChat
+from memagent.models.http import HttpChat
 
 QUESTIONS, SECTIONS = 8, 249
 SHARE = 0.05  # of the calls that fail

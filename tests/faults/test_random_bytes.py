@@ -12,11 +12,11 @@ import pytest
 from fault_server import FaultServer, Reply
 
 from memagent import MemoryAgent, open_documents, text_document
-from memagent.chat.http import HttpChat
-from memagent.chat.scripted import ScriptedChat
+from memagent.core.records import Message, Request
 from memagent.errors import DocumentError, ModelError, RunError
-from memagent.journal import FILE, Run
-from memagent.records import Message, Request
+from memagent.models.http import HttpChat
+from memagent.models.scripted import ScriptedChat
+from memagent.runs.journal import FILE, Run
 
 SIZE = 25_000
 KINDS = {

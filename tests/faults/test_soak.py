@@ -15,7 +15,7 @@ PROGRAM = """
 import json, re, sys
 from pathlib import Path
 from memagent import Budget, MemoryAgent, open_documents
-from memagent.chat.scripted import ScriptedChat
+from memagent.models.scripted import ScriptedChat
 
 document, run, soon = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 turns, sizes = 0, []

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from data import DATA, needs_data
 
-from memagent.chat.weights import find_weights
+from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import DocumentError, UsageError
+from memagent.models.weights import find_weights
 from memagent.tasks.catalog import RULER, Data, fingerprint
 from memagent.tasks.example import Length
-from memagent.tokenizer import Tokenizer, count
 
 ALL = Data(
     prose=str(DATA / "books"),

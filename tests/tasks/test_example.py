@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from memagent import Segment
+from memagent.core.prompts import NOTHING
 from memagent.errors import UsageError
-from memagent.prompts import NOTHING
 from memagent.tasks.example import Example, Fact, Length, facts_read, generator, parse_length
 
 

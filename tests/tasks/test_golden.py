@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from memagent.demo import make_demo
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.tasks.catalog import RULER, Data
 from memagent.tasks.example import Length, Task
-from memagent.tokenizer import ByteTokenizer
+from memagent.tasks.lighthouses import make_demo
 
 GOLDEN = Path(__file__).parent / "golden"
 LENGTH = Length(2500)

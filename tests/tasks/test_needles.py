@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 from reader import UUID, asked, needles
 
-from memagent.demo import make_demo
+from memagent.core.tokenizer import ByteTokenizer, count
 from memagent.tasks.example import Length
 from memagent.tasks.haystacks import DEPTHS
+from memagent.tasks.lighthouses import make_demo
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.templates import NOISE
-from memagent.tokenizer import ByteTokenizer, count
 
 PROSE = " ".join(make_demo(60_000).document.split())
 SEEDS = 200

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from make_documents import pdf
 
+from memagent.core.prompts import NOTHING
+from memagent.core.records import Segment
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import DocumentError, UsageError
-from memagent.prompts import NOTHING
-from memagent.records import Segment
 from memagent.tasks.example import Example, Fact, Length, Task
 from memagent.tasks.own import load_own
-from memagent.tokenizer import ByteTokenizer
 
 OWN = Length(0, "own")
 BYTES = ByteTokenizer()

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from data import DATA, needs_default_model
 
-from memagent.chat.weights import find_weights
+from memagent.core.records import Segment
+from memagent.core.tokenizer import ByteTokenizer, EstimatedTokenizer, FileTokenizer, count
 from memagent.errors import UsageError
-from memagent.records import Segment
+from memagent.models.weights import find_weights
 from memagent.tasks.example import Example, Fact, Length, Task, parse_length
 from memagent.tasks.packing import Counts, document
 from memagent.tasks.paragraphs import ParagraphTask
 from memagent.tasks.questions import hqa, qa_1, qa_2
-from memagent.tokenizer import ByteTokenizer, EstimatedTokenizer, FileTokenizer, count
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
 

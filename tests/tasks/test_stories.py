@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from data import DATA, needs_data
 
+from memagent.core.prompts import NOTHING
+from memagent.core.scoring import find_words
+from memagent.core.segments import segments
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import DocumentError
-from memagent.prompts import NOTHING
-from memagent.scoring import find_words
-from memagent.segments import segments
 from memagent.tasks.catalog import Data
 from memagent.tasks.data import Story, StoryQuestion, load_stories
 from memagent.tasks.example import Length
-from memagent.tasks.practice import ABSENT
+from memagent.tasks.practice.mixture import ABSENT
 from memagent.tasks.stories import StoryTask, _told, fairytale
-from memagent.tokenizer import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 import pytest
 from reader import chain
 
+from memagent.core.prompts import NOTHING
+from memagent.core.records import Segment
+from memagent.core.tokenizer import ByteTokenizer, count
 from memagent.errors import UsageError
-from memagent.prompts import NOTHING
-from memagent.records import Segment
 from memagent.tasks.example import Length
 from memagent.tasks.tracing import TracingTask
-from memagent.tokenizer import ByteTokenizer, count
 
 LENGTH = Length(6000)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memagent.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
+from memagent.core.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
 from memagent.train.batches import Conversation
 from memagent.train.config import OptimiserConfig, RLConfig
 from memagent.train.learner import Learner

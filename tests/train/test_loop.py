@@ -17,9 +17,9 @@ from tiny import config, metrics, run
 
 from memagent.errors import BudgetError, ModelError, RunError, StorageError, UsageError
 from memagent.train.finish import finish
+from memagent.train.folder import newest
+from memagent.train.loading import load_policy
 from memagent.train.loop import train
-from memagent.train.models import load_policy
-from memagent.train.run import newest
 from memagent.train.setup import set_up
 
 

@@ -7,9 +7,9 @@ from tiny import SETS, metrics, run
 
 from memagent.errors import UsageError
 from memagent.train.config import load_config, load_parts
+from memagent.train.folder import newest
 from memagent.train.parts import train_parts
 from memagent.train.processes import Processes
-from memagent.train.run import newest
 
 TWO = """
 seed = 3

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 import torch
 
-from memagent.budget import Budget
-from memagent.chat import Sampling
+from memagent.core.budget import Budget
+from memagent.core.prompts import Prompts
+from memagent.core.records import Completion, Message, Request, Trace
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import WindowOverflow
-from memagent.prompts import Prompts
-from memagent.reading import Reading
-from memagent.records import Completion, Message, Request, Trace
-from memagent.tasks.colours import COLOURS, ColourTask
+from memagent.models.chat import Sampling
+from memagent.readers.overwrite import Reading
+from memagent.rl.problems import MemoryProblems, Problem
 from memagent.tasks.example import Length
 from memagent.tasks.own import load_own
-from memagent.tokenizer import ByteTokenizer
+from memagent.tasks.practice.colours import COLOURS, ColourTask
 from memagent.train.config import WarmupConfig
 from memagent.train.lessons import ideal
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
-from memagent.train.problems import MemoryProblems, Problem
 from memagent.train.rollout import Rollout, Sampler
 from memagent.train.sampling import Sampled, sample
 

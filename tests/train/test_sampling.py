@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from memagent.chat import Sampling
+from memagent.models.chat import Sampling
 from memagent.train.batches import Conversation, Family, collate, logprobs
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy

@@ -10,10 +10,10 @@ import pytest
 from data import DATA, needs_data
 
 from memagent.errors import UsageError
-from memagent.reading import Reading, Underway
+from memagent.readers.overwrite import Reading, Underway
+from memagent.rl.problems import Problem
 from memagent.train.config import ProblemsConfig, load_config
 from memagent.train.nano import nano_policy
-from memagent.train.problems import Problem
 from memagent.train.setup import Mixture, adapted, mixture, set_up, task_list
 
 

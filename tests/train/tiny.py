@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from memagent.train.config import TrainConfig, load_config
+from memagent.train.folder import read_metrics
 from memagent.train.loop import train
 from memagent.train.processes import Processes
-from memagent.train.run import read_metrics
 from memagent.train.setup import set_up
 
 SETS = (

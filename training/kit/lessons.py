@@ -20,7 +20,7 @@ from pathlib import Path
 from settings import BASE, settings
 from transformers import AutoTokenizer
 
-from memagent.habits import load_habits
+from memagent.models.habits import load_habits
 from memagent.train.batches import micro_batches
 from memagent.train.lessons import lessons_at, tokens_of
 from memagent.train.setup import adapted, curriculum

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader
 
-from memagent.catalogue import model_path
-from memagent.train.models import dequantised
+from memagent.models.catalogue import model_path
+from memagent.train.loading import dequantised
 
 MOST = 60 << 20
 """Bytes of a folder."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from memagent.bench.results import Cell, Result, Status
 from memagent.bench.tracking import cause
-from memagent.intervals import interval
-from memagent.scoring import BINARY
+from memagent.core.intervals import interval
+from memagent.core.scoring import BINARY
 
 
 @dataclass(slots=True)

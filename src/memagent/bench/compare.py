@@ -13,7 +13,7 @@ from statistics import fmean
 
 from memagent.bench.costs import Reader
 from memagent.bench.results import Result
-from memagent.intervals import paired
+from memagent.core.intervals import paired
 from memagent.tasks.example import Unit
 
 ALL = "all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memagent.bench.readers import READERS
+from memagent.bench.methods import READERS
 from memagent.bench.results import Result
 
 Reader = tuple[str, str]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memagent.bench.readers import READERS
+from memagent.bench.methods import READERS
 from memagent.errors import UsageError
 from memagent.tasks.example import Length, Task
 

@@ -21,9 +21,9 @@ from memagent.bench.costs import Totals, totals
 from memagent.bench.examples import failures, pick, worst
 from memagent.bench.results import Cell, Result
 from memagent.bench.table import AVERAGE, Grid, caption, grids, named, shown
+from memagent.core.scoring import METRICS
 from memagent.errors import StorageError
-from memagent.page import duration
-from memagent.scoring import METRICS
+from memagent.evidence.page import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

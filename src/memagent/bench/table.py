@@ -23,7 +23,7 @@ from rich.text import Text
 
 from memagent.bench.costs import Reader, Totals, readers_in_order
 from memagent.bench.results import FAULTS, Cell
-from memagent.page import duration
+from memagent.evidence.page import duration
 from memagent.tasks.catalog import RULER
 from memagent.tasks.example import Length, Unit
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memagent.bench.results import FAULTS, State, Tracked
-from memagent.records import Trace
-from memagent.scoring import find_words
+from memagent.core.records import Trace
+from memagent.core.scoring import find_words
 from memagent.tasks.example import Example, Fact
 
 

@@ -27,8 +27,8 @@ from memagent.cli.options import (
     SegmentTokens,
     budget_of,
 )
+from memagent.core.segments import Cut
 from memagent.errors import UsageError
-from memagent.segments import Cut
 
 
 @app.command()
@@ -80,11 +80,11 @@ def ask(
 ) -> None:
     """Answer a question over documents of any length."""
     from memagent.agent import MemoryAgent
-    from memagent.chat import Sampling
-    from memagent.chat.connect import connect
-    from memagent.cli.output import as_json, print_answer, watching
+    from memagent.cli.ask_output import as_json, print_answer, watching
+    from memagent.core.limits import Limits
     from memagent.documents import open_documents
-    from memagent.limits import Limits
+    from memagent.models.chat import Sampling
+    from memagent.models.connect import connect
 
     asked, names = _split(arguments or [], question or [], questions)
     limits = Limits(max_tokens, max_cost, _price(price))
@@ -145,7 +145,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _price(text: str | None) -> Any:
-    from memagent.limits import Price
+    from memagent.core.limits import Price
 
     if text is None:
         return None
@@ -161,7 +161,7 @@ def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
     """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
     from platformdirs import user_state_path
 
-    from memagent.journal import FILE
+    from memagent.runs.journal import FILE
 
     if folder is None:
         runs = [user_state_path("memagent") / "runs" / _name(header) for header in headers]

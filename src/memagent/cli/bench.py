@@ -30,8 +30,8 @@ from memagent.cli.options import (
     SegmentTokens,
     budget_of,
 )
+from memagent.core.segments import Cut
 from memagent.errors import ModelError, UsageError
-from memagent.segments import Cut
 
 if TYPE_CHECKING:
     from memagent.bench.results import Cell, Result
@@ -134,13 +134,13 @@ def run(
     from memagent.bench.ledger import read_results, read_settings
     from memagent.bench.plan import Plan
     from memagent.bench.report import write_report
-    from memagent.bench.run import run as run_bench
-    from memagent.chat import Sampling
-    from memagent.chat.connect import connect
+    from memagent.bench.running import run as run_bench
     from memagent.cli.bench_screen import watching
+    from memagent.core.tokenizer import EstimatedTokenizer, load_tokenizer
+    from memagent.models.chat import Sampling
+    from memagent.models.connect import connect
     from memagent.tasks.catalog import Data
     from memagent.tasks.example import parse_length
-    from memagent.tokenizer import EstimatedTokenizer, load_tokenizer
 
     given = _filled(context, preset)
     data = Data(

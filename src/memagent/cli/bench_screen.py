@@ -14,7 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bar
 
 from memagent.bench.results import Result
-from memagent.bench.run import Progress
+from memagent.bench.running import Progress
 from memagent.cli.terminal import Terminal
 
 _EVERY = 5.0  # seconds

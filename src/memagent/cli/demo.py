@@ -29,11 +29,11 @@ def demo(
 ) -> None:
     """Hide facts in a long document, read it, and check the answer. Exit status 1 when it is wrong."""
     from memagent.agent import MemoryAgent
-    from memagent.chat.connect import connect
-    from memagent.cli.output import as_json, print_answer, watching
-    from memagent.demo import is_right, make_demo
+    from memagent.cli.ask_output import as_json, print_answer, watching
+    from memagent.core.limits import Limits
     from memagent.documents import text_document
-    from memagent.limits import Limits
+    from memagent.models.connect import connect
+    from memagent.tasks.lighthouses import is_right, make_demo
 
     example = make_demo(round(_tokens(length) * _CHARACTERS_A_TOKEN), seed)
     if keep is not None:

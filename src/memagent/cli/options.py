@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.memories import Memory
-from memagent.prompts import AnswerStyle, Layout
+from memagent.core.prompts import AnswerStyle, Layout
+from memagent.readers.quotes import Memory
 
 if TYPE_CHECKING:
-    from memagent.budget import Budget
-    from memagent.chat import Chat
+    from memagent.core.budget import Budget
+    from memagent.models.chat import Chat
 
 
 def _set_debug(value: bool) -> None:
@@ -61,7 +61,7 @@ AnswerFormat = Annotated[
 
 def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int | None, answer: int | None) -> Budget:
     """What is given, and else what the model is used to."""
-    from memagent.budget import Budget
+    from memagent.core.budget import Budget
 
     used = chat.habits.budget
     return Budget(question or used.question, segment or used.segment, memory or used.memory, answer or used.answer)

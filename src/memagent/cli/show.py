@@ -15,7 +15,7 @@ from memagent.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memagent.journal import Run
+    from memagent.runs.journal import Run
 
 
 @app.command()
@@ -26,7 +26,7 @@ def show(
 ) -> None:
     """Show what a reading did: what each turn changed in the memory, the answer, where it came from."""
     from memagent.cli.terminal import Terminal, visible
-    from memagent.journal import Run, find_runs
+    from memagent.runs.journal import Run, find_runs
 
     runs = [Run(folder) for folder in find_runs(run)]
     if html is not None:
@@ -43,9 +43,9 @@ def show(
 def _print(run: Run, console: Console) -> None:
     from rich.text import Text
 
-    from memagent.answers import citations_of, cited, parts_of, warnings_of
-    from memagent.cli.output import print_citations, print_warnings
-    from memagent.timeline import render
+    from memagent.cli.ask_output import print_citations, print_warnings
+    from memagent.evidence.answer import citations_of, cited, parts_of, warnings_of
+    from memagent.evidence.timeline import render
 
     trace, parts = run.trace, parts_of(run)
     console.print(Text(trace.question, style="bold"))
@@ -61,9 +61,9 @@ def _print(run: Run, console: Console) -> None:
 
 
 def _page(run: Run) -> str:
-    from memagent.answers import citations_of, parts_of, warnings_of
     from memagent.documents import locate
-    from memagent.page import page
+    from memagent.evidence.answer import citations_of, parts_of, warnings_of
+    from memagent.evidence.page import page
 
     trace, parts = run.trace, parts_of(run)
     return page(
@@ -78,8 +78,8 @@ def _page(run: Run) -> str:
 
 def _answer(run: Run) -> str | None:
     """The answer as `ask` gave it; None while the reading goes on."""
-    from memagent.prompts import prompts_for
-    from memagent.scoring import final_answer
+    from memagent.core.prompts import prompts_for
+    from memagent.core.scoring import final_answer
 
     answer = run.trace.answer
     style = prompts_for(run.header["layout"], run.header["answer"]).style

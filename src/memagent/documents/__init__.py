@@ -26,7 +26,7 @@ from memagent.documents.converter import CONVERTER
 from memagent.documents.document import Document, Located, Part, locate
 from memagent.documents.encodings import DECLARED_WITHIN, Encoding, encoding_of, is_known_encoding
 from memagent.documents.kinds import NEEDS_FILE, kind_of
-from memagent.documents.problems import FORMATS, NotADocument, reading
+from memagent.documents.refusals import FORMATS, NotADocument, reading
 from memagent.documents.scope import Pages, split_scope
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
 from memagent.documents.text import Text

@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 
 from memagent.documents.converted import Converted
 from memagent.documents.encodings import Encoding
-from memagent.documents.problems import damaged, empty, keeping
+from memagent.documents.refusals import damaged, empty, keeping
 from memagent.documents.scope import Pages
 from memagent.documents.xml import BadXml
 

@@ -20,7 +20,7 @@ from typing import Any
 from memagent.documents.convert import Convertible, convert
 from memagent.documents.converted import Converted
 from memagent.documents.encodings import Encoding
-from memagent.documents.problems import NotADocument
+from memagent.documents.refusals import NotADocument
 from memagent.documents.scope import Pages
 from memagent.errors import DocumentError, StorageError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from memagent.documents.encodings import marked_encoding
-from memagent.documents.problems import FORMATS, LARGEST, NotADocument, binary, damaged, protected, too_large
+from memagent.documents.refusals import FORMATS, LARGEST, NotADocument, binary, damaged, protected, too_large
 from memagent.errors import DocumentError
 
 Kind = Literal["text", "html", "pdf", "docx", "epub"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.documents.converted import Converted
-from memagent.documents.problems import damaged, keeping, protected
+from memagent.documents.refusals import damaged, keeping, protected
 from memagent.documents.scope import Pages
 from memagent.errors import DocumentError
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from memagent.documents.problems import blocks, empty, keeping, reading
+from memagent.documents.refusals import blocks, empty, keeping, reading
 from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from memagent.documents.encodings import Encoding
-from memagent.documents.problems import LARGEST, binary, empty, reading, too_large
+from memagent.documents.refusals import LARGEST, binary, empty, reading, too_large
 from memagent.documents.sources import BLOCK, Source, open_bytes
 from memagent.errors import DocumentError
 

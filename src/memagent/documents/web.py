@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from memagent.documents.problems import LARGEST, keeping, too_large
+from memagent.documents.refusals import LARGEST, keeping, too_large
 from memagent.errors import DocumentError
 
 HEADERS = {"User-Agent": "memagent", "Connection": "close"}

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from memagent.errors import DocumentError, UsageError
-from memagent.tasks.colours import ColourTask
+from memagent.tasks.counting import CodedWords, CommonWords
 from memagent.tasks.data import load_prose, load_words
 from memagent.tasks.example import Task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import OwnTask, load_own
-from memagent.tasks.practice import PracticeTask
-from memagent.tasks.practice_questions import (
+from memagent.tasks.practice.colours import ColourTask
+from memagent.tasks.practice.mixture import PracticeTask
+from memagent.tasks.practice.shared import (
     practice_articles,
     practice_hops,
     practice_hotpotqa,
@@ -25,7 +26,6 @@ from memagent.tasks.practice_questions import (
 from memagent.tasks.questions import hqa, qa_1, qa_2
 from memagent.tasks.stories import fairytale, practice_stories
 from memagent.tasks.tracing import TracingTask
-from memagent.tasks.words import CodedWords, CommonWords
 
 _NEEDS = {
     "prose": "a text file or a folder of them (public-domain books; Paul Graham's essays as in RULER)",

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
-from memagent.documents.problems import reading
+from memagent.documents.refusals import reading
 from memagent.errors import DocumentError
 from memagent.tasks import hub
 from memagent.tasks.rows import Written, checked, read_rows, read_text

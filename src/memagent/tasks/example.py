@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from memagent.core.prompts import NOTHING
+from memagent.core.records import Segment
+from memagent.core.tokenizer import Tokenizer
 from memagent.errors import UsageError
-from memagent.prompts import NOTHING
-from memagent.records import Segment
-from memagent.tokenizer import Tokenizer
 
 Unit = Literal["tokens", "paragraphs", "own"]
 
@@ -97,7 +97,7 @@ class Task(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names in `memagent.scoring.METRICS`, the one to report first."""
+        """Names in `memagent.core.scoring.METRICS`, the one to report first."""
 
     @property
     def answer_tokens(self) -> int:

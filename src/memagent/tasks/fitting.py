@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import UsageError
 from memagent.tasks.example import Example, Length
-from memagent.tokenizer import Tokenizer, count
 
 TOLERANCE = 0.01
 """An example is at most this share shorter than the length asked for."""

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memagent.records import Segment
+from memagent.core.records import Segment
+from memagent.core.tokenizer import Tokenizer
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
 from memagent.tasks.fitting import fit, sample_tokens
 from memagent.tasks.haystacks import Haystack, hide, lines_of, noise, prose_from
 from memagent.tasks.templates import NEEDLE, NIAH, NIAH_PREFIX, singular
 from memagent.tasks.vocabulary import KINDS, distinct
-from memagent.tokenizer import Tokenizer
 
 Kind = Literal["words", "numbers", "uuids"]
 

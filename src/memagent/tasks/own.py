@@ -4,7 +4,7 @@
 {"question": "What is the deposit?", "document": "The deposit is 1,200 euros. …", "answer": "1,200 euros"}
 
 A path is relative to the file and may name a document that memagent reads, or a folder of them. `"scorer"` is one of
-`memagent.scoring.METRICS`, the same for all lines; without one it is sub_em.
+`memagent.core.scoring.METRICS`, the same for all lines; without one it is sub_em.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from memagent.core.records import Segment
+from memagent.core.scoring import EVERY, METRICS, find_words
+from memagent.core.tokenizer import Tokenizer, count
 from memagent.documents import open_documents
 from memagent.errors import DocumentError, UsageError
-from memagent.records import Segment
-from memagent.scoring import EVERY, METRICS, find_words
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read
 from memagent.tasks.rows import Written, checked, read_rows
-from memagent.tokenizer import Tokenizer, count
 
 _BYTES_A_TOKEN = 4  # roughly
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from memagent.tokenizer import Tokenizer, count, counts
+from memagent.core.tokenizer import Tokenizer, count, counts
 
 _BATCH = 128  # distractors looked at once
 

@@ -14,12 +14,12 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
+from memagent.core.records import Segment
+from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import UsageError
-from memagent.records import Segment
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
 from memagent.tasks.fitting import TooShort
 from memagent.tasks.packing import Counts, document, pack
-from memagent.tokenizer import Tokenizer, count
 
 # Source of both: NVIDIA/RULER (Apache-2.0), byte for byte.
 INSTRUCTION = (

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from memagent.scoring import find_words
+from memagent.core.scoring import find_words
 from memagent.tasks.data import HotpotQuestion, SquadQuestion, load_hotpotqa, load_paragraphs, load_squad
 from memagent.tasks.example import Fact
 from memagent.tasks.paragraphs import Asked, ParagraphTask

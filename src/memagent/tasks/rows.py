@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from memagent.documents.problems import reading
+from memagent.documents.refusals import reading
 from memagent.documents.sources import open_bytes
 from memagent.errors import DocumentError
 from memagent.tasks import hub

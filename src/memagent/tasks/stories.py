@@ -15,14 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from memagent.records import Segment
-from memagent.scoring import find_words, normalised
+from memagent.core.records import Segment
+from memagent.core.scoring import find_words, normalised
+from memagent.core.tokenizer import Tokenizer, count
 from memagent.tasks.data import Story, StoryQuestion, load_stories
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
 from memagent.tasks.fitting import TooShort, fit, sample_tokens
 from memagent.tasks.paragraphs import permutation
-from memagent.tasks.practice import ABSENT
-from memagent.tokenizer import Tokenizer, count
+from memagent.tasks.practice.mixture import ABSENT
 
 _BREAK = "\n\n"
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")

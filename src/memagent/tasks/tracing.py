@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from memagent.records import Segment
+from memagent.core.records import Segment
+from memagent.core.tokenizer import Tokenizer
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
 from memagent.tasks.fitting import fit, sample_tokens
 from memagent.tasks.haystacks import hide, noise
 from memagent.tasks.templates import VT, VT_PREFIX
 from memagent.tasks.vocabulary import distinct
-from memagent.tokenizer import Tokenizer
 
 _SHOT_PIECES = 25  # sentences of noise in the example that comes first: five lines
 

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from memagent.core.prompts import Layout
 from memagent.errors import UsageError
-from memagent.memories import Memory
-from memagent.prompts import Layout
-from memagent.train.credit import Weighting
+from memagent.readers.quotes import Memory
+from memagent.rl.credit import Weighting
 
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -57,7 +57,7 @@ class ProblemsConfig:
     warmup_lengths: tuple[str, ...] = ()
     """Of the warm start; those of `lengths` where there are none."""
     metric: str | None = None
-    """The reward, in memagent.scoring.METRICS; each task's first metric where there is none."""
+    """The reward, in memagent.core.scoring.METRICS; each task's first metric where there is none."""
     segment_tokens: Positive | None = None
     """These three, and the layout: what the model is used to where they are left out, the paper's for most."""
     memory_tokens: Positive | None = None
@@ -65,13 +65,13 @@ class ProblemsConfig:
     layouts: tuple[Layout, ...] = ()
     """The first is what the policy will be used to; one is drawn for each document, oftener if it is named twice."""
     memory: Memory | None = None
-    """See memagent.memories; what the model is used to where it is left out."""
+    """See memagent.readers.quotes; what the model is used to where it is left out."""
     overwriting: Share = 0.0
     """Of the steps of the warm start, where the memory collects: the share in which it is overwritten, in `layouts`."""
     overwriting_problems: Positive = 2
     """Of such a step. Its prompts share nothing, and cost as much as many that do."""
     slips: tuple[Share, ...] = (0.0,)
-    """See memagent.train.perfect.slipping; one is drawn for each problem."""
+    """See memagent.rl.perfect.slipping; one is drawn for each problem."""
     prose: str | None = None
     squad: str | None = None
     hotpotqa: str | None = None

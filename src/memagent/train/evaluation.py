@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from memagent.chat import Sampling
-from memagent.intervals import interval
+from memagent.core.intervals import interval
+from memagent.models.chat import Sampling
+from memagent.rl.problems import Problems
 from memagent.train.policy import Policy
-from memagent.train.problems import Problems
 from memagent.train.rollout import Sampler
 
 

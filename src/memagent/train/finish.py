@@ -10,8 +10,8 @@ from typing import Any
 from memagent.errors import RunError
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import evaluate
-from memagent.train.models import make_policy
-from memagent.train.run import read_metrics, stage_end, writing
+from memagent.train.folder import read_metrics, stage_end, writing
+from memagent.train.loading import make_policy
 from memagent.train.setup import final_lengths, task_list, tests
 from memagent.train.training import Training
 

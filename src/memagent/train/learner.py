@@ -15,7 +15,7 @@ import torch
 from memagent.errors import ModelError
 from memagent.train.batches import Conversation, MicroBatch, Pack, collate, logprobs, micro_batches
 from memagent.train.config import OptimiserConfig
-from memagent.train.memory import enough_memory
+from memagent.train.out_of_memory import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
 

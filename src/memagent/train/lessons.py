@@ -15,15 +15,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from memagent.core.prompts import NO_MEMORY, NONE, NOTHING
+from memagent.core.records import Completion
 from memagent.errors import UsageError
-from memagent.habits import load_habits
-from memagent.prompts import NO_MEMORY, NONE, NOTHING
-from memagent.reading import Underway
-from memagent.records import Completion
-from memagent.tasks.practice import ABSENT
+from memagent.models.habits import load_habits
+from memagent.readers.overwrite import Underway
+from memagent.rl.problems import Problem, Problems
+from memagent.tasks.practice.mixture import ABSENT
 from memagent.train.batches import Conversation
 from memagent.train.config import TrainConfig, WarmupConfig
-from memagent.train.problems import Problem, Problems
 from memagent.train.speaker import Speaker
 
 

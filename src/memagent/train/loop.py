@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
+from memagent.rl.credit import advantages, informative, mass, overlong_penalty, token_weights
 from memagent.train.batches import Conversation, MicroBatch, in_turn, merged, padding
 from memagent.train.config import RLConfig
-from memagent.train.credit import advantages, informative, mass, overlong_penalty, token_weights
 from memagent.train.learner import Learner
 from memagent.train.loss import Clip, divergence, policy_loss
 from memagent.train.processes import Processes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from memagent.budget import Budget
-from memagent.habits import Habits
-from memagent.prompts import NO_MEMORY, Prompts
-from memagent.tasks.colours import COLOURS, DIGITS, FILLER, NOTHING
+from memagent.core.budget import Budget
+from memagent.core.prompts import NO_MEMORY, Prompts
+from memagent.models.habits import Habits
+from memagent.tasks.practice.colours import COLOURS, DIGITS, FILLER, NOTHING
 from memagent.train.policy import Policy
 
 PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {memory} ?")
@@ -20,7 +20,7 @@ _PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # with spaces
 
 
 def nano_policy(seed: int, segment: int = 24, autocast: bool = False) -> Policy:
-    """An untrained one for `memagent.tasks.colours`."""
+    """An untrained one for `memagent.tasks.practice.colours`."""
     habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
     return small_policy(_WORDS, seed, habits, autocast=autocast)
 

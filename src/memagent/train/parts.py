@@ -14,9 +14,9 @@ from typing import Any
 
 from memagent.train.config import TrainConfig
 from memagent.train.finish import Say, finish
+from memagent.train.folder import newest, part_folder
 from memagent.train.loop import train
 from memagent.train.processes import Processes
-from memagent.train.run import newest, part_folder
 from memagent.train.setup import set_up
 from memagent.train.training import OnStep
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
-from memagent.habits import Habits
+from memagent.models.habits import Habits
 from memagent.train import attention
 from memagent.train.attention import Block, Ragged, Trunk
 from memagent.train.speaker import Speaker

@@ -13,16 +13,16 @@ from functools import partial
 
 import torch
 
-from memagent.chat import Sampling
+from memagent.core.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
 from memagent.errors import WindowOverflow
-from memagent.reading import Reading, Underway
-from memagent.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
+from memagent.models.chat import Sampling
+from memagent.readers.overwrite import Reading, Underway
+from memagent.rl.problems import Problem
 from memagent.train.batches import Conversation
 from memagent.train.beginnings import shares
 from memagent.train.cache import Kept
-from memagent.train.memory import enough_memory
+from memagent.train.out_of_memory import enough_memory
 from memagent.train.policy import Policy
-from memagent.train.problems import Problem
 from memagent.train.sampling import Sampled, Work, sample
 
 

@@ -15,8 +15,8 @@ from itertools import accumulate
 import torch
 from transformers import DynamicCache
 
-from memagent.chat import Sampling
-from memagent.records import Finish
+from memagent.core.records import Finish
+from memagent.models.chat import Sampling
 from memagent.train.attention import Trunk
 from memagent.train.beginnings import alike
 from memagent.train.cache import BatchCache, Kept

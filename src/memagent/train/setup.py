@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memagent.budget import Budget
+from memagent.core.budget import Budget
+from memagent.core.prompts import COLLECT, fill, prompts_for
+from memagent.core.records import Message
+from memagent.core.scoring import METRICS
 from memagent.errors import UsageError
-from memagent.habits import Habits
-from memagent.prompts import COLLECT, fill, prompts_for
-from memagent.records import Message
-from memagent.scoring import METRICS
+from memagent.models.habits import Habits
+from memagent.rl.problems import MemoryProblems, Problem, Problems
 from memagent.tasks.catalog import RULER, SOURCES, Data
 from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
+from memagent.train.folder import Run
 from memagent.train.lessons import Curriculum
-from memagent.train.models import make_policy
+from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
-from memagent.train.problems import MemoryProblems, Problem, Problems
 from memagent.train.processes import Processes
-from memagent.train.run import Run
 from memagent.train.speaker import Speaker
 from memagent.train.training import OnStep, Training
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from memagent.habits import Habits
-from memagent.records import Message
-from memagent.tokenizer import FileTokenizer
+from memagent.core.records import Message
+from memagent.core.tokenizer import FileTokenizer
+from memagent.models.habits import Habits
 
 
 class Speaker:

@@ -1,0 +1,121 @@
+"""What one sees while reading: a bar with segments, speed and time left, and the memory as it changes. On stderr.
+
+Where stderr is no terminal, a plain line at most once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
+
+from memagent.cli.terminal import Terminal
+from memagent.core.records import Turn
+from memagent.evidence.timeline import Change, changed, picture
+from memagent.runs.driver import Watch
+
+_DRAFT = 400  # characters shown of the completion in progress
+
+
+class Screen:
+    """Shows a command's readings, `questions` of them. A context manager that gives the Watch to read with."""
+
+    def __init__(self, questions: int, console: Console | None = None) -> None:
+        self._console = console or Terminal(stderr=True)
+        self._questions = questions
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"),
+            console=self._console,
+        )  # fmt: skip
+        self._task = self._progress.add_task("reading", total=None, facts="loading the model")
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._change, self._change_title = Text("empty", style="dim"), "memory"
+        self._draft, self._draft_title = Text(""), "writing"
+        self._memories = [""] * questions
+        self._places = [0] * questions  # where what was read ends, in characters
+        self._characters = self._read = self._tokens = self._segments = 0
+        self._here = 0  # characters read by this process, in so many segments
+        self._began = self._said = time.perf_counter()
+
+    def __enter__(self) -> Watch:
+        if self._console.is_terminal:
+            self._live.start()
+            self._refresh()
+        on_text = self._on_text if self._console.is_terminal else None
+        return Watch(self._on_start, on_text, self._on_turn, self._on_silence)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def _on_start(self, characters: int, resumed: int, read: int) -> None:
+        self._characters = characters * self._questions
+        self._read = read
+        self._began = time.perf_counter()
+        self._progress.update(self._task, total=max(self._characters, 1), completed=read, facts="")
+        if resumed and not self._console.is_terminal:
+            self._console.print(f"going on after {resumed:,} finished turns", style="dim")
+        self._refresh()
+
+    def _on_text(self, question: int, text: str) -> None:
+        self._draft_title = f"writing{self._of(question)}"
+        self._draft = Text(text[-_DRAFT:], style="dim")
+        self._refresh()
+
+    def _on_turn(self, question: int, turn: Turn) -> None:
+        usage, segment = turn.completion.usage, turn.request.segment
+        self._tokens += usage.total_tokens
+        if segment:
+            if segment.end > self._places[question]:  # not one that is looked at again
+                self._places[question] = segment.end
+                self._segments += 1
+                self._read += segment.end - segment.start
+                self._here += segment.end - segment.start
+            if self._console.is_terminal:
+                change: Change = changed(self._memories[question], turn)
+                self._memories[question] = turn.memory
+                self._change_title = f"memory{self._of(question)}"
+                self._change = picture(change)
+        self._progress.update(self._task, completed=self._read, facts=self._facts())
+        self._refresh()
+        if not self._console.is_terminal and (time.perf_counter() - self._said > 1 or segment is None):
+            self._said = time.perf_counter()
+            what = self._facts() if segment else "answered"
+            self._console.print(what, style="dim", highlight=False, soft_wrap=True)
+
+    def _on_silence(self, question: int, seconds: float) -> None:
+        if question == 0:  # several wait for the same model
+            said = f"The model has written nothing for {seconds:,.0f} s; still waiting."
+            self._console.print(said, style="yellow", highlight=False)
+
+    def _facts(self) -> str:
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        share = self._read / max(self._characters, 1)
+        facts = f"{share:.0%}  {self._tokens / seconds:,.0f} tokens/s"
+        if self._here:
+            each = self._here / self._segments
+            facts = f"segment {self._read / each:,.0f}/{self._characters / each:,.0f}  {facts}"
+            facts += f"  {_clock((self._characters - self._read) * seconds / self._here)} left"
+        return facts
+
+    def _of(self, question: int) -> str:
+        return f" of question {question + 1}" if self._questions > 1 else ""
+
+    def _refresh(self) -> None:
+        if self._console.is_terminal:
+            panels = [(self._change, self._change_title), (self._draft, self._draft_title)]
+            boxes = [Panel(body, title=title, title_align="left") for body, title in panels]
+            self._live.update(Group(self._progress, *boxes))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

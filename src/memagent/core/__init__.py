@@ -1,0 +1,1 @@
+"""What all rooms share: values, prompts, budgets, cutting, counting and scoring. Pure: no I/O, no PyTorch."""

@@ -1,0 +1,67 @@
+"""What a memory says, fact by fact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import fsum
+
+from memagent.evidence.wording import Text, Word, sentences, words
+
+_MARKS = re.compile(r"(?:[\s>|*#•‣·–—+_`-]|\d{1,3}[.)]\s)+")  # of a list, a heading, a table
+_CLAUSE = re.compile(r"[,;:()]\s|\s[(–—-]|\)|\s(?:and|und|et|y)\s|[，、；：]")
+_PRESENT = 0.75  # of what a fact's words give away, near each other in a memory: it is there, reworded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fact:
+    """A sentence, line or list item of the final memory; or a clause of one, when `whole` is that one."""
+
+    text: str
+    words: tuple[Word, ...]
+    whole: Fact | None = None
+
+    def clauses(self) -> Iterator[Fact]:
+        """Its parts that have one of its numbers, or of its names if it has none."""
+        parts = [part.strip() for part in _CLAUSE.split(self.text)]
+        telling = {word.key for word in self.words if word.number} or {word.key for word in self.words if word.name}
+        if self.whole or len(parts) == 1:
+            return
+        for part in parts:
+            found = words(part)
+            if any(word.key in telling for word in found):
+                yield Fact(part, found, self)
+
+    def shared(self, text: Text) -> float:
+        """What those of its words give away that a text has, too."""
+        return fsum(word.bits for word in self.words if text.where(word))
+
+    def stands_in(self, memory: Text) -> bool:
+        """In these words or, for the most part, in others."""
+        if len(self.text) > 20 and self.text in memory.text:  # a shorter one might be a piece of a word
+            return True
+        least = _PRESENT * fsum(word.bits for word in self.words)
+        if self.shared(memory) < least:
+            return False
+        numbers = {word for word in self.words if word.number}
+        return any(
+            numbers <= found and fsum(word.bits for word in found) >= least
+            for _, _, found in memory.windows(self.words)
+        )
+
+
+def facts_of(memory: str) -> Iterator[Fact]:
+    """The facts of a memory, each set of words once: a model stuck in a loop writes one for a thousand tokens."""
+    seen: set[frozenset[str]] = set()
+    for line in memory.splitlines():
+        for start, end in sentences(line):
+            text = line[start:end]
+            if marks := _MARKS.match(text):
+                text = text[marks.end() :]
+            text = text.rstrip("*_`| \t")
+            found = words(text)
+            keys = frozenset(word.key for word in found)
+            if keys and keys not in seen and not text.endswith("?"):
+                seen.add(keys)
+                yield Fact(text, found)

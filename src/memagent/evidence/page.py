@@ -1,0 +1,192 @@
+"""A reading as one HTML page: the question, the answer, the passages behind it, and how the memory grew.
+
+The page needs nothing but itself (its policy forbids it the network), and everything from outside is escaped: a
+document may hold "</script>". Unchanged stretches of a memory are elided, so that a book's 700 turns stay one page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from math import sqrt
+from string import Template
+
+from memagent.core.records import Trace, Usage
+from memagent.documents import Located
+from memagent.evidence.citations import Citation
+from memagent.evidence.timeline import Change, Op, changes, elided
+
+Locate = Callable[[int, int], Located]
+"""From a span of the whole text to the document, the place in it and the page."""
+
+_CONTEXT = 220  # characters of the segment shown on both sides of a quote
+_TAGS: dict[Op, str] = {"same": "{}", "added": "<ins>{}</ins>", "removed": "<del>{}</del>"}
+
+
+def page(
+    trace: Trace,
+    citations: Sequence[Citation],
+    *,
+    title: str,
+    answer: str | None = None,
+    locate: Locate | None = None,
+    warnings: Iterable[str] = (),
+) -> str:
+    """The page of a reading.
+
+    Args:
+        trace: the reading, finished or not.
+        citations: what `cite(trace)` found.
+        title: what was read, for a person: the names of the documents.
+        answer: the answer to show; without it, the answer as the model wrote it.
+        locate: names the document and page of a span of the whole text; without it, the offsets alone are shown.
+        warnings: what was not read or not kept as it should be.
+    """
+    timeline = changes(trace)
+    cited: dict[int, list[int]] = {}
+    for number, citation in enumerate(citations, start=1):
+        cited.setdefault(citation.turn, []).append(number)
+    template = Template(files("memagent.evidence").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(title),
+        question=escape(trace.question),
+        answer=_answer(trace.answer if answer is None else answer),
+        warnings=_warnings(warnings),
+        figures=_figures(trace, timeline),
+        citations=_citations(trace, citations, locate),
+        memory=_memory(trace.memory, citations),
+        cell="22px" if len(timeline) <= 200 else "15px",
+        strip="".join(_cell(change, change.turn in cited) for change in timeline),
+        rows="\n".join(_row(change, cited.get(change.turn, []), locate) for change in timeline),
+    )
+
+
+def _answer(answer: str | None) -> str:
+    if answer is None:
+        return '<p class="note">There is no answer yet: the reading goes on.</p>'
+    return f'<p class="answer">{escape(answer.strip()) or "(an empty answer)"}</p>'
+
+
+def _warnings(warnings: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(each)}</li>" for each in warnings)
+    return f'<ul class="warnings">{items}</ul>' if items else ""
+
+
+def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
+    usage = trace.usage
+    last = timeline[-1].end if timeline else 0
+    segments = len({(change.start, change.end) for change in timeline})
+    pairs = [
+        (f"{segments:,}", "segment" if segments == 1 else "segments"),
+        (f"{last:,}", "characters"),
+        (f"{usage.prompt_tokens:,}", "tokens read"),
+        (f"{usage.completion_tokens:,}", "tokens written"),
+        (duration(usage.seconds), "of the model"),
+    ]
+    return f'<dl class="figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for value, name in pairs)}</dl>'
+
+
+def _citations(trace: Trace, citations: Sequence[Citation], locate: Locate | None) -> str:
+    if not citations:
+        return (
+            '<p class="note">No passage was found for what the memory says about the answer. '
+            "Take the answer with care.</p>"
+        )
+    items = "\n".join(_citation(trace, number, each, locate) for number, each in enumerate(citations, start=1))
+    return (
+        '<p class="note">Facts of the memory, and the passage each came from.</p>\n'
+        f'<ol class="citations">\n{items}\n</ol>'
+    )
+
+
+def _citation(trace: Trace, number: int, citation: Citation, locate: Locate | None) -> str:
+    segment = trace.turns[citation.turn].request.segment
+    assert segment is not None
+    start, end = citation.start - segment.start, citation.end - segment.start
+    before, after = segment.text[max(0, start - _CONTEXT) : start], segment.text[end : end + _CONTEXT]
+    if start > _CONTEXT:
+        before = "… " + "".join(before.split(None, 1)[-1:])
+    if end + _CONTEXT < len(segment.text):
+        after = "".join(after.rsplit(None, 1)[:1]) + " …"
+    return f"""<li class="citation" id="citation-{number}">
+<h3><b>{number}</b><span>{escape(citation.fact)}</span></h3>
+<blockquote>{escape(before)}<mark>{escape(citation.quote)}</mark>{escape(after)}</blockquote>
+<p class="where">{_where(citation.start, citation.end, locate)}
+<a href="#turn-{citation.turn + 1}">turn {citation.turn + 1}</a>
+<span title="How much of the fact the passage holds">match {citation.score:.0%}</span></p>
+</li>"""
+
+
+def _where(start: int, end: int, locate: Locate | None) -> str:
+    if locate is None:
+        return f"<span>characters {start:,}–{end:,}</span>"
+    place = locate(start, end)
+    leaf = "" if place.page is None else f"<span>page {place.page:,}</span> "
+    return f"<b>{escape(place.name)}</b> {leaf}<span>characters {place.start:,}–{place.end:,}</span>"
+
+
+def _memory(memory: str, citations: Sequence[Citation]) -> str:
+    """The last memory, its cited facts marked with the number of their passage."""
+    if not memory.strip():
+        return '<p class="note">It is empty.</p>'
+    spans: list[tuple[int, int, int]] = []
+    for number, citation in enumerate(citations, start=1):
+        start = memory.find(citation.fact)
+        end = start + len(citation.fact)
+        if start >= 0 and all(end <= other or other_end <= start for other, other_end, _ in spans):
+            spans.append((start, end, number))
+    parts, done = [], 0
+    for start, end, number in sorted(spans):
+        mark = f'<mark>{escape(memory[start:end])}</mark><sup><a href="#citation-{number}">{number}</a></sup>'
+        parts += [escape(memory[done:start]), mark]
+        done = end
+    return f'<p class="memory">{"".join(parts)}{escape(memory[done:])}</p>'
+
+
+def _cell(change: Change, cited: bool) -> str:
+    # By the root: most turns of a long reading change little, and should still differ from each other.
+    level = 1 + min(3, int(sqrt(change.share) * 4)) if change.share else 0
+    says = f"Turn {change.turn + 1}: {_summary(change)}{', cited' if cited else ''}"
+    names = f"l{level} cited" if cited else f"l{level}"
+    return f'<li><a class="{names}" href="#turn-{change.turn + 1}" title="{says}" aria-label="{says}"></a></li>'
+
+
+def _summary(change: Change) -> str:
+    if change.added or change.removed:
+        return f"{change.added} words added, {change.removed} removed"
+    return "memory unchanged"
+
+
+def _row(change: Change, numbers: Iterable[int], locate: Locate | None) -> str:
+    if change.added or change.removed:
+        words = f'<span class="plus">+{change.added:,}</span> <span class="minus">−{change.removed:,}</span>'
+        words += f' <span class="quiet">of {change.added + change.kept:,} words</span>'
+        text = f'<p class="diff">{"".join(_TAGS[op].format(escape(part)) for op, part in elided(change.parts))}</p>'
+    else:
+        words = '<span class="quiet">unchanged</span>'
+        text = f'<p class="quiet">The memory stayed {"as it was" if change.kept else "empty"}.</p>'
+    if change.finish == "length":
+        words += ' <span class="badge cut">cut by the limit</span>'
+    if numbers := list(numbers):
+        words += f' <span class="badge cite">cited {", ".join(map(str, numbers))}</span>'
+    usage = change.usage
+    cost = f"{usage.prompt_tokens:,} → {usage.completion_tokens:,} tokens · {duration(usage.seconds)}"
+    if usage == Usage():  # the model did not say
+        cost = ""
+    return f"""<details id="turn-{change.turn + 1}"><summary><span class="n">{change.turn + 1}</span>\
+<span class="words">{words}</span><span class="cost">{cost}</span></summary>
+<div class="row">{text}<p class="where">{_where(change.start, change.end, locate)}\
+{"".join(f' <a href="#citation-{number}">passage {number}</a>' for number in numbers)}</p></div></details>"""
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

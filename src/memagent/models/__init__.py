@@ -1,0 +1,1 @@
+"""Who completes requests: an engine on this machine, a server, a script; and the catalogue of named weights."""

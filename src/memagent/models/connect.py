@@ -1,0 +1,90 @@
+"""From the name of a model, as given to `--model`, to the Chat that speaks to it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from memagent.errors import UsageError
+from memagent.models.catalogue import MODELS
+from memagent.models.chat import Chat, Sampling
+
+
+def connect(
+    model: str = "local",
+    *,
+    base_url: str | None = None,
+    sampling: Sampling | None = None,
+    tokenizer: str | Path | None = None,
+    window: int | None = None,
+    prompt_lookup: bool = True,
+    timeout: float = 600,
+    retries: int = 5,
+    concurrency: int = 16,
+) -> Chat:
+    """The Chat for `model`.
+
+    Args:
+        model: `local` (the default model on this machine), `local:base` (the same untrained), `local:PATH` (a GGUF
+            file, an OpenVINO folder, or a LoRA adapter, such as a checkpoint of a training), a name of the catalogue
+            (`memagent models`; with a `base_url` it is the server's),
+            `checkpoint:DIR` (a training run, or one of its checkpoints, by PyTorch), `scripted:FILE` (see
+            `memagent.models.scripted`), or a name that the server at `base_url` knows.
+        base_url: of an OpenAI-compatible server, ending in /v1. None is OpenAI's own. The key comes from
+            the environment variable OPENAI_API_KEY.
+        tokenizer: a tokenizer.json or a folder with one, for a server's model. Without it tokens are estimated.
+        window: tokens that prompt and completion may have together, where the model does not say.
+        prompt_lookup: local models only, see `memagent.models.engine`.
+        timeout: seconds to wait for a server, and `retries` how often to try again; `concurrency` how many
+            requests at once.
+
+    Raises:
+        UsageError: the name makes no sense, or a file is missing.
+        ModelError: the default model is not installed.
+    """
+    kind, _, rest = model.partition(":")
+    if model == "local" and base_url is not None:
+        raise UsageError("There is a server and no model: give --model a name that the server knows.")
+    if model.startswith("scripted:"):
+        from memagent.models.scripted import load_script
+
+        return load_script(rest, window)
+    if model.startswith("checkpoint:"):
+        return _checkpoint(rest, sampling, window)
+    if kind == "local" and base_url is None:
+        from memagent.models.local import LocalChat
+
+        if model.endswith(":"):
+            raise UsageError("There is no path after `local:`: give a GGUF file or an OpenVINO folder.")
+        return LocalChat(rest or None, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
+    if model in MODELS and base_url is None:
+        from memagent.models.local import LocalChat
+
+        return LocalChat(model, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
+    if not model:
+        raise UsageError("The name of the model is empty: give --model a name.")
+    from memagent.core.tokenizer import load_tokenizer
+    from memagent.models.http import HttpChat
+
+    return HttpChat(
+        model,
+        base_url=base_url,
+        sampling=sampling or Sampling(),
+        tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
+        window=window,
+        timeout=timeout,
+        retries=retries,
+        concurrency=concurrency,
+    )
+
+
+def _checkpoint(folder: str, sampling: Sampling | None, window: int | None) -> Chat:
+    """A policy under training. By name, because rooms of this floor do not know the trainer, which needs PyTorch."""
+    try:
+        trained = import_module("memagent.train.served")
+    except ImportError as error:
+        if (error.name or "").startswith("memagent"):
+            raise
+        raise UsageError(f"A checkpoint needs {error.name}: pip install 'memagent[train]'.") from error
+    chat: Chat = trained.CheckpointChat(Path(folder), sampling=sampling, window=window)
+    return chat

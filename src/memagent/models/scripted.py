@@ -1,0 +1,105 @@
+"""A chat that does what it is told: for tests of programs built on memagent, yours and ours."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from memagent.core.records import Completion, Message, Request, Usage
+from memagent.core.tokenizer import ByteTokenizer, Tokenizer, count
+from memagent.errors import ModelError, UsageError, WindowOverflow
+from memagent.models.chat import OnText, Sampling
+from memagent.models.habits import Habits
+
+Reply = Callable[[Request], str]
+
+
+class ScriptedChat:
+    """Replies with the next text of a list, or with whatever a function makes of the request.
+
+    Args:
+        replies: a function from Request to text, or texts used up one by one.
+        tokenizer: counts tokens; a byte a token by default.
+        window: tokens that prompt and completion may have together; a longer request raises WindowOverflow.
+
+    `requests` keeps every request seen when `keep` is set.
+    """
+
+    model = "scripted"
+    sampling = Sampling()
+    habits = Habits()
+    warnings: Sequence[str] = ()
+
+    def __init__(
+        self,
+        replies: Reply | Iterable[str],
+        *,
+        tokenizer: Tokenizer | None = None,
+        window: int | None = None,
+        keep: bool = True,
+    ) -> None:
+        if callable(replies):
+            self._reply: Reply = replies
+        else:
+            texts = iter(replies)
+            self._reply = lambda request: next(texts)
+        self.tokenizer = tokenizer or ByteTokenizer()
+        self.window = window
+        self.requests: list[Request] = []
+        self._keep = keep
+
+    async def open(self) -> None:
+        pass
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> int:
+        return sum(count(self.tokenizer, message.content) for message in messages)
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+        started = time.perf_counter()
+        prompt = self.prompt_tokens(request.messages)
+        if self.window is not None and prompt + request.max_tokens > self.window:
+            raise WindowOverflow(f"The prompt has {prompt:,} tokens; the window holds {self.window:,}.")
+        if self._keep:
+            self.requests.append(request)
+        try:
+            text = self._reply(request)
+        except StopIteration as error:
+            raise ModelError("The script has no reply left: add lines to it.") from error
+        if on_text:
+            on_text(text)
+        usage = Usage(prompt, count(self.tokenizer, text), time.perf_counter() - started)
+        return Completion(text, "stop", usage)
+
+    async def close(self) -> None:
+        pass
+
+
+def load_script(path: str | Path, window: int | None = None) -> ScriptedChat:
+    """A script from a file: one JSON string a line, replied in order, the last one again and again."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The script {path} cannot be read: {error}.") from error
+    texts: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"Line {number} of the script {path} is not JSON: {error}.") from error
+        if not isinstance(text, str):
+            raise UsageError(f"Line {number} of the script {path} is not a JSON string.")
+        texts.append(text)
+    if not texts:
+        raise UsageError(f"The script {path} is empty: give one JSON string a line.")
+    position = -1
+
+    def reply(request: Request) -> str:
+        nonlocal position
+        position = min(position + 1, len(texts) - 1)
+        return texts[position]
+
+    return ScriptedChat(reply, window=window, keep=False)

@@ -1,0 +1,1 @@
+"""Reinforcement learning of a memory, the part without PyTorch: problems, rewards, credit."""

@@ -1,0 +1,127 @@
+"""What a perfect reader would reply, and what a careless one might: the lessons of the supervised warm start."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from memagent.core.prompts import NONE, NOTHING
+from memagent.core.quoting import Section, squeezed
+from memagent.core.records import Request, Segment
+from memagent.readers.quotes import quotes_of
+from memagent.tasks.practice.mixture import ABSENT
+
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
+_PART = 20  # characters from which on a part of a sentence stands for it
+_LONGEST = 300  # characters of a sentence that is collected by mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Overwriter:
+    """Writes the whole memory again after each segment.
+
+    Args:
+        pieces: the segments of the document.
+        memories: the ideal memory after each segment.
+        right: the answer.
+        boxed: whether the answer stands in a box.
+    """
+
+    pieces: Sequence[Segment]
+    memories: Sequence[str]
+    right: str
+    boxed: bool
+    question: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Of a fact, as the memories note it, the words that a memory which holds it is bound to contain."""
+    mark: ClassVar[str] = ""
+    """Before each line of a reply."""
+
+    def reply(self, request: Request) -> str:
+        if request.kind == "answer":
+            return self.answer(self.right)
+        return self.memories[self._number(request)]
+
+    def answer(self, text: str) -> str:
+        # With a space, as in the memory: a tokenizer that joins it to the next word then makes the same tokens of it.
+        return f"\\boxed{{ {text}}}" if self.boxed else text
+
+    def _number(self, request: Request) -> int:
+        assert request.segment is not None
+        end = request.segment.end
+        return next(number for number, piece in enumerate(self.pieces) if piece.end >= end)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector(Overwriter):
+    """Replies with the quotes that a section adds, or NONE; chooses those that help; answers from what it holds."""
+
+    mark: ClassVar[str] = "- "
+
+    def reply(self, request: Request) -> str:
+        held = quotes_of(request.memory or NOTHING)
+        if request.kind == "answer":
+            lost = bool(self.wanted) and not any(_is_held(line, held) for line in self.wanted)
+            return self.answer(ABSENT if lost else self.right)
+        if request.kind == "choose":
+            return ", ".join(str(number) for number, quote in enumerate(held, 1) if self._helps(quote)) or NONE
+        assert request.segment is not None
+        number = self._number(request)
+        before = self.memories[number - 1].splitlines() if number else []
+        section = Section(request.segment.text)
+        lines = [line for line in quotes_of(self.memories[number]) if line not in before]
+        found = [self._quote(line, section) for line in lines if not _is_held(line, held)]
+        return "\n".join(f"{self.mark}{quote}" for quote in found if quote) or NONE
+
+    def _quote(self, line: str, section: Section) -> str:
+        """The fewest words that stand for a fact: its key, if the sentence found by it is the fact's."""
+        whole = section.find(line)
+        if whole is None:
+            return ""
+        key = self.keys.get(line, "")
+        found = section.sentence(key, self.question) if key else None
+        return key if found and _is_held(line, [found[1]]) else whole[1]
+
+    def _helps(self, quote: str) -> bool:
+        return any(_is_held(line, [quote]) for line in self.wanted)
+
+    @property
+    def wanted(self) -> set[str]:
+        """The quotes that help in the end."""
+        return {squeezed(line) for line in quotes_of(self.memories[-1])} if self.memories else set()
+
+
+def slipping(perfect: Overwriter, question: str, share: float, draw: random.Random) -> Callable[[Request, str], str]:
+    """A careless reader: in this share of the sections it collects a sentence that only looks like one that helps."""
+    asked = _words(question)
+
+    def slip(request: Request, ideal: str) -> str:
+        if request.kind != "memorize" or request.segment is None or draw.random() >= share:
+            return ideal
+        helpful = {squeezed(line) for memory in perfect.memories for line in memory.splitlines()}
+        sentences = [squeezed(text) for text in _SENTENCE_END.split(request.segment.text)[1:-1]]
+        sentences = [text for text in sentences if 20 < len(text) < _LONGEST and not _within(text, helpful)]
+        if not sentences:
+            return ideal
+        near = max(sentences, key=lambda text: (len(asked & _words(text)), draw.random()))
+        more = f"{perfect.mark}{near}"
+        return more if ideal == NONE else f"{ideal}\n{more}"
+
+    return slip
+
+
+def _is_held(fact: str, quotes: Collection[str]) -> bool:
+    """Whether one of the quotes is, has or is a part of the sentence of a fact, with or without its heading."""
+    bare = squeezed(fact).split(": ", 1)[-1]
+    return any(bare in quote or (len(quote) > _PART and quote.split(": ", 1)[-1] in bare) for quote in quotes)
+
+
+def _within(text: str, lines: set[str]) -> bool:
+    return any(text in line or line in text for line in lines)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{4,}", text.lower()))

@@ -1,0 +1,1 @@
+"""A reading under way, and on disk: driven, journalled, resumed."""

@@ -1,0 +1,87 @@
+"""What a reading says that it lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memagent import Budget, MemoryAgent, text_document
+from memagent.core.records import Completion, Finish, Request, Segment, Trace, Turn
+from memagent.evidence.losses import doubts, losses
+from memagent.models.scripted import ScriptedChat
+from memagent.runs.journal import Run
+
+
+def turn(number: int, start: int, text: str, finish: Finish = "stop", rest: tuple[int, ...] = ()) -> Turn:
+    segment = Segment(start, start + 10, "x" * 10, 3, rest)
+    return Turn(number, Request((), 10, segment, "before"), Completion(text, finish))
+
+
+def answered(number: int, text: str, finish: Finish = "stop") -> Turn:
+    return Turn(number, Request((), 10, kind="answer"), Completion(text, finish))
+
+
+def test_a_reading_without_losses_says_nothing() -> None:
+    assert losses(Trace("?", [turn(0, 0, "a"), turn(1, 10, "b"), answered(2, "c")])) == []
+
+
+def test_what_was_lost_is_said_with_the_numbers_of_the_sections() -> None:
+    turns = [
+        turn(0, 0, "a", rest=(20,)),
+        turn(1, 10, " "),
+        turn(2, 20, "b", "length"),
+        turn(3, 30, "", "length"),
+        answered(4, " ", "length"),
+    ]
+    assert losses(Trace("?", turns)) == [
+        "Section 1 did not fit the model's context window and had to be read in halves.",
+        "The model replied with nothing to sections 2 and 4; the memory was kept.",
+        "The reply to section 3 was cut by --memory-tokens, so facts may be missing.",
+        "The answer was cut by --answer-tokens.",
+        "The model gave an empty answer.",
+    ]
+
+
+def test_many_sections_are_counted() -> None:
+    turns = [turn(number, 10 * number, "a", "length") for number in range(1200)]
+    assert losses(Trace("?", turns)) == [
+        "The reply to 1,200 sections was cut by --memory-tokens, so facts may be missing."
+    ]
+
+
+NO_PASSAGE = "No passage of the document was found for this answer: take it with care."
+NOT_HELD = "The words of the answer are not in the memory: take it with care."
+
+
+@pytest.mark.parametrize(
+    ("answer", "memory", "cited", "said"),
+    [
+        ("Jonas Hofmann", "The tenant is Jonas Hofmann.", True, []),
+        ("Jonas Hofmann", "The tenant is Jonas Hofmann.", False, [NO_PASSAGE]),
+        ("Peter Pan", "The tenant is Jonas Hofmann.", True, [NOT_HELD]),
+        ("Peter Pan", "The tenant is Jonas Hofmann.", False, [NO_PASSAGE, NOT_HELD]),
+        ("yes", "The tenant is Jonas Hofmann.", True, []),
+        ("The text does not say.", "The tenant is Jonas Hofmann.", True, []),
+        ("Peter Pan", "No previous memory", True, ["The memory is empty: the answer does not rest on the document."]),
+        ("The text does not say.", "No previous memory", False, []),
+        ("", "The tenant is Jonas Hofmann.", False, []),
+    ],
+)
+def test_doubts(answer: str, memory: str, cited: bool, said: list[str]) -> None:
+    assert doubts(answer, memory, cited) == said
+
+
+def test_a_reply_of_nothing_keeps_the_memory_and_is_told_everywhere(tmp_path: Path) -> None:
+    document = "The first code is 11. " * 30 + "The second code is 22. " * 30
+    replies = ["The first code is 11.", "", "\\boxed{11}"]
+    chat = ScriptedChat(replies)
+    with MemoryAgent(chat, budget=Budget(segment=700)) as agent, text_document(document, "codes") as text:
+        answer = agent.ask("Which codes?", text, run=tmp_path / "run")
+    assert answer.memory == "The first code is 11."
+    assert "The first code is 11." in chat.requests[-1].messages[0].content
+    assert answer.warnings == ("The model replied with nothing to section 2; the memory was kept.",)
+    end = json.loads((tmp_path / "run" / "journal.jsonl").read_text().splitlines()[-1])["end"]
+    assert end["warnings"] == list(answer.warnings)
+    assert Run(tmp_path / "run").trace.memory == answer.memory

@@ -1,0 +1,41 @@
+"""`memagent.json`: what a model is used to, from a stranger's folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import prompts_for
+from memagent.errors import ModelError
+from memagent.models.habits import FILE, Habits, load_habits
+
+
+def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    assert load_habits(tmp_path) == Habits()
+    habits = Habits(prompts_for("section-first", "sentence"), Budget(100, 200, 30, 40), "collected")
+    habits.save(tmp_path)
+    assert load_habits(tmp_path) == habits
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"budget": {"segment": "5000"}}, {"budget": {"memory": 0}}, {"budget": [1]}, {"memory": "photographic"},
+        {"prompts": {"update": "Read {chunk}."}}, {"prompts": {"answer": 7}},
+    ],
+)  # fmt: skip
+def test_strange_habits_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    (tmp_path / FILE).write_text(json.dumps(asdict(Habits()) | change))
+    with pytest.raises(ModelError, match=r"memagent\.json is damaged"):
+        load_habits(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"7", b"\xff\xfe\x00"])
+def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(ModelError, match="is damaged"):
+        load_habits(tmp_path)
