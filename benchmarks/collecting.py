@@ -24,7 +24,7 @@ SEGMENT, CHARACTERS = 800, 24_000
 def read(questions: list[str], model: str, content: str) -> tuple[float, list[Request], list[int]]:
     """Seconds, the requests for quotes, and the tokens of each reply NONE; on an engine without a past."""
     budget = Budget(segment=SEGMENT, memory=256, answer=16)
-    with MemoryAgent(LocalChat(model), budget=budget, memory="collected") as agent:
+    with MemoryAgent(LocalChat(model), budget=budget, reader="collect") as agent:
         with text_document("Warm up.") as document:
             agent.ask("What is this?", document)
         with text_document(content) as document, clock() as seconds:

@@ -11,26 +11,25 @@ from collections.abc import Iterator, Sequence
 
 from common import figure, text
 
-from memagent import Budget, Request, Segment, reading, segments
+from memagent import Budget, Segment, Underway, overwrite, segments
 from memagent.core.prompts import prompts_for
 from memagent.models.local import LocalChat
-from memagent.readers.overwrite import Reading
 
 LONG, SHORT = 320, 32
 BUDGET = Budget(segment=200, memory=16, answer=1)
 
 
-def readings(question: str, pieces: Sequence[Segment], length: int) -> Iterator[Reading]:
+def readings(question: str, pieces: Sequence[Segment], length: int) -> Iterator[Underway]:
     """The segments as documents of `length` segments each."""
     for start in range(0, len(pieces), length):
-        yield reading(question, pieces[start : start + length], BUDGET, prompts_for())
+        yield Underway(overwrite(question, pieces[start : start + length], BUDGET, prompts_for()))
 
 
-async def seconds(chat: LocalChat, steps: Reading, request: Request) -> tuple[float, Request]:
-    """One turn: its time, and the next request."""
+async def seconds(chat: LocalChat, under: Underway) -> float:
+    """Of the next turn."""
     before = chat.engine_seconds
-    completion = await chat.complete(request)
-    return chat.engine_seconds - before, steps.send(completion)
+    under.take(await chat.complete(under.wanted[0]))
+    return chat.engine_seconds - before
 
 
 async def compare() -> tuple[float, float]:
@@ -40,14 +39,10 @@ async def compare() -> tuple[float, float]:
     pieces = list(segments([text(400_000)], BUDGET.segment, chat.tokenizer))[:LONG]
     long = short = 0.0
     [whole] = readings("What takes place?", pieces, LONG)
-    ask_long = next(whole)
     for part in readings("What happens here?", pieces, SHORT):  # other words: nothing is found in the prefix cache
-        ask_short = next(part)
         for _ in range(SHORT):
-            spent, ask_long = await seconds(chat, whole, ask_long)
-            long += spent
-            spent, ask_short = await seconds(chat, part, ask_short)
-            short += spent
+            long += await seconds(chat, whole)
+            short += await seconds(chat, part)
     return long, short
 
 

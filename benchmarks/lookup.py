@@ -21,7 +21,7 @@ STEPS, MEMORY = 6, 400
 
 def reading_steps() -> list[Request]:
     with (
-        MemoryAgent(LocalChat(), budget=Budget(segment=2000, memory=MEMORY, answer=16), memory="abstractive") as agent,
+        MemoryAgent(LocalChat(), budget=Budget(segment=2000, memory=MEMORY, answer=16), reader="overwrite") as agent,
         text_document(text(STEPS * 8500)) as document,
     ):
         answer = agent.ask("Who is Pierre?", document)

@@ -10,6 +10,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -17,19 +18,20 @@ from tempfile import TemporaryDirectory
 import torch
 from common import clock, figure, text
 
-from memagent.core.records import Message, Request, Trace
+from memagent.core.records import Completion, Message, Request, Trace
 from memagent.models.catalogue import model_path
 from memagent.models.chat import Sampling
 from memagent.models.weights import DEFAULT
-from memagent.readers.overwrite import Reading
+from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem
-from memagent.train.batches import Conversation, collate, logprobs, micro_batches, padding
+from memagent.rl.rollouts import Rollout
+from memagent.train.batches import collate, logprobs, micro_batches, padding
 from memagent.train.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
 from memagent.train.folder import Run, read_metrics
 from memagent.train.loading import dequantised, make_policy
 from memagent.train.loop import reinforce
 from memagent.train.policy import Policy
-from memagent.train.rollout import Rollout, Sampler
+from memagent.train.rollout import Sampler
 from memagent.train.setup import set_up
 from memagent.train.training import Training
 from memagent.train.warmup import warm_up
@@ -144,7 +146,7 @@ class _Prompts:
     def problem(self, number: int) -> Problem:
         draw = random.Random(number)
 
-        def begin() -> Reading:
+        def begin() -> Generator[Request, Completion, str]:
             return (yield Request((Message("user", self._prompts[number]),), COMPLETION)).text
 
         def reward(answer: str, trace: Trace) -> float:

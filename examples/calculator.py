@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from memagent.core.records import Message, Request, Trace
-from memagent.readers.overwrite import Reading
+from memagent.core.records import Completion, Message, Request, Trace
 from memagent.rl.problems import Problem
 from memagent.train.config import OptimiserConfig, RLConfig, TrainConfig, WarmupConfig, WatchConfig
 from memagent.train.evaluation import evaluate
@@ -35,7 +34,7 @@ CALLS = 4  # at most
 LAZY = 0.6  # how often the pupil gives up instead of calling the calculator
 
 
-def work_out(question: str) -> Reading:
+def work_out(question: str) -> Generator[Request, Completion, str]:
     """The agent: what the policy calls is calculated, and what it says is the answer."""
     messages = [Message("user", f"{question} ?")]
     for _ in range(CALLS):

@@ -5,7 +5,7 @@ Here they come from a function; they might come from a queue, a game, or a perso
 
 from __future__ import annotations
 
-from memagent import Budget, ByteTokenizer, Completion, Request, reading, segments
+from memagent import Budget, ByteTokenizer, Completion, Request, Underway, overwrite, segments
 from memagent.core.prompts import prompts_for
 
 TEXT = "Nobody was about. " * 10 + "The keeper hid the compass in the oven. " + "Nobody saw it. " * 10
@@ -13,19 +13,14 @@ TEXT = "Nobody was about. " * 10 + "The keeper hid the compass in the oven. " + 
 
 def complete(request: Request) -> Completion:
     """A reader that remembers whether it saw an oven."""
-    if request.segment is None:
+    if request.kind == "answer":
         return Completion("\\boxed{in the oven}" if "oven" in request.messages[0].content else "\\boxed{unknown}")
     seen = "oven" in request.messages[0].content
     return Completion("The compass is in the oven." if seen else "Nothing yet.")
 
 
-steps = reading("Where is the compass?", segments([TEXT], 100, ByteTokenizer()), Budget(), prompts_for())
-request = next(steps)
-while True:
-    completion = complete(request)
-    print(request.segment and (request.segment.start, request.segment.end), completion.text)
-    try:
-        request = steps.send(completion)
-    except StopIteration as done:
-        print(done.value)
-        break
+under = Underway(overwrite("Where is the compass?", segments([TEXT], 100, ByteTokenizer()), Budget(), prompts_for()))
+while under.wanted:
+    turn = under.take(complete(under.wanted[0]))
+    print(turn.request.kind, turn.completion.text)
+print(under.answer)

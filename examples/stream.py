@@ -13,7 +13,7 @@ async def main() -> None:
     async with MemoryAgent(chat, budget=Budget(segment=60)) as agent:
         with text_document(text) as document:
             async for event in agent.stream("Where is the compass?", document):
-                print(event.text if isinstance(event, Answer) else event.memory)
+                print(event.text if isinstance(event, Answer) else event.completion.text)
 
 
 asyncio.run(main())

@@ -27,8 +27,7 @@ from memagent import (
 )
 from memagent.errors import BudgetError, DocumentError, LimitReached, ModelError, RunError, UsageError, WindowOverflow
 from memagent.models.chat import OnText
-from memagent.readers.quotes import Memory
-from memagent.runs.journal import FILE, Run
+from memagent.runs.run import FILE, Run
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(200))
 BUDGET = Budget(segment=700, memory=300, answer=50)
@@ -75,8 +74,8 @@ def dying(
     return reply
 
 
-def ask(chat: ScriptedChat, *questions: str, memory: Memory = "abstractive", **options: Any) -> list[Answer]:
-    with MemoryAgent(chat, budget=BUDGET, memory=memory, fsync=False) as agent, text_document(TEXT) as document:
+def ask(chat: ScriptedChat, *questions: str, reader: str = "overwrite", **options: Any) -> list[Answer]:
+    with MemoryAgent(chat, budget=BUDGET, reader=reader, fsync=False) as agent, text_document(TEXT) as document:
         return agent.ask_many(questions or ["What is key199?"], document, **options)
 
 
@@ -116,7 +115,7 @@ def test_sync_async_and_stream_give_the_same() -> None:
 
 
 def test_a_memory_of_quotes_holds_what_the_text_says_and_the_section_is_read_again_while_it_gives_some() -> None:
-    [answer] = ask(ScriptedChat(quote), memory="extractive")
+    [answer] = ask(ScriptedChat(quote), reader="extract")
     assert answer.text == "39601"
     assert answer.memory.splitlines()[-2:] == [f"Sentence number {n} says that key{n} is {n * n}." for n in (198, 199)]
     turns = answer.trace.turns
@@ -143,7 +142,7 @@ def pick(request: Request) -> str:
 
 
 def test_a_full_memory_is_chosen_from_and_a_journal_holds_it(tmp_path: Path) -> None:
-    [answer] = ask(ScriptedChat(pick), runs=[tmp_path], memory="collected")
+    [answer] = ask(ScriptedChat(pick), runs=[tmp_path], reader="collect")
     kinds = [turn.request.kind for turn in answer.trace.turns]
     assert kinds.count("choose") > 2
     assert kinds[-1] == "answer"
@@ -152,7 +151,7 @@ def test_a_full_memory_is_chosen_from_and_a_journal_holds_it(tmp_path: Path) -> 
         (turn.request, turn.memory) for turn in answer.trace.turns
     ]
     chosen = [turn for turn in turns if turn.request.kind == "choose"]
-    assert all(turn.memory.splitlines() == (turn.request.memory or "").splitlines()[-2:] for turn in chosen)
+    assert all(turn.memory.splitlines() == turn.request.memory.splitlines()[-2:] for turn in chosen)
 
 
 def told(turns: Sequence[Turn]) -> list[tuple[Request, str, str]]:
@@ -160,21 +159,19 @@ def told(turns: Sequence[Turn]) -> list[tuple[Request, str, str]]:
     return [(turn.request, turn.completion.text, turn.memory) for turn in turns]
 
 
-READERS: list[tuple[Callable[[Request], str], Memory]] = [
-    (gather, "abstractive"), (quote, "extractive"), (pick, "collected"),
-]  # fmt: skip
+READERS: list[tuple[str, Callable[[Request], str]]] = [("overwrite", gather), ("extract", quote), ("collect", pick)]
 
 
-@pytest.mark.parametrize(("reader", "memory"), READERS)
+@pytest.mark.parametrize(("reader", "model"), READERS)
 def test_the_model_is_called_once_for_each_turn_however_often_the_run_dies(
-    tmp_path: Path, reader: Callable[[Request], str], memory: Memory
+    tmp_path: Path, reader: str, model: Callable[[Request], str]
 ) -> None:
-    [expected] = ask(ScriptedChat(reader), memory=memory)
+    [expected] = ask(ScriptedChat(model), reader=reader)
     calls: Counter[Request] = Counter()
     for _ in range(100):
-        chat = ScriptedChat(dying(3, reader=reader))
+        chat = ScriptedChat(dying(3, reader=model))
         try:
-            [answer] = ask(chat, runs=[tmp_path], memory=memory)
+            [answer] = ask(chat, runs=[tmp_path], reader=reader)
         except Dies:
             continue
         finally:
@@ -184,21 +181,21 @@ def test_the_model_is_called_once_for_each_turn_however_often_the_run_dies(
     assert list(calls.values()) == [1] * len(expected.trace.turns)
     assert told(answer.trace.turns) == told(expected.trace.turns)
     assert answer.citations == expected.citations
-    finished = ask(ScriptedChat([]), runs=[tmp_path], memory=memory)  # no call at all
+    finished = ask(ScriptedChat([]), runs=[tmp_path], reader=reader)  # no call at all
     assert finished[0].text == expected.text
 
 
-@pytest.mark.parametrize(("reader", "memory"), READERS)
+@pytest.mark.parametrize(("reader", "model"), READERS)
 def test_a_journal_cut_anywhere_goes_on_to_the_same_end(
-    tmp_path: Path, reader: Callable[[Request], str], memory: Memory
+    tmp_path: Path, reader: str, model: Callable[[Request], str]
 ) -> None:
-    [expected] = ask(ScriptedChat(reader), memory=memory)
-    ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
+    [expected] = ask(ScriptedChat(model), reader=reader)
+    ask(ScriptedChat(model), runs=[tmp_path], reader=reader)
     whole = (tmp_path / FILE).read_bytes()
     draw = random.Random(0)
     for size in (0, 1, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(20))):
         (tmp_path / FILE).write_bytes(whole[:size])
-        [answer] = ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
+        [answer] = ask(ScriptedChat(model), runs=[tmp_path], reader=reader)
         assert list(Run(tmp_path).trace.turns)[-1].completion.text == expected.trace.answer
         segments = [turn.request.segment for turn in answer.trace.memories]
         assert segments == [turn.request.segment for turn in expected.trace.memories]
@@ -212,50 +209,50 @@ def test_a_look_that_overflows_leaves_a_run_that_can_be_resumed(tmp_path: Path) 
             raise WindowOverflow  # the first section is read as halves
         return quote(request)
 
-    [expected] = ask(ScriptedChat(reply), memory="extractive")
-    assert expected.trace.segments == list(range(expected.segments))
+    [expected] = ask(ScriptedChat(reply), reader="extract")
+    assert sorted(set(expected.trace.segments)) == list(range(expected.segments))
     for after in range(1, len(expected.trace.turns) * 2):
         run = tmp_path / str(after)
         with suppress(Dies):
-            ask(ScriptedChat(dying(after, reader=reply)), runs=[run], memory="extractive")
-        [answer] = ask(ScriptedChat(reply), runs=[run], memory="extractive")
+            ask(ScriptedChat(dying(after, reader=reply)), runs=[run], reader="extract")
+        [answer] = ask(ScriptedChat(reply), runs=[run], reader="extract")
         assert told(answer.trace.turns) == told(expected.trace.turns)
 
 
-@pytest.mark.parametrize("lines", [4, 7, None])
+@pytest.mark.parametrize("lines", [5, 8, None])
 def test_a_run_that_was_read_otherwise_is_not_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int | None
 ) -> None:
-    ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
+    ask(ScriptedChat(quote), runs=[tmp_path], reader="extract")
     whole = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
     (tmp_path / FILE).write_bytes(b"".join(whole[:lines]))
-    monkeypatch.setattr("memagent.readers.quotes.LOOKS", 2)
+    monkeypatch.setattr("memagent.readers.extract.LOOKS", 2)
     with pytest.raises(RunError, match="a version that reads otherwise"):
-        ask(ScriptedChat(quote), runs=[tmp_path], memory="extractive")
+        ask(ScriptedChat(quote), runs=[tmp_path], reader="extract")
 
 
 @pytest.mark.parametrize(
-    ("reader", "memory", "turns"),
-    [(gather, "abstractive", 1), (quote, "extractive", 3), (lambda request: "No key opens 31415.", "extractive", 3)],
+    ("reader", "model", "turns"),
+    [("overwrite", gather, 1), ("extract", quote, 3), ("extract", lambda request: "No key opens 31415.", 3)],
     ids=["written", "quoted", "copied too badly, and read in halves"],
 )
 def test_a_turn_is_kept_when_the_document_fails_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Callable[[Request], str], memory: Memory, turns: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, model: Callable[[Request], str], turns: int
 ) -> None:
-    [expected] = ask(ScriptedChat(reader), memory=memory)
+    [expected] = ask(ScriptedChat(model), reader=reader)
 
     def torn(*given: Any) -> Iterator[Segment]:
         yield next(segments(*given))
         raise DocumentError("The document is gone.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("memagent.runs.driver.segments", torn)
+        patched.setattr("memagent.runs.resume.segments", torn)
         with pytest.raises(DocumentError):
-            ask(ScriptedChat(reader), runs=[tmp_path], memory=memory)
+            ask(ScriptedChat(model), runs=[tmp_path], reader=reader)
     assert len(Run(tmp_path).trace.turns) == turns
     for after in (2, 100):
         with suppress(Dies):
-            [answer] = ask(ScriptedChat(dying(after, reader=reader)), runs=[tmp_path], memory=memory)
+            [answer] = ask(ScriptedChat(dying(after, reader=model)), runs=[tmp_path], reader=reader)
     assert answer.text == expected.text
     texts = [turn.completion.text for turn in expected.trace.turns]
     assert [turn.completion.text for turn in answer.trace.turns] == texts
@@ -375,7 +372,7 @@ def test_an_agent_in_an_event_loop_says_what_to_use() -> None:
         asyncio.run(wrong())
 
 
-@pytest.mark.parametrize("wrong", [{"cut": "x"}, {"layout": "x"}, {"answer": "x"}, {"memory": "x"}])
+@pytest.mark.parametrize("wrong", [{"cut": "x"}, {"layout": "x"}, {"answer": "x"}, {"reader": "x"}])
 def test_settings_that_do_not_exist_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="x"):
         MemoryAgent(ScriptedChat([]), **wrong)
@@ -422,7 +419,7 @@ def test_a_silent_model_is_told_of_and_waited_for(monkeypatch: pytest.MonkeyPatc
             await asyncio.sleep(1 if request.kind == "answer" else 0)
             return await super().complete(request, on_text)
 
-    monkeypatch.setattr("memagent.runs.driver.SILENCE", 0.1)
+    monkeypatch.setattr("memagent.runs.watch.SILENCE", 0.1)
     said: list[tuple[int, float]] = []
     [answer] = ask(Slow(gather), watch=Watch(on_silence=lambda question, seconds: said.append((question, seconds))))
     assert answer.text == ask(ScriptedChat(gather))[0].text

@@ -13,6 +13,7 @@ from memagent._version import __version__
 from memagent.agent import MemoryAgent
 from memagent.core.budget import Budget
 from memagent.core.limits import Limits, Price
+from memagent.core.reading import Underway
 from memagent.core.records import Completion, Message, Request, Segment, Trace, Turn, Usage
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer, load_tokenizer
@@ -22,8 +23,8 @@ from memagent.evidence.answer import Answer, Cited
 from memagent.models.chat import Chat, Sampling
 from memagent.models.connect import connect
 from memagent.models.scripted import ScriptedChat
-from memagent.readers.overwrite import reading
-from memagent.runs.driver import Watch
+from memagent.readers.overwrite import overwrite
+from memagent.runs.watch import Watch
 
 __all__ = [
     "Answer",
@@ -44,13 +45,14 @@ __all__ = [
     "Segment",
     "Trace",
     "Turn",
+    "Underway",
     "Usage",
     "Watch",
     "__version__",
     "connect",
     "load_tokenizer",
     "open_documents",
-    "reading",
+    "overwrite",
     "segments",
     "text_document",
 ]

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,9 @@ from typing import Any, Self, get_args
 from memagent._version import __version__
 from memagent.core.budget import Budget
 from memagent.core.limits import Limits
-from memagent.core.prompts import COLLECT, AnswerStyle, Layout, fill, prompts_for
-from memagent.core.records import Message, Turn
+from memagent.core.prompts import AnswerStyle, Layout, prompts_for
+from memagent.core.reading import Reader, shortest_prompts
+from memagent.core.records import Turn
 from memagent.core.scoring import final_answer
 from memagent.core.segments import Cut
 from memagent.core.tokenizer import count
@@ -30,11 +32,13 @@ from memagent.evidence.citations import cite
 from memagent.evidence.losses import doubts, losses
 from memagent.models.chat import Chat
 from memagent.models.connect import connect
-from memagent.readers.overwrite import answer
-from memagent.readers.quotes import STEPS, Memory
-from memagent.runs.driver import Asking, Watch, begin, drive, harmless
+from memagent.readers import find_reader
+from memagent.runs.asking import Asking
+from memagent.runs.driver import drive
 from memagent.runs.journal import Journal
 from memagent.runs.lines import Header
+from memagent.runs.resume import begin
+from memagent.runs.watch import Watch, harmless
 
 Source = Document | str | Path | Sequence[str | Path]
 """A Document, or what `open_documents` opens: paths, folders, URLs, "-" for standard input."""
@@ -50,8 +54,8 @@ class MemoryAgent:
         layout: "paper", "section-first" for many questions on one document, or a template of your own; None is what
             the model is used to.
         answer: "boxed", "sentence", or a template of your own; None is what the model is used to.
-        memory: "abstractive", or "extractive" or "collected" for one of quotes (see `memagent.readers.quotes`); None
-            is what the model is used to.
+        reader: how to read, a name in `memagent.readers.READERS` or a reader of your own; None is what the model is
+            used to.
         fsync: wait for the disk after each turn of a journalled reading.
         citations: follow the facts of the last memory back to the document.
 
@@ -66,19 +70,20 @@ class MemoryAgent:
         cut: Cut = "natural",
         layout: Layout | str | None = None,
         answer: AnswerStyle | str | None = None,
-        memory: Memory | None = None,
+        reader: str | Reader | None = None,
         fsync: bool = True,
         citations: bool = True,
     ) -> None:
-        for name, given, known in (("cut", cut, Cut), ("memory", memory, Memory)):
-            if given is not None and given not in get_args(known):
-                raise UsageError(f"{name} is {' or '.join(get_args(known))}, not {given}.")
+        if cut not in get_args(Cut):
+            raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
         self.chat = connect(chat) if isinstance(chat, str) else chat
         habits = self.chat.habits
         own_layout, own_answer = habits.prompts.names
         self.budget = budget or habits.budget
         self.prompts = prompts_for(layout or own_layout, answer or own_answer)
-        self._cut, self._memory = cut, memory or habits.memory
+        self._cut = cut
+        named = reader or habits.reader
+        self._reader = find_reader(named) if isinstance(named, str) else named
         self._fsync, self._citations = fsync, citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it
 
@@ -199,9 +204,8 @@ class MemoryAgent:
                 for question in questions:
                     self.check_budget(question)
             asked = begin(
-                questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut,
-                STEPS[self._memory],
-            )  # fmt: skip
+                questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut, self._reader
+            )
             read = sum(min(each.place, document.length) for each in asked)
             watch.on_start(document.length, sum(each.turns for each in asked), int(read))
             await drive(asked, self.chat, limits or Limits(), watch)
@@ -211,10 +215,14 @@ class MemoryAgent:
     def settings(self) -> dict[str, Any]:
         """How it reads, whatever it is asked."""
         layout, answer = self.prompts.names
-        settings: dict[str, Any] = {"budget": asdict(self.budget), "cut": self._cut, "layout": layout, "answer": answer}
-        if self._memory != "abstractive":  # runs from before there was a choice say nothing of it
-            settings["memory"] = self._memory
-        return settings
+        reader = self._reader.__name__
+        return {"reader": reader, "budget": asdict(self.budget), "cut": self._cut, "layout": layout, "answer": answer}
+
+    def reading_by(self, reader: str) -> MemoryAgent:
+        """The same agent, with the same model, except for how it reads."""
+        other = copy(self)
+        other._reader = find_reader(reader)
+        return other
 
     def check_budget(self, question: str) -> None:
         """Hold the budget against the window, chat template included. The chat must be open.
@@ -222,13 +230,12 @@ class MemoryAgent:
         Raises:
             BudgetError: says by how many tokens it is too large.
         """
-        template = COLLECT if self._memory == "collected" else self.prompts.update
-        empty = fill(template, prompt=question, memory="", chunk="")
-        last = answer(question, "", self.budget, self.prompts)
+        shortest = shortest_prompts(self._reader, question, self.budget, self.prompts)
+        tokens = {kind: self.chat.prompt_tokens(messages) for kind, messages in shortest.items()}
         self.budget.check(
             question=count(self.chat.tokenizer, question),
-            update=self.chat.prompt_tokens([Message("user", empty)]),
-            answer=self.chat.prompt_tokens(last.messages),
+            update=max(size for kind, size in tokens.items() if kind != "answer"),
+            answer=tokens["answer"],
             window=self.chat.window,
         )
 
@@ -301,7 +308,8 @@ class MemoryAgent:
             if self._citations:
                 warnings += doubts(text, trace.memory, bool(found))
             if journal:
-                journal.finish({"citations": [asdict(citation) for citation in found], "warnings": warnings})
+                cited_ = [asdict(citation) for citation in found]
+                journal.finish({"answer": text, "citations": cited_, "warnings": warnings})
         else:
             warnings = warnings_of(journal) if journal else []
         segments = trace.segments

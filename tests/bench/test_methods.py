@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from memagent import Completion, MemoryAgent, Request, ScriptedChat, Watch
-from memagent.bench.methods import READERS, Job
+from memagent.bench.methods import METHODS, Job
 from memagent.core.tokenizer import ByteTokenizer, EstimatedTokenizer, Tokenizer
 from memagent.errors import WindowOverflow
 from memagent.models.chat import OnText
@@ -22,7 +22,7 @@ def prompt(reader: str, document: str, question: str = "How many boats?", **opti
     template = "Read: {context}\n" + question
     example = Example(document, question, ("4",), (), template, 0)
     agent = MemoryAgent(chat, citations=False)
-    asyncio.run(READERS[reader](Job(example, agent, tokenizer, 50, 600, Path("unused"), Watch())))
+    asyncio.run(METHODS[reader](Job(example, agent, tokenizer, 50, 600, Path("unused"), Watch())))
     [request] = chat.requests
     return request.messages[0].content
 
@@ -64,7 +64,7 @@ def test_where_the_estimate_was_too_low_the_prompt_is_cut_until_the_model_takes_
     estimate = EstimatedTokenizer(learns=False)
     chat = Server(lambda request: "", tokenizer=estimate, window=5000)
     example = Example(" ".join(SENTENCES), "?", ("4",), (), "Read: {context}", 0)
-    asyncio.run(READERS["truncate"](Job(example, MemoryAgent(chat), estimate, 50, 600, Path("unused"), Watch())))
+    asyncio.run(METHODS["truncate"](Job(example, MemoryAgent(chat), estimate, 50, 600, Path("unused"), Watch())))
     assert len(refused) >= 2
     [request] = chat.requests
     assert 3500 < len(real.encode(request.messages[0].content)) <= 4950
@@ -74,7 +74,7 @@ def test_at_least_one_passage_is_taken() -> None:
     document = " ".join(SENTENCES)
     chat = ScriptedChat(lambda request: "")
     example = Example(document, "Who has 3249 boats?", ("4",), (), "Read: {context}", 0)
-    asyncio.run(READERS["retrieve"](Job(example, MemoryAgent(chat), ByteTokenizer(), 50, 1, Path("unused"), Watch())))
+    asyncio.run(METHODS["retrieve"](Job(example, MemoryAgent(chat), ByteTokenizer(), 50, 1, Path("unused"), Watch())))
     assert "Sentence 57 tells of the 3249 boats." in chat.requests[0].messages[0].content
 
 
@@ -110,7 +110,7 @@ def test_a_question_of_several_lines_is_looked_for_whole() -> None:
     question = "Who hid the compass?\nAnswer in a word."
     chat = ScriptedChat(lambda request: "", keep=True)
     example = Example(document, question, ("4",), (), "Read: {context}", 0, question)
-    asyncio.run(READERS["retrieve"](Job(example, MemoryAgent(chat), ByteTokenizer(), 50, 300, Path("unused"), Watch())))
+    asyncio.run(METHODS["retrieve"](Job(example, MemoryAgent(chat), ByteTokenizer(), 50, 300, Path("unused"), Watch())))
     assert "The keeper hid the compass." in chat.requests[0].messages[0].content
 
 

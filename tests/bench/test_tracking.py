@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from turns import finished, memorized
 
-from memagent import Completion, Request, Segment, Trace, Turn
+from memagent import Segment, Trace
 from memagent.bench.results import Tracked
 from memagent.bench.tracking import cause, depths, track
 from memagent.tasks.example import Example, Fact
@@ -15,10 +16,10 @@ EXAMPLE = Example(DOCUMENT, "What is the code?", ("1234",), (FACT,), "{context}"
 def trace(*memories: str, size: int = 20) -> Trace:
     """A reading of segments of 20 characters: the fact ends in the second."""
     turns = [
-        Turn(place, Request((), 1, Segment(place * size, (place + 1) * size, "", 1)), Completion(memory))
+        memorized(place, Segment(place * size, (place + 1) * size, "", 1), memory)
         for place, memory in enumerate(memories)
     ]
-    return Trace("?", [*turns, Turn(len(turns), Request((), 1), Completion(""))])
+    return finished("?", turns, "")
 
 
 @pytest.mark.parametrize(

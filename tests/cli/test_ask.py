@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fault_server import FaultServer, ok, status
 
-from memagent.runs.journal import FILE, Run
+from memagent.runs.run import FILE, Run
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(300))
 SEGMENTS = 33  # of 450 bytes
@@ -301,7 +301,7 @@ def test_the_knobs_reach_the_reading() -> None:
         ("--cut", "tokens", "cut"),
         ("--layout", "section-first", "layout"),
         ("--answer", "sentence", "answer"),
-        ("--memory", "extractive", "memory"),
+        ("--reader", "extract", "reader"),
     ]:
         done = json.loads(memagent("ask", "Why?", "book.txt", *SCRIPTED, flag, value, "--json").stdout)
         changed = Run(Path(done["run"])).header

@@ -137,7 +137,7 @@ def lines_of_jsonl(broken: int) -> str:
         (["vt", "--lengths", "4kb"], 2, "A length is tokens, such as 4096, 8k or 1m, or paragraphs"),
         (["vt", "--lengths", "50p"], 2, "vt needs another length"),
         (["vt", "--lengths", "100"], 2, "No example of this task has 100 tokens (100): give a greater length."),
-        (["vt", "--lengths", "4k", "--reader", "skim"], 2, "There is no reader skim: give memory, direct"),
+        (["vt", "--lengths", "4k", "--reader", "skim"], 2, "There is no reader skim: give memory, overwrite"),
         (["--preset", "huge"], 2, "There is no preset huge: give quick, ruler-paper, hqa-paper."),
         (["niah_single_2", "--lengths", "4k"], 2, "niah_single_2: data is missing: give --prose PATH"),
         (["niah_single_2", "--lengths", "4k", "--prose", "nowhere"], 3, "nowhere"),

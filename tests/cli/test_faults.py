@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fault_server import Body, Fault, FaultServer, Reply, cut, hang, ok, raw, status
 
-from memagent.runs.journal import Run
+from memagent.runs.run import Run
 
 TEXT = "".join(f"Sentence number {n} says that key{n} is {n * n}.\n" for n in range(120))
 TURNS = 5  # four segments and the answer

@@ -109,10 +109,9 @@ def test_halves_are_the_segment(text: str, start: int) -> None:
     assert (one.start, one.end, two.start, two.end) == (start, start + len(one.text), one.end, start + len(text))
     assert one.text
     assert two.text
-    assert one.rest == (two.end,)
-    assert two.rest == ()
+    assert one.whole == two.whole == (start, two.end)
     if len(one.text) > 1:
-        assert halves(one)[0].rest == (one.end, two.end)
+        assert [half.whole for half in halves(one)] == [(start, two.end)] * 2
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turns import finished, memorized
 
-from memagent.core.records import Completion, Request, Segment, Trace, Turn
+from memagent.core.records import Segment, Trace, Turn
 from memagent.evidence.citations import Citation, cite
 
 UBAR = (
@@ -22,11 +23,9 @@ def trace(question: str, answer: str | None, *steps: tuple[str, str]) -> Trace:
     turns, start = [], 0
     for index, (text, memory) in enumerate(steps):
         segment = Segment(start, start + len(text), text, max(1, len(text) // 4))
-        turns.append(Turn(index, Request((), 1024, segment), Completion(memory)))
+        turns.append(memorized(index, segment, memory))
         start += len(text)
-    if answer is not None:
-        turns.append(Turn(len(turns), Request((), 1024), Completion(answer)))
-    return Trace(question, tuple(turns))
+    return Trace(question, tuple(turns)) if answer is None else finished(question, turns, answer)
 
 
 def check(trace: Trace, **options: int) -> list[Citation]:

@@ -11,16 +11,16 @@ from memagent import Budget, MemoryAgent, text_document
 from memagent.core.records import Completion, Finish, Request, Segment, Trace, Turn
 from memagent.evidence.losses import doubts, losses
 from memagent.models.scripted import ScriptedChat
-from memagent.runs.journal import Run
+from memagent.runs.run import Run
 
 
-def turn(number: int, start: int, text: str, finish: Finish = "stop", rest: tuple[int, ...] = ()) -> Turn:
-    segment = Segment(start, start + 10, "x" * 10, 3, rest)
-    return Turn(number, Request((), 10, segment, "before"), Completion(text, finish))
+def turn(number: int, start: int, text: str, finish: Finish = "stop", whole: tuple[int, int] | None = None) -> Turn:
+    segment = Segment(start, start + 10, "x" * 10, 3, whole)
+    return Turn(number, Request((), 10, segment, "before"), Completion(text, finish), text)
 
 
 def answered(number: int, text: str, finish: Finish = "stop") -> Turn:
-    return Turn(number, Request((), 10, kind="answer"), Completion(text, finish))
+    return Turn(number, Request((), 10, kind="answer"), Completion(text, finish), "b")
 
 
 def test_a_reading_without_losses_says_nothing() -> None:
@@ -29,7 +29,7 @@ def test_a_reading_without_losses_says_nothing() -> None:
 
 def test_what_was_lost_is_said_with_the_numbers_of_the_sections() -> None:
     turns = [
-        turn(0, 0, "a", rest=(20,)),
+        turn(0, 0, "a", whole=(0, 20)),
         turn(1, 10, " "),
         turn(2, 20, "b", "length"),
         turn(3, 30, "", "length"),

@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
+from turns import finished, memorized
 
-from memagent.core.records import Completion, Finish, Request, Segment, Trace, Turn, Usage
+from memagent.core.records import Finish, Segment, Trace, Usage
 from memagent.documents import Located
 from memagent.evidence.citations import Citation, cite
 from memagent.evidence.page import page
@@ -57,9 +58,9 @@ def trace(
     turns, start = [], 0
     for k, (text, memory) in enumerate(steps):
         segment = Segment(start, start + len(text), text, 9)
-        turns.append(Turn(k, Request((), 1024, segment), Completion(memory, finish, Usage(1234, 56, 61.5))))
+        turns.append(memorized(k, segment, memory, finish, Usage(1234, 56, 61.5)))
         start += len(text)
-    return Trace(question, (*turns, Turn(len(turns), Request((), 1024), Completion(answer))))
+    return finished(question, turns, answer)
 
 
 UBAR = ("Many places. The lost city of Ubar lies in Oman. Few go.", "- Ubar lies in Oman\n- Few go there")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from turns import finished, memorized
 
 from memagent.core.records import Completion, Finish, Request, Segment, Trace, Turn, Usage
 from memagent.evidence.timeline import Change, changes, elided, picture, render
@@ -15,15 +16,12 @@ from memagent.evidence.timeline import Change, changes, elided, picture, render
 
 def trace(*memories: str, finish: Finish = "stop") -> Trace:
     """A reading of ten characters a turn that wrote these memories."""
+    usage = Usage(1200, 34, 2.5)
     turns = [
-        Turn(
-            k,
-            Request((), 1024, Segment(10 * k, 10 * k + 10, "x" * 10, 3)),
-            Completion(memory, finish, Usage(1200, 34, 2.5)),
-        )
+        memorized(k, Segment(10 * k, 10 * k + 10, "x" * 10, 3), memory, finish, usage)
         for k, memory in enumerate(memories)
     ]
-    return Trace("?", (*turns, Turn(len(turns), Request((), 1024), Completion("Answer"))))
+    return finished("?", turns, "Answer")
 
 
 def test_a_turn_that_adds_and_removes() -> None:
@@ -32,7 +30,7 @@ def test_a_turn_that_adds_and_removes() -> None:
     assert (first.added, first.removed, first.kept, first.share) == (4, 0, 0, 1.0)
     assert second.parts == (("same", "Ann lives in"), ("removed", " York."), ("added", " Leeds, with Bob."))
     assert (second.added, second.removed, second.kept, second.share) == (3, 1, 3, 4 / 7)
-    assert (second.turn, second.start, second.end, second.finish) == (1, 10, 20, "stop")
+    assert (second.turn, second.kind, second.span, second.finish) == (1, "memorize", (10, 20), "stop")
     assert second.usage == Usage(1200, 34, 2.5)
 
 
@@ -117,7 +115,7 @@ def test_added_is_green_and_removed_is_struck_through() -> None:
 
 
 def test_a_change_without_usage_says_nothing_of_it() -> None:
-    plain = picture(Change(0, 0, 10, (("added", "Ann"),), "stop", Usage())).plain
+    plain = picture(Change(0, "memorize", (0, 10), (("added", "Ann"),), "stop", Usage())).plain
     assert "tokens" not in plain
     assert " s\n" not in plain
 
@@ -135,3 +133,11 @@ def test_seven_hundred_turns_take_seconds(kind: str) -> None:
     started = time.perf_counter()
     assert len(changes(trace(*memories))) == 700
     assert time.perf_counter() - started < 20  # under 1 s alone
+
+
+def test_a_turn_that_read_no_segment_says_what_it_was_for() -> None:
+    merged = Turn(1, Request((), 1024, kind="merge"), Completion("Ann and Bob"), "Ann and Bob", wave=1)
+    first = memorized(0, Segment(0, 10, "x" * 10, 3), "Ann")
+    [_, change] = changes(Trace("?", [first, merged]))
+    assert (change.kind, change.span) == ("merge", None)
+    assert picture(change).plain.startswith("   2  merge  +2")

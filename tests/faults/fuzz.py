@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["memagent"]):
     from memagent.errors import DocumentError, RunError
     from memagent.models.http_replies import Draft, Listing, Reply
     from memagent.models.scripted import ScriptedChat
-    from memagent.runs.journal import FILE, Run
+    from memagent.runs.run import FILE, Run
 
 Target = tuple[Callable[[bytes], None], list[bytes]]
 """What reads the bytes, and good ones to begin with."""

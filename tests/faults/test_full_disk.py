@@ -16,7 +16,7 @@ import make_documents
 import pytest
 from fault_server import Body, FaultServer, Reply, ok
 
-from memagent.runs.journal import Run
+from memagent.runs.run import Run
 
 FACTS = 5
 PLACES = 6

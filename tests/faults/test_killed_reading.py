@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fault_server import Body, FaultServer, Reply, ok
 
-from memagent.runs.journal import Run
+from memagent.runs.run import Run
 
 KILLS = 100
 TURNS = 260

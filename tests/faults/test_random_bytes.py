@@ -16,7 +16,7 @@ from memagent.core.records import Message, Request
 from memagent.errors import DocumentError, ModelError, RunError
 from memagent.models.http import HttpChat
 from memagent.models.scripted import ScriptedChat
-from memagent.runs.journal import FILE, Run
+from memagent.runs.run import FILE, Run
 
 SIZE = 25_000
 KINDS = {

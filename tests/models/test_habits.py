@@ -16,7 +16,7 @@ from memagent.models.habits import FILE, Habits, load_habits
 
 def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert load_habits(tmp_path) == Habits()
-    habits = Habits(prompts_for("section-first", "sentence"), Budget(100, 200, 30, 40), "collected")
+    habits = Habits(prompts_for("section-first", "sentence"), Budget(100, 200, 30, 40), "collect")
     habits.save(tmp_path)
     assert load_habits(tmp_path) == habits
 
@@ -24,7 +24,7 @@ def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"budget": {"segment": "5000"}}, {"budget": {"memory": 0}}, {"budget": [1]}, {"memory": "photographic"},
+        {"budget": {"segment": "5000"}}, {"budget": {"memory": 0}}, {"budget": [1]}, {"reader": "skim"},
         {"prompts": {"update": "Read {chunk}."}}, {"prompts": {"answer": 7}},
     ],
 )  # fmt: skip
@@ -39,3 +39,10 @@ def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ModelError, match="is damaged"):
         load_habits(tmp_path)
+
+
+def test_files_of_before_call_the_readers_otherwise(tmp_path: Path) -> None:
+    value = asdict(Habits())
+    del value["reader"]
+    (tmp_path / FILE).write_text(json.dumps(value | {"memory": "extractive"}))
+    assert load_habits(tmp_path) == Habits(reader="extract")

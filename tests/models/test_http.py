@@ -14,18 +14,20 @@ from typing import Any
 
 import pytest
 from fault_server import PAGE, Body, Fault, FaultServer, Reply, cut, event_stream, hang, json_reply, ok, raw, status
+from wanted import wanted
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import prompts_for
+from memagent.core.reading import Underway
 from memagent.core.records import Completion, Message, Request, Segment, Usage
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer, EstimatedTokenizer
 from memagent.errors import ModelError, UsageError, WindowOverflow
 from memagent.models.chat import Chat, OnText, Sampling
 from memagent.models.http import HttpChat
-from memagent.readers.overwrite import reading
+from memagent.readers.overwrite import overwrite
 
-QUESTION = Request((Message("user", "Where is the Louvre?\n"),), 64)
+QUESTION = Request((Message("user", "Where is the Louvre?\n"),), 64, kind="answer")
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 TLS = ssl.create_default_context()
 GO_ON = "then run the same command again to go on."
@@ -350,7 +352,11 @@ SEGMENT = Segment(0, 1, "x", 1)
 def test_all_spent_on_reasoning(fault: Fault, segment: Segment | None, flag: str, stream: bool) -> None:
     with FaultServer([fault]) as server:
         with pytest.raises(ModelError) as caught:
-            ask(server, Request(QUESTION.messages, 1024, segment), shown(stream))
+            ask(
+                server,
+                Request(QUESTION.messages, 1024, segment, kind="memorize" if segment else "answer"),
+                shown(stream),
+            )
         assert sentence(server, caught.value) == (
             "m at URL spent all 1,024 tokens on reasoning and wrote no text: "
             f"raise {flag}, or switch its reasoning off."
@@ -570,7 +576,10 @@ def test_a_reply_that_cannot_be_used_is_asked_for_again(fault: str, stream: bool
 @STREAM
 def test_an_empty_reply_for_ever_is_a_text_but_no_answer(stream: bool) -> None:
     with FaultServer([ok("")]) as server:
-        assert ask(server, replace(QUESTION, segment=SEGMENT), on_text=shown(stream), retries=1).text == ""
+        assert (
+            ask(server, replace(QUESTION, segment=SEGMENT, kind="memorize"), on_text=shown(stream), retries=1).text
+            == ""
+        )
         assert len(server.requests) == 2
     told = f"m at URL sent an empty reply: see that it is a chat model, {GO_ON}"
     assert fails([ok("")], stream, retries=1) == (told, 2)
@@ -771,18 +780,16 @@ def test_reading_over_a_small_window() -> None:
     async def read(server: FaultServer) -> str:
         chat = HttpChat("m", base_url=server.url, tokenizer=ByteTokenizer(), timeout=5)
         parts = segments([document], 700, chat.tokenizer)
-        steps = reading("How many sentences are there?", parts, Budget(), prompts_for())
-        request = next(steps)
+        under = Underway(overwrite("How many sentences are there?", parts, Budget(), prompts_for()))
         try:
-            while True:
+            while under.wanted:
                 try:
-                    completion = await chat.complete(request)
+                    completion = await chat.complete(wanted(under))
                 except WindowOverflow as error:
-                    request = steps.throw(error)
+                    under.overflow(error)
                 else:
-                    request = steps.send(completion)
-        except StopIteration as end:
-            return str(end.value)
+                    under.take(completion)
+            return under.answer
         finally:
             await chat.close()
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wanted import wanted
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import NO_MEMORY, NONE, NOTHING, Prompts
+from memagent.core.reading import Reader, Underway
 from memagent.core.records import Completion, Segment
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import WindowOverflow
-from memagent.readers.overwrite import Step, Underway, reading
-from memagent.readers.quotes import LOOKS, STEPS, collect, extract, tokens_of
+from memagent.readers.collect import collect
+from memagent.readers.collect import memorize as collecting
+from memagent.readers.extract import extract
+from memagent.readers.extract import memorize as extracting
+from memagent.readers.halving import Memorize
+from memagent.readers.quotes import LOOKS, tokens_of
 from memagent.tasks.example import Length, Task
 from memagent.tasks.lighthouses import make_demo
 from memagent.tasks.needles import NeedleTask
@@ -28,7 +34,7 @@ TEXT = "The key to the\n  attic is 12345. The key to the cellar\n is 777."
 
 def step(memory: str, text: str = TEXT) -> Underway:
     """What it yields are the requests of one section, and its answer is the next memory."""
-    return Underway(extract("which keys", memory, Segment(0, len(text), text, len(text)), BUDGET, PROMPTS))
+    return Underway(extracting("which keys", memory, Segment(0, len(text), text, len(text)), BUDGET, PROMPTS))
 
 
 def memories(memory: str, *written: str, text: str = TEXT) -> list[str]:
@@ -36,7 +42,7 @@ def memories(memory: str, *written: str, text: str = TEXT) -> list[str]:
     under = step(memory, text)
     found = [under.take(Completion(text)).memory for text in written[:-1]]
     under.take(Completion(written[-1]))
-    assert under.request is None
+    assert not under.wanted
     return [*found, under.answer]
 
 
@@ -127,31 +133,31 @@ def test_another_look_adds_or_changes_nothing() -> None:
     assert memories(NO_MEMORY, ATTIC, "") == [ATTIC, ATTIC]
 
 
-@pytest.mark.parametrize("read", [extract, collect])
-def test_the_looks_end(read: Step) -> None:
+@pytest.mark.parametrize("read", [extracting, collecting])
+def test_the_looks_end(read: Memorize) -> None:
     numbers = [f"Number {number} stands here." for number in range(20)]
     text = " ".join(numbers)
     under = Underway(read("which", NO_MEMORY, Segment(0, len(text), text, len(text)), BUDGET, PROMPTS))
-    while under.request:
+    while under.wanted:
         under.take(Completion("\n".join(numbers[: under.turns + 1])))
     assert under.turns == LOOKS
     assert under.answer == "\n".join(numbers[:LOOKS])
 
 
 @pytest.mark.parametrize("read", [extract, collect])
-def test_a_section_that_overflows_is_read_as_halves_but_only_at_the_first_look(read: Step) -> None:
+def test_a_section_that_overflows_is_read_as_halves_but_only_at_the_first_look(read: Reader) -> None:
     text = f"{ATTIC}\n\n{CELLAR}\n"
-    under = Underway(reading("which keys", [Segment(0, len(text), text, len(text))], BUDGET, PROMPTS, read))
+    under = Underway(read("which keys", [Segment(0, len(text), text, len(text))], BUDGET, PROMPTS))
     under.overflow(WindowOverflow())
-    assert under.request is not None
-    assert under.request.segment is not None
-    assert under.request.segment.rest == (len(text),)
-    first = under.request.segment
+    first = wanted(under).segment
+    assert first is not None
+    assert first.whole == (0, len(text))
     assert under.take(Completion(ATTIC)).memory == ATTIC
-    assert under.request.segment == first
+    assert wanted(under).segment == first
     under.overflow(WindowOverflow())
-    assert under.request.segment.start == first.end
-    assert under.request.memory == ATTIC
+    second = wanted(under)
+    assert second.segment is not None
+    assert (second.segment.start, second.memory) == (first.end, ATTIC)
 
 
 LONG = f"{ATTIC} " + "The river runs slowly past the old mills. " * 20 + f"\n\n{CELLAR}"
@@ -159,16 +165,16 @@ LONG = f"{ATTIC} " + "The river runs slowly past the old mills. " * 20 + f"\n\n{
 
 def closer_look(*written: str) -> tuple[list[tuple[str, bool, bool]], str]:
     """The kind of each request, whether it shows the attic and the cellar; and the next memory."""
-    under = Underway(extract("which keys", NO_MEMORY, Segment(0, len(LONG), LONG, 600), BUDGET, PROMPTS))
+    under = Underway(extracting("which keys", NO_MEMORY, Segment(0, len(LONG), LONG, 600), BUDGET, PROMPTS))
     seen: list[tuple[str, bool, bool]] = []
     for text in written:
-        assert under.request is not None
-        assert under.request.segment is not None
-        assert under.request.segment.text == LONG
-        prompt = under.request.messages[0].content.split("S=")[1]
-        seen.append((under.request.kind, ATTIC in prompt, CELLAR in prompt))
+        request = wanted(under)
+        assert request.segment is not None
+        assert request.segment.text == LONG
+        prompt = request.messages[0].content.split("S=")[1]
+        seen.append((request.kind, ATTIC in prompt, CELLAR in prompt))
         under.take(Completion(text))
-    assert under.request is None
+    assert not under.wanted
     return seen, under.answer
 
 
@@ -187,13 +193,13 @@ def test_a_long_section_that_gave_nothing_is_read_once() -> None:
 
 
 def test_a_turn_holds_what_was_written_and_what_was_kept() -> None:
-    under = Underway(reading("which keys", [Segment(0, len(TEXT), TEXT, len(TEXT))], BUDGET, PROMPTS, extract))
+    under = Underway(extract("which keys", [Segment(0, len(TEXT), TEXT, len(TEXT))], BUDGET, PROMPTS))
     first = under.take(Completion(f"{ATTIC}\nand more"))
     again = under.take(Completion(ATTIC))
     last = under.take(Completion("both"))
     assert (first.completion.text, first.memory) == (f"{ATTIC}\nand more", ATTIC)
-    assert (again.kept, again.memory, again.index) == (None, ATTIC, 1)
-    assert (last.kept, last.memory, under.answer) == (None, "both", "both")
+    assert (again.memory, again.index) == (ATTIC, 1)
+    assert (last.completion.text, last.memory, under.answer) == ("both", ATTIC, "both")
 
 
 # -- a memory that collects --
@@ -201,10 +207,10 @@ def test_a_turn_holds_what_was_written_and_what_was_kept() -> None:
 
 def collected(memory: str, *written: str, text: str = TEXT, tokens: int = 30) -> list[str]:
     """The memories that the requests after the first show, then the next memory."""
-    under = Underway(collect("which keys", memory, Segment(0, len(text), text, tokens), BUDGET, PROMPTS))
+    under = Underway(collecting("which keys", memory, Segment(0, len(text), text, tokens), BUDGET, PROMPTS))
     found = [under.take(Completion(text)).memory for text in written[:-1]]
     under.take(Completion(written[-1]))
-    assert under.request is None
+    assert not under.wanted
     return [*found, under.answer]
 
 
@@ -224,11 +230,11 @@ def test_what_is_collected_already_is_nothing_new() -> None:
 
 
 def test_the_prompt_shows_the_section_first_and_then_the_problem_and_the_memory() -> None:
-    under = Underway(collect("which {chunk}", ATTIC, Segment(0, len(TEXT), TEXT, 30), BUDGET, PROMPTS))
-    assert under.request is not None
-    prompt = under.request.messages[0].content
+    under = Underway(collecting("which {chunk}", ATTIC, Segment(0, len(TEXT), TEXT, 30), BUDGET, PROMPTS))
+    prompt = wanted(under).messages[0].content
     assert prompt.index(TEXT) < prompt.index("Problem: which {chunk}\n") < prompt.index(f"Collected so far:\n{ATTIC}\n")
-    assert (under.request.kind, under.request.memory, under.request.max_tokens) == ("memorize", ATTIC, BUDGET.memory)
+    asked = wanted(under)
+    assert (asked.kind, asked.memory, asked.max_tokens) == ("memorize", ATTIC, BUDGET.memory)
 
 
 LINES = [f"Line {number} has exactly forty characters." for number in range(3)]  # 3 x 42 are more than 100
@@ -236,15 +242,14 @@ LINES = [f"Line {number} has exactly forty characters." for number in range(3)] 
 
 def full(reply: str) -> str:
     """The memory after a turn of choice between three lines, two of which fit."""
-    under = Underway(collect("which", "\n".join(LINES[:2]), Segment(0, 42, LINES[2], 42), BUDGET, PROMPTS))
+    under = Underway(collecting("which", "\n".join(LINES[:2]), Segment(0, 42, LINES[2], 42), BUDGET, PROMPTS))
     under.take(Completion(LINES[2]))
     under.take(Completion(NONE))
-    assert under.request is not None
-    assert under.request.kind == "choose"
-    assert under.request.memory == "\n".join(LINES)
-    assert f"1. {LINES[0]}\n2. {LINES[1]}\n3. {LINES[2]}\n" in under.request.messages[0].content
+    asked = wanted(under)
+    assert (asked.kind, asked.memory) == ("choose", "\n".join(LINES))
+    assert f"1. {LINES[0]}\n2. {LINES[1]}\n3. {LINES[2]}\n" in asked.messages[0].content
     under.take(Completion(reply))
-    assert under.request is None
+    assert not under.wanted
     return under.answer
 
 
@@ -288,11 +293,11 @@ def test_a_perfect_reader_loses_nothing_in_a_memory_of_quotes(task: Task) -> Non
         example = task.example(Length(12_000), number, 5, tokenizer)
         pieces = list(segments([example.document], 2000, tokenizer))
         ideal = dict(zip([piece.end for piece in pieces], task.memories(example, pieces), strict=True))
-        under = Underway(reading(example.question, pieces, ROOM, PROMPTS, STEPS["extractive"]))
-        while under.request and under.request.segment:
-            wanted = ideal[under.request.segment.end]
-            memory = under.take(Completion(wanted)).memory
-            assert wanted == NOTHING or set(wanted.splitlines()) <= set(memory.splitlines())
+        under = Underway(extract(example.question, pieces, ROOM, PROMPTS))
+        while segment := wanted(under).segment:
+            right = ideal[segment.end]
+            memory = under.take(Completion(right)).memory
+            assert right == NOTHING or set(right.splitlines()) <= set(memory.splitlines())
 
 
 @given(
@@ -301,7 +306,6 @@ def test_a_perfect_reader_loses_nothing_in_a_memory_of_quotes(task: Task) -> Non
 def test_every_line_of_a_memory_of_quotes_stands_in_the_text(lines: list[str], text: str) -> None:
     under = step(NO_MEMORY, text)
     under.take(Completion("\n".join(lines)))
-    memory = under.answer if under.request is None else under.request.memory
-    assert memory is not None
+    memory = wanted(under).memory if under.wanted else under.answer
     words = " ".join(text.split())
     assert memory == NOTHING or all(line and f" {line} " in f" {words} " for line in memory.splitlines())

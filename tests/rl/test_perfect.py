@@ -7,14 +7,15 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from wanted import wanted
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import NONE, NOTHING, Prompts
 from memagent.core.quoting import Section
+from memagent.core.reading import Underway
 from memagent.core.records import Completion, Request
 from memagent.core.tokenizer import ByteTokenizer
 from memagent.models.habits import Habits
-from memagent.readers.overwrite import Underway
 from memagent.readers.quotes import quotes_of
 from memagent.rl.problems import MemoryProblems
 from memagent.tasks.example import Length
@@ -32,7 +33,7 @@ TASK = PracticeTask(make_demo(50_000).document)
 def problems(slips: tuple[float, ...] = (0.0,), memory: int = 900) -> MemoryProblems:
     budget = replace(BUDGET, memory=memory)
     return MemoryProblems(
-        TASK, Length(12_000), 3, ByteTokenizer(), [Prompts()], budget, memory="collected", slips=slips
+        TASK, Length(12_000), 3, ByteTokenizer(), [Prompts()], budget, reader="collect", slips=slips
     )  # fmt: skip
 
 
@@ -41,10 +42,11 @@ def read(number: int, slips: tuple[float, ...] = (0.0,), room: int = 900) -> tup
     problem = problems(slips, room).problem(number)
     assert problem.ideal is not None
     under, found, memory = Underway(problem.begin()), list[tuple[Request, str]](), ""
-    while under.request:
-        request, text = under.request, problem.ideal(under.request)
+    while under.wanted:
+        request = wanted(under)
+        text = problem.ideal(request)
         found.append((request, text))
-        memory = request.memory or ""
+        memory = request.memory
         under.take(Completion(problem.slip(request, text)))
     return found, memory
 
@@ -64,7 +66,7 @@ def test_the_ideal_replies_are_quotes_of_the_section_or_none_and_end_in_the_answ
                 found = [section.sentence(quote, example.question) for quote in quotes]
                 sentences = {place[1] for place in found if place}
                 assert len(sentences) == len(quotes)
-                assert not sentences & set(quotes_of(request.memory or ""))
+                assert not sentences & set(quotes_of(request.memory))
         wanted = [fact.text.strip() for fact in example.facts]
         assert all(any(text in quote for quote in quotes_of(memory)) for text in wanted)
         assert turns[-1][1] == "\\boxed{ " + ", ".join(example.answers) + "}"
@@ -83,7 +85,7 @@ def test_a_careless_reader_collects_what_does_not_help_and_the_ideal_stays_ideal
         for request, text in turns[:-1]:
             if request.kind == "choose":
                 chosen += 1
-                held = quotes_of(request.memory or "")
+                held = quotes_of(request.memory)
                 kept = [held[int(place) - 1] for place in text.split(", ")] if text != NONE else []
                 assert all(any(text in line for text in helpful) for line in kept)
                 assert all(line in kept for line in held if any(fact.text.strip() in line for fact in example.facts))
@@ -151,7 +153,7 @@ def test_lessons_made_ahead_by_other_processes_are_the_same() -> None:
 
 def test_now_and_then_a_step_is_about_overwriting() -> None:
     config = load_config(preset="nano", sets=["problems.overwriting=0.25", "problems.overwriting_problems=2"])
-    plan = Curriculum(problems(), replace(problems(), memory="abstractive"), config)
+    plan = Curriculum(problems(), replace(problems(), reader="overwrite"), config)
     many = [len(plan.at(place)) for place in range(0, 40 * config.warmup.problems, config.warmup.problems)][:40]
     assert set(many) == {2, config.warmup.problems}
     assert 3 <= many.count(2) <= 18
@@ -160,5 +162,5 @@ def test_now_and_then_a_step_is_about_overwriting() -> None:
 
 def test_the_readers_preset_is_whole(tmp_path: Path) -> None:
     config = load_config(preset="reader")
-    assert config.problems.memory == "collected"
+    assert config.problems.reader == "collect"
     assert config.policy.model == "qwen2.5-coder-0.5b"

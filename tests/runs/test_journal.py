@@ -12,11 +12,12 @@ import pytest
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import prompts_for
-from memagent.core.records import Completion, Request, Segment, Tokens, Turn, Usage
+from memagent.core.records import Completion, Message, Request, Segment, Tokens, Turn, Usage
 from memagent.errors import RunError, StorageError
 from memagent.readers.overwrite import answer, update
-from memagent.runs.journal import FILE, Journal, Run, find_runs
+from memagent.runs.journal import Journal
 from memagent.runs.lines import Header
+from memagent.runs.run import FILE, Run, find_runs
 
 BUDGET = Budget(10, 20, 30, 40)
 
@@ -37,12 +38,13 @@ def header(**changes: object) -> Header:
 def memory_turn(index: int, text: str, before: str = "No previous memory") -> Turn:
     segment = Segment(index * 3, index * 3 + 3, "añ\n", 3)
     request = update("Why?", before, segment, BUDGET, prompts_for())
-    return Turn(index, request, Completion(text, "length", Usage(5, 7, 0.25)))
+    return Turn(index, request, Completion(text, "length", Usage(5, 7, 0.25)), text, index)
 
 
 def answer_turn(index: int, memory: str, text: str) -> Turn:
     request: Request = answer("Why?", memory, BUDGET, prompts_for())
-    return Turn(index, request, Completion(text, "stop", Usage(2, 1, 0.5), Tokens((1, 2), (-0.5, -0.25), (7, 8, 9))))
+    tokens = Tokens((1, 2), (-0.5, -0.25), (7, 8, 9))
+    return Turn(index, request, Completion(text, "stop", Usage(2, 1, 0.5), tokens), memory, index)
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
@@ -51,11 +53,12 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     for turn in turns:
         journal.append(turn)
     assert list(journal.trace.turns) == turns
-    journal.finish({"citations": []})
+    end = {"answer": "so", "citations": []}
+    journal.finish(end)
     journal.close()
 
     run = Run(tmp_path / "run")
-    assert run.header == header()
+    assert run.header == header() | {"format": 2}
     assert list(run.trace.turns) == turns
     assert run.trace.turns[-1] == turns[-1]
     assert list(run.trace.turns[:-1]) == turns[:-1]
@@ -63,11 +66,11 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert run.trace.memory == "m2 \ud800 “é”"
     assert run.trace.answer == "so"
     assert run.usage == Usage(12, 15, 1.0)
-    assert run.end == {"citations": []}
+    assert run.end == end
 
 
 def test_what_was_kept_of_a_completion_is_read_back_and_a_section_may_come_again(tmp_path: Path) -> None:
-    first, again = replace(memory_turn(0, "m1 and more"), kept="m1"), replace(memory_turn(0, "m1", "m1"), index=1)
+    first, again = replace(memory_turn(0, "m1 and more"), memory="m1"), replace(memory_turn(0, "m1", "m1"), index=1)
     turns = [first, again]
     journal = Journal(tmp_path, header())
     for turn in turns:
@@ -98,7 +101,7 @@ def test_a_torn_last_line_is_dropped_wherever_it_tears(tmp_path: Path) -> None:
 def test_a_journal_without_a_whole_first_line_begins_anew(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"memagent": "0", "quest')
     journal = Journal(tmp_path, header())
-    assert Run(tmp_path).header == header()
+    assert Run(tmp_path).header == header() | {"format": 2}
     assert len(Run(tmp_path).trace.turns) == 0
     journal.close()
 
@@ -116,15 +119,17 @@ def strange(line: bytes) -> list[bytes]:
     """The line of a turn with one thing in it that no reading writes, and ends that no reading has."""
     turn = json.loads(line)
     wrong = {
-        "text": 7, "finish": "bored", "seconds": -1.0, "prompt_tokens": "12", "completion_tokens": 1e99, "kept": None,
-        "start": -1, "tokens": True, "section": "longer than its place", "rest": "abc", "kind": "steal", "ids": [1],
+        "text": 7, "finish": "bored", "seconds": -1.0, "prompt_tokens": "12", "completion_tokens": 1e99, "memory": None,
+        "start": -1, "tokens": True, "section": "longer than its place", "whole": "abc", "kind": 3, "ids": [1],
+        "template": "0", "fields": {"memory": {"is": "reply"}}, "before": 1, "wave": -1, "together": [[1, 2]],
     }  # fmt: skip
     cited = {"start": 0, "end": 2, "quote": "m1", "turn": 0, "score": 0.9, "fact": "m1"}
     ends: list[dict[str, object]] = [
-        {"citations": [cited | {"turn": 9}]},
-        {"citations": [cited | {"start": 3}]},
-        {"citations": [cited | {"score": "<b>"}]},
-        {"citations": [], "warnings": [7]},
+        {"answer": "so", "citations": [cited | {"turn": 9}]},
+        {"answer": "so", "citations": [cited | {"start": 3}]},
+        {"answer": "so", "citations": [cited | {"score": "<b>"}]},
+        {"answer": "so", "citations": [], "warnings": [7]},
+        {"answer": None, "citations": []},
     ]
     return [
         *(json.dumps(turn | {key: value}).encode() + b"\n" for key, value in wrong.items()),
@@ -136,11 +141,11 @@ def strange(line: bytes) -> list[bytes]:
     ("key", "value"),
     [
         ("question", 7), ("budget", {"segment": "5000"}), ("budget", {"window": 1}), ("budget", [1]),
-        ("layout", "{chunk}"), ("documents", [{"name": "a", "start": 0, "end": 1}]), ("documents", "a.txt"),
+        ("documents", [{"name": "a", "start": 0, "end": 1}]), ("documents", "a.txt"),
     ],
 )  # fmt: skip
 def test_a_strange_header_is_refused(tmp_path: Path, key: str, value: object) -> None:
-    (tmp_path / FILE).write_bytes(json.dumps(header() | {key: value}).encode() + b"\n")
+    (tmp_path / FILE).write_bytes(json.dumps(header() | {"format": 2, key: value}).encode() + b"\n")
     with pytest.raises(RunError, match=f"Line 1 of .*{FILE} is damaged"):
         Run(tmp_path)
 
@@ -157,14 +162,14 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         b'{"turn": 0}\n',
         b"7\n",
         b'{"end": {}}\n',
-        lines[2],
+        lines[3],
         b"",
-        *strange(lines[1]),
+        *strange(lines[2]),
     ):
-        (tmp_path / FILE).write_bytes(lines[0] + damaged + lines[2] + lines[3])
-        with pytest.raises(RunError, match=f"Line 2 of .*{FILE} is damaged"):
+        (tmp_path / FILE).write_bytes(lines[0] + lines[1] + damaged + lines[3] + lines[4])
+        with pytest.raises(RunError, match=f"Line 3 of .*{FILE} is damaged"):
             Journal(tmp_path, header())
-        with pytest.raises(RunError, match="Line 2"):
+        with pytest.raises(RunError, match="Line 3"):
             Run(tmp_path)
 
 
@@ -212,7 +217,7 @@ def test_a_full_disk_loses_no_finished_turn(tmp_path: Path) -> None:
         "try: journal.append(t.memory_turn(1, 'm2', 'm1'))\nexcept StorageError as error: print(error)"
     )
     journal.close()
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parent)
     command = [sys.executable, "-c", program, here, str(tmp_path), str(size + 50)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.count("cannot be written (File too large): make room") == 1
@@ -271,3 +276,32 @@ def test_runs_are_found(tmp_path: Path) -> None:
         journal.close()
     assert find_runs(tmp_path) == [tmp_path / "1", tmp_path / "2"]
     assert find_runs(tmp_path / "1") == [tmp_path / "1"]
+
+
+def test_a_template_stands_once_and_what_was_asked_is_checked(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, header())
+    for index, text in enumerate(["m1", "m2"]):
+        journal.append(memory_turn(index, text, f"m{index}"))
+    journal.close()
+    text = (tmp_path / FILE).read_text()
+    assert text.count("You are presented with a problem") == 1
+    (tmp_path / FILE).write_text(text.replace('"before": "m1"', '"before": "m0"'))
+    with pytest.raises(RunError, match=r"Turn 2 of .* is damaged"):
+        list(Run(tmp_path).trace.turns)
+
+
+def test_a_conversation_without_a_template_is_read_back(tmp_path: Path) -> None:
+    said = Request((Message("system", "Be brief."), Message("user", "Why?")), 8, kind="answer")
+    journal = Journal(tmp_path, header())
+    journal.append(Turn(0, said, Completion("So."), ""))
+    journal.close()
+    assert Run(tmp_path).trace.turns[0].request == said
+
+
+def test_a_journal_of_another_format_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps(header()) + "\n")
+    said = "was made by memagent 0, which kept its journal in another format"
+    with pytest.raises(RunError, match=said):
+        Run(tmp_path)
+    with pytest.raises(RunError, match=said):
+        Journal(tmp_path, header())

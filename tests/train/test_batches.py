@@ -11,17 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.train.batches import (
-    Conversation,
-    Family,
-    Pack,
-    collate,
-    in_turn,
-    logprobs,
-    merged,
-    micro_batches,
-    padding,
-)
+from memagent.rl.conversations import Conversation, merged
+from memagent.train.batches import Family, Pack, collate, in_turn, logprobs, micro_batches, padding
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from memagent.core.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
-from memagent.train.batches import Conversation
+from memagent.rl.conversations import Conversation
+from memagent.rl.rollouts import Rollout
 from memagent.train.config import OptimiserConfig, RLConfig
 from memagent.train.learner import Learner
 from memagent.train.loop import credited, learn
 from memagent.train.nano import nano_policy
 from memagent.train.processes import Processes
-from memagent.train.rollout import Rollout
 from memagent.train.training import Training
 
 
@@ -29,7 +29,7 @@ def rollout(reward: float, conversations: int, tokens: int = 2, limit: int = 8) 
         ids = tuple(10 + (3 * number + place) % 60 for place in range(tokens))
         prompt = tuple(5 + (7 * number + place) % 60 for place in range(4 + number))
         completion = Completion("", "stop", Usage(len(prompt), tokens), Tokens(ids, (-4.0,) * tokens, prompt))
-        turns.append(Turn(number, Request((Message("user", ""),), limit), completion))
+        turns.append(Turn(number, Request((Message("user", ""),), limit), completion, ""))
     return Rollout("p", Trace("p", turns), "", reward)
 
 

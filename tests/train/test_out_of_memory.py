@@ -15,7 +15,7 @@ import torch
 from memagent.models.chat import Sampling
 from memagent.errors import ModelError
 from memagent.core.records import Message, Request
-from memagent.train.batches import Conversation
+from memagent.rl.conversations import Conversation
 from memagent.train.config import OptimiserConfig
 from memagent.train.learner import Learner
 from memagent.train.nano import nano_policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from wanted import wanted
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
+from memagent.core.reading import Underway
 from memagent.core.records import Completion, Message, Request, Trace
 from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import WindowOverflow
 from memagent.models.chat import Sampling
-from memagent.readers.overwrite import Reading
 from memagent.rl.problems import MemoryProblems, Problem
+from memagent.rl.rollouts import Rollout
 from memagent.tasks.example import Length
 from memagent.tasks.own import load_own
 from memagent.tasks.practice.colours import COLOURS, ColourTask
@@ -26,7 +29,7 @@ from memagent.train.config import WarmupConfig
 from memagent.train.lessons import ideal
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
-from memagent.train.rollout import Rollout, Sampler
+from memagent.train.rollout import Sampler
 from memagent.train.sampling import Sampled, sample
 
 
@@ -44,14 +47,6 @@ def problems(policy: Policy, length: int) -> MemoryProblems:
     return MemoryProblems(ColourTask(), Length(length), 1, policy.tokenizer, [PROMPTS], budget, boxed=False)
 
 
-def advanced(steps: Reading, completion: Completion, request: Request) -> tuple[Request, str]:
-    """The next request, or at the end the last one, and the attempt's value."""
-    try:
-        return steps.send(completion), ""
-    except StopIteration as stop:
-        return request, stop.value
-
-
 def test_each_conversation_is_the_loops_with_the_memory_before(policy: Policy) -> None:
     drawn = [problems(policy, length).problem(number) for number, length in enumerate((48, 120, 72))]
     groups = sampler(policy).rollouts(drawn, 3)
@@ -59,18 +54,18 @@ def test_each_conversation_is_the_loops_with_the_memory_before(policy: Policy) -
     assert [len(group[0].trace.turns) for group in groups] == [3, 6, 4]
     for problem, group in zip(drawn, groups, strict=True):
         for rollout in group:
-            steps = problem.begin()
-            request = next(steps)
+            under = Underway(problem.begin())
             for turn in rollout.trace.turns:
+                request = wanted(under)
                 assert turn.request == request
                 tokens = turn.completion.tokens
                 assert tokens is not None
                 assert list(tokens.prompt) == policy.render(request.messages)
                 assert turn.completion.text == policy.decode(tokens.ids)
                 assert len(tokens.ids) == len(tokens.logprobs) <= request.max_tokens
-                request, value = advanced(steps, turn.completion, request)
-            assert rollout.answer == value
-            assert rollout.reward == problem.reward(value, rollout.trace)
+                under.take(turn.completion)
+            assert rollout.answer == under.answer
+            assert rollout.reward == problem.reward(under.answer, rollout.trace)
 
 
 def texts(groups: list[list[Rollout]]) -> list[str]:
@@ -113,7 +108,7 @@ def test_the_beginnings_of_a_group_are_computed_once(policy: Policy) -> None:
 def test_any_generator_of_requests_is_an_agent(policy: Policy) -> None:
     """Two conversations, of which the second shows what was written in the first."""
 
-    def steps() -> Reading:
+    def steps() -> Generator[Request, Completion, str]:
         first = yield Request((Message("user", "red blue"),), 3)
         second = yield Request((Message("user", f"{first.text} ?"),), 2)
         return second.text + "!"
@@ -130,7 +125,7 @@ def test_a_conversation_that_grows_goes_on_from_its_cache(policy: Policy) -> Non
     """From the first time that a prompt goes on with the conversation before; what is sampled does not change."""
 
     def talk(name: str, turns: int) -> Problem:
-        def steps() -> Reading:
+        def steps() -> Generator[Request, Completion, str]:
             messages = [Message("user", f"{name} blue leaf moon salt rain")]
             for number in range(turns):
                 said = (yield Request(tuple(messages), 2 + number)).text
@@ -157,7 +152,7 @@ def test_a_conversation_that_grows_goes_on_from_its_cache(policy: Policy) -> Non
 
 
 def test_a_prompt_beyond_the_window_is_thrown_into_the_attempt(policy: Policy) -> None:
-    def steps() -> Reading:
+    def steps() -> Generator[Request, Completion, str]:
         try:
             yield Request((Message("user", "leaf " * 600),), 3)
         except WindowOverflow:
@@ -169,11 +164,11 @@ def test_a_prompt_beyond_the_window_is_thrown_into_the_attempt(policy: Policy) -
 
 
 def test_a_prompt_that_cannot_be_shortened_ends_its_rollout_with_no_reward(policy: Policy) -> None:
-    def steps() -> Reading:
+    def steps() -> Generator[Request, Completion, str]:
         yield Request((Message("user", "leaf"),), 3)
         return (yield Request((Message("user", "leaf " * 600),), 3, kind="answer")).text
 
-    def short() -> Reading:
+    def short() -> Generator[Request, Completion, str]:
         return (yield Request((Message("user", "leaf"),), 3)).text
 
     problems = [Problem("long", steps, lambda answer, trace: 1.0), Problem("short", short, lambda answer, trace: 1.0)]

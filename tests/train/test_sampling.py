@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from memagent.models.chat import Sampling
-from memagent.train.batches import Conversation, Family, collate, logprobs
+from memagent.rl.conversations import Conversation
+from memagent.train.batches import Family, collate, logprobs
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
 from memagent.train.sampling import Sampled, Work, sample

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from data import DATA, needs_data
+from wanted import wanted
 
+from memagent.core.reading import Reading, Underway
 from memagent.errors import UsageError
-from memagent.readers.overwrite import Reading, Underway
 from memagent.rl.problems import Problem
 from memagent.train.config import ProblemsConfig, load_config
 from memagent.train.nano import nano_policy
@@ -88,8 +89,7 @@ def test_tests_ask_one_question_of_each_document_in_one_layout() -> None:
 
 
 def first_words(problem: Problem) -> str:
-    request = Underway(problem.begin()).request
-    assert request is not None
+    request = wanted(Underway(problem.begin()))
     return " ".join(request.messages[0].content.split()[:6])
 
 

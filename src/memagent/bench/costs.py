@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memagent.bench.methods import READERS
+from memagent.bench.methods import METHODS
 from memagent.bench.results import Result
 
 Reader = tuple[str, str]
@@ -51,7 +51,7 @@ def totals(results: Iterable[Result]) -> list[Totals]:
 
 def readers_in_order(readers: Iterable[Reader]) -> list[Reader]:
     """Each reader once, ours first; those of one name as they come."""
-    names = list(READERS)
+    names = list(METHODS)
     return sorted(
         dict.fromkeys(readers), key=lambda reader: names.index(reader[0]) if reader[0] in names else len(names)
     )

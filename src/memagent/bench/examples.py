@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 
+from memagent.bench.methods import MEMORY
 from memagent.bench.results import Result, Tracked
 from memagent.bench.table import tasks_in_order
 from memagent.tasks.example import Length
@@ -41,7 +42,7 @@ def pick(results: Iterable[Result]) -> Picked:
             listed = picked.failed.setdefault(result.cause, [])
             if len(listed) < _LISTED:
                 listed.append(f"{_name(result)}, {result.reader}, {result.model}")
-        elif result.reader == "memory" and result.status == "done" and _score(result) < 1:
+        elif result.reader in MEMORY and result.status == "done" and _score(result) < 1:
             lowest = picked.worst.setdefault(result.task, [])
             lowest.append(result)
             lowest.sort(key=lambda each: (_score(each), each.tokens, each.number))

@@ -1,6 +1,7 @@
 """The ways to answer from a long document that a user really has. Each gives a Trace.
 
-memory    the whole document, segment by segment, into one memory
+memory    the whole document, segment by segment, into one memory, as the model was trained; or, by the name of a
+          reader (overwrite, extract, collect), in that way
 direct    everything in the window at once; too long is an overflow
 truncate  what fits the window, the middle left out
 retrieve  the passages that BM25 finds for the question
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from memagent.core.tokenizer import Tokenizer, count
 from memagent.documents import text_document
 from memagent.errors import WindowOverflow
 from memagent.models.chat import Chat
-from memagent.runs.driver import Watch
+from memagent.readers import READERS
+from memagent.runs.watch import Watch
 from memagent.tasks.example import Example
 
 _PASSAGE = 200  # tokens
@@ -50,9 +53,10 @@ class Job:
         return self.agent.chat
 
 
-async def memory(job: Job) -> Trace:
+async def memory(job: Job, reader: str | None = None) -> Trace:
+    agent = job.agent.reading_by(reader) if reader else job.agent
     with text_document(job.example.document, "example") as document:
-        answer = await job.agent.ask_async(job.example.question, document, run=job.run, watch=job.watch)
+        answer = await agent.ask_async(job.example.question, document, run=job.run, watch=job.watch)
     return answer.trace
 
 
@@ -85,8 +89,14 @@ async def retrieve(job: Job) -> Trace:
     return await _ask(job, job.example.prompt(_GAP.join(found)))
 
 
-READERS: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
+MEMORY: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
     "memory": memory,
+    **{name: partial(memory, reader=name) for name in READERS},
+}
+"""Those that keep a memory and a journal, and are asked for a box."""
+
+METHODS: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
+    **MEMORY,
     "direct": direct,
     "truncate": truncate,
     "retrieve": retrieve,
@@ -94,9 +104,9 @@ READERS: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
 
 
 async def _ask(job: Job, prompt: str) -> Trace:
-    request = Request((Message("user", prompt),), job.answer_tokens)
+    request = Request((Message("user", prompt),), job.answer_tokens, kind="answer")
     completion = await job.chat.complete(request)
-    return Trace(job.example.question, (Turn(0, request, completion),))
+    return Trace(job.example.question, (Turn(0, request, completion, ""),))
 
 
 def _fits(job: Job, prompt: str) -> bool:

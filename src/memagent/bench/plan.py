@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memagent.bench.methods import READERS
+from memagent.bench.methods import METHODS
 from memagent.errors import UsageError
 from memagent.tasks.example import Length, Task
 
@@ -74,8 +74,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         for reader in self.readers:
-            if reader not in READERS:
-                raise UsageError(f"There is no reader {reader}: give {', '.join(READERS)}.")
+            if reader not in METHODS:
+                raise UsageError(f"There is no reader {reader}: give {', '.join(METHODS)}.")
         if len(set(self.readers)) < len(self.readers):
             raise UsageError("A reader is named twice: name it once.")
         if not self.tasks or not self.readers or (self.samples is not None and self.samples < 1):

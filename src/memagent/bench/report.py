@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from memagent.bench import charts, drawing, published
 from memagent.bench.costs import Totals, totals
 from memagent.bench.examples import failures, pick, worst
+from memagent.bench.methods import MEMORY
 from memagent.bench.results import Cell, Result
 from memagent.bench.table import AVERAGE, Grid, caption, grids, named, shown
 from memagent.core.scoring import METRICS
@@ -103,7 +104,7 @@ def _page(cells: Sequence[Cell], results: Results, header: Mapping[str, Any], fi
         charts=_charts(figures, any("hqa" in grid.tasks for grid in found)),
         costs=_costs(costs),
         worst=worst(picked)
-        if any(cost.reader[0] == "memory" for cost in costs)
+        if any(cost.reader[0] in MEMORY for cost in costs)
         else '<p class="note">It was not among the readers.</p>',
         failures=failures(picked),
         metrics=_metrics(found),

@@ -22,7 +22,7 @@ from memagent._version import __version__
 from memagent.agent import MemoryAgent
 from memagent.bench.cells import cells
 from memagent.bench.ledger import RUNS, Key, Ledger, write_cells
-from memagent.bench.methods import READERS, Job
+from memagent.bench.methods import MEMORY, METHODS, Job
 from memagent.bench.plan import Plan, Sample, in_tokens
 from memagent.bench.results import Cell, Result, Status
 from memagent.bench.tracking import depths, track
@@ -30,7 +30,7 @@ from memagent.core.records import Trace, Turn, Usage
 from memagent.core.scoring import METRICS, final_answer
 from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import BudgetError, DocumentError, ModelError, UsageError, WindowOverflow
-from memagent.runs.driver import Watch
+from memagent.runs.watch import Watch
 from memagent.tasks.example import Example, Length
 from memagent.tasks.own import OwnTask
 
@@ -118,9 +118,9 @@ def _check(plan: Plan, agent: MemoryAgent) -> None:
         raise UsageError("The reader truncate must know the model's window: give --window.")
     in_box = agent.prompts.style == "boxed"
     for task in plan.tasks:
-        if task.metrics[0].startswith("boxed") and (set(plan.readers) != {"memory"} or not in_box):
+        if task.metrics[0].startswith("boxed") and (not set(plan.readers) <= MEMORY.keys() or not in_box):
             raise UsageError(f"{task.name} is scored by the box of an answer: only the reader memory is asked for one.")
-    if "memory" in plan.readers:
+    if MEMORY.keys() & set(plan.readers):
         agent.check_budget("?")
         for task in plan.tasks:
             for question in task.questions if isinstance(task, OwnTask) else ():
@@ -228,7 +228,7 @@ class _Bench:
         status: Status = "done"
         cause = ""
         try:
-            trace = await READERS[reader](job)
+            trace = await METHODS[reader](job)
         except WindowOverflow as error:
             status, cause = "overflow", str(error)
         except (ModelError, BudgetError, DocumentError) as error:
@@ -250,10 +250,10 @@ class _Bench:
         seconds: float,
     ) -> Result:
         task, style = sample.task, self._agent.prompts.style
-        in_box = reader == "memory" and style == "boxed"  # nobody else is asked for a box
+        in_box = reader in MEMORY and style == "boxed"  # nobody else is asked for a box
         metrics = [metric for metric in task.metrics if in_box or not metric.startswith("boxed")]
         prediction = (trace.answer or "") if trace else ""
-        said = final_answer(prediction, style) if reader == "memory" and style == "sentence" else prediction
+        said = final_answer(prediction, style) if reader in MEMORY and style == "sentence" else prediction
         scored = {metric: prediction if metric.startswith("string_match") else said for metric in metrics}
         scores = {metric: METRICS[metric](text, example.answers) if trace else 0.0 for metric, text in scored.items()}
         solved = scores[metrics[0]] == 1
@@ -275,7 +275,7 @@ class _Bench:
             prediction=prediction,
             memory=trace.memory if trace else "",
             depths=depths(example) if task.placed else (),
-            facts=track(example, trace, answer, solved) if trace and reader == "memory" else (),
+            facts=track(example, trace, answer, solved) if trace and reader in MEMORY else (),
             tokens=example.tokens,
             turns=len(trace.turns) if trace else 0,
             prompt_tokens=usage.prompt_tokens,
@@ -304,8 +304,8 @@ def _fingerprint(example: Example) -> str:
 
 def run_name(key: Key) -> str:
     """The folder of a memory reader's journal: `niah_single_1-4k-7`."""
-    task, unit, length, number, _, _ = key
+    task, unit, length, number, reader, _ = key
     name = re.sub(r"[^0-9A-Za-z_.]+", "_", task)
     if name != task:
         name += f"-{sha256(task.encode()).hexdigest()[:8]}"
-    return f"{name}-{Length(length, unit)}-{number}"
+    return f"{name}-{Length(length, unit)}-{number}{'' if reader == 'memory' else f'-{reader}'}"

@@ -27,10 +27,9 @@ def track(example: Example, trace: Trace, answer: str, solved: bool) -> tuple[Tr
     steps = 0
     for turn in trace.memories:
         segment = turn.request.segment
-        assert segment is not None
         steps += 1
         for number, fact in enumerate(facts):
-            if read[number] is None and fact.end <= segment.end:
+            if read[number] is None and segment and fact.end <= segment.end:
                 read[number] = steps
             if read[number] is not None and find_words(turn.memory, fact.key):
                 held[number] = steps

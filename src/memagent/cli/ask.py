@@ -18,12 +18,12 @@ from memagent.cli.options import (
     AnswerTokens,
     Debug,
     Json,
-    MemoryKind,
     MemoryTokens,
     Model,
     PromptLayout,
     QuestionTokens,
     Quiet,
+    Reader,
     SegmentTokens,
     budget_of,
 )
@@ -58,7 +58,7 @@ def ask(
     ] = "natural",
     answer: AnswerFormat = None,
     layout: PromptLayout = None,
-    memory: MemoryKind = None,
+    reader: Reader = None,
     run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
     max_tokens: Annotated[
@@ -100,7 +100,7 @@ def ask(
         concurrency=concurrency,
     )
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
-    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, memory=memory)
+    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, reader=reader)
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer if sys.stdin else None) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
         with watching(len(asked), quiet or json_output) as watch:
@@ -161,7 +161,7 @@ def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
     """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
     from platformdirs import user_state_path
 
-    from memagent.runs.journal import FILE
+    from memagent.runs.run import FILE
 
     if folder is None:
         runs = [user_state_path("memagent") / "runs" / _name(header) for header in headers]

@@ -13,7 +13,7 @@ from memagent.cli.ask_screen import Screen
 from memagent.cli.terminal import Terminal
 from memagent.core.limits import Limits
 from memagent.evidence.answer import Answer, Cited
-from memagent.runs.driver import Watch
+from memagent.runs.watch import Watch
 
 
 def watching(questions: int, silent: bool) -> AbstractContextManager[Watch]:

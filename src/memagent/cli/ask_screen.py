@@ -17,7 +17,7 @@ from rich.text import Text
 from memagent.cli.terminal import Terminal
 from memagent.core.records import Turn
 from memagent.evidence.timeline import Change, changed, picture
-from memagent.runs.driver import Watch
+from memagent.runs.watch import Watch
 
 _DRAFT = 400  # characters shown of the completion in progress
 
@@ -71,6 +71,7 @@ class Screen:
 
     def _on_turn(self, question: int, turn: Turn) -> None:
         usage, segment = turn.completion.usage, turn.request.segment
+        answered = turn.request.kind == "answer"
         self._tokens += usage.total_tokens
         if segment:
             if segment.end > self._places[question]:  # not one that is looked at again
@@ -85,9 +86,9 @@ class Screen:
                 self._change = picture(change)
         self._progress.update(self._task, completed=self._read, facts=self._facts())
         self._refresh()
-        if not self._console.is_terminal and (time.perf_counter() - self._said > 1 or segment is None):
+        if not self._console.is_terminal and (time.perf_counter() - self._said > 1 or answered):
             self._said = time.perf_counter()
-            what = self._facts() if segment else "answered"
+            what = "answered" if answered else self._facts()
             self._console.print(what, style="dim", highlight=False, soft_wrap=True)
 
     def _on_silence(self, question: int, seconds: float) -> None:

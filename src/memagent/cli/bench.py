@@ -21,7 +21,6 @@ from memagent.cli.options import (
     AnswerTokens,
     Debug,
     Json,
-    MemoryKind,
     MemoryTokens,
     Model,
     PromptLayout,
@@ -81,7 +80,8 @@ def run(
     reader: Annotated[
         str,
         typer.Option(
-            help="memory, direct (all in the window), truncate (middle cut), retrieve (BM25); or several, with commas."
+            help="memory (as the model was trained; or overwrite, extract, collect), direct (all in the window), "
+            "truncate (middle cut), retrieve (BM25); or several, with commas."
         ),
     ] = "memory",
     seed: Annotated[int, typer.Option(min=0, help="Of the examples.")] = 42,
@@ -117,7 +117,6 @@ def run(
     retrieve_tokens: Annotated[int, typer.Option(min=1, help="Of passages that the reader retrieve takes.")] = 2048,
     cut: Annotated[Cut, typer.Option(help="Where segments end; tokens is the paper's way.")] = "natural",
     layout: PromptLayout = None,
-    memory: MemoryKind = None,
     answer: AnswerFormat = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
@@ -174,9 +173,7 @@ def run(
     if not counter.exact:  # one that does not learn: the same lengths and segments in every run
         counter = chat.tokenizer = EstimatedTokenizer(learns=False)
         print("Tokens are estimated, at 3 bytes each: give --tokenizer for true lengths.", file=sys.stderr)
-    agent = MemoryAgent(
-        chat, budget=budget, cut=given["cut"], layout=layout, answer=answer, memory=memory, citations=False
-    )
+    agent = MemoryAgent(chat, budget=budget, cut=given["cut"], layout=layout, answer=answer, citations=False)
     extra = {
         "tokenizer": counter.fingerprint,
         "data": data.fingerprints(plan.tasks),

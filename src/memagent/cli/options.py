@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memagent.core.prompts import AnswerStyle, Layout
-from memagent.readers.quotes import Memory
 
 if TYPE_CHECKING:
     from memagent.core.budget import Budget
@@ -47,11 +46,11 @@ PromptLayout = Annotated[
     Layout | None,
     typer.Option(help="section-first: many questions on one document share its computation. [default: paper]"),
 ]
-MemoryKind = Annotated[
-    Memory | None,
+Reader = Annotated[
+    str | None,
     typer.Option(
-        help="extractive and collected: only sentences that stand in the text enter it; a collected one is never "
-        "written again. [default: as the model was trained]"
+        help="overwrite: the paper's memory, in the model's own words. extract, collect: a memory of quotes from the "
+        "text. [default: as the model was trained]"
     ),
 ]
 AnswerFormat = Annotated[

@@ -15,7 +15,7 @@ from memagent.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from memagent.runs.journal import Run
+    from memagent.runs.run import Run
 
 
 @app.command()
@@ -26,7 +26,7 @@ def show(
 ) -> None:
     """Show what a reading did: what each turn changed in the memory, the answer, where it came from."""
     from memagent.cli.terminal import Terminal, visible
-    from memagent.runs.journal import Run, find_runs
+    from memagent.runs.run import Run, find_runs
 
     runs = [Run(folder) for folder in find_runs(run)]
     if html is not None:
@@ -78,6 +78,8 @@ def _page(run: Run) -> str:
 
 def _answer(run: Run) -> str | None:
     """The answer as `ask` gave it; None while the reading goes on."""
+    if run.end is not None:
+        return str(run.end["answer"])
     from memagent.core.prompts import prompts_for
     from memagent.core.scoring import final_answer
 

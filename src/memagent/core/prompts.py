@@ -10,9 +10,11 @@ document share the longest part of the prompt, and an engine with a prefix cache
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from memagent.core.records import Message, Request, Segment
 from memagent.errors import UsageError
 
 NO_MEMORY = "No previous memory"
@@ -112,7 +114,7 @@ Reply with the numbers of the sentences that help to solve the problem, or NONE.
 Problem: {prompt}
 
 Collected so far:
-{memory}
+{quotes}
 
 Numbers:
 """
@@ -172,6 +174,19 @@ def _template(known: dict[str, str], name: str, fields: tuple[str, ...]) -> str:
     return name
 
 
+def request(
+    template: str,
+    fields: Mapping[str, str],
+    max_tokens: int,
+    segment: Segment | None = None,
+    memory: str = "",
+    kind: str = "memorize",
+) -> Request:
+    """A Request of one message: the template, filled."""
+    message = Message("user", fill(template, **fields))
+    return Request((message,), max_tokens, segment, memory, kind, template, tuple(fields.items()))
+
+
 def fill(template: str, **fields: str) -> str:
     """Put `fields` into `template` in one pass, so that a field that contains "{memory}" stays as it is."""
-    return re.sub(r"\{(prompt|memory|chunk)\}", lambda match: fields[match[1]], template)
+    return re.sub(r"\{(\w+)\}", lambda match: fields.get(match[1], match[0]), template)

@@ -1,4 +1,4 @@
-"""The one currency: what the loop asks, what a model replies, and the record of both.
+"""The one currency: what a reading asks, what a model replies, and the record of both.
 
 Everything else in the package trades in these values. They hold no behaviour beyond sums and views.
 """
@@ -8,10 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-Kind = Literal["memorize", "first half", "second half", "choose", "answer"]
-"""What a request is for: to read a segment, to look at half of it again, to choose what stays in a full memory, or to
-answer."""
 
 Finish = Literal["stop", "length"]
 """Why a completion ended: the model stopped by itself, or it was cut by the token limit."""
@@ -33,23 +29,38 @@ class Segment:
     end: int
     text: str
     tokens: int
-    rest: tuple[int, ...] = ()
-    """Of a segment that had to be halved: where the pieces end that are still to be read, the next one first."""
+    whole: tuple[int, int] | None = None
+    """Of a half, where the segment starts and ends that did not fit."""
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Where the segment starts and ends that it is, or is a half of."""
+        return self.whole or (self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the loop wants completed: a conversation of its own, and how long the completion may be (in tokens).
-
-    `segment` is the piece of the document shown in it; None for the answer, which sees only the memory. `memory` is the
-    memory shown in it; None where there is no such thing.
-    """
+    """What a reading wants completed: a conversation of its own, and how long the completion may be (in tokens)."""
 
     messages: tuple[Message, ...]
     max_tokens: int
     segment: Segment | None = None
-    memory: str | None = None
-    kind: Kind = "memorize"
+    """The piece of the document that it shows, if any."""
+    memory: str = ""
+    """The memory that it starts from."""
+    kind: str = "memorize"
+    """What it is for: "memorize", "answer", or a reader's own word, such as "choose"."""
+    template: str = ""
+    """Where the conversation is one message, the template that was filled for it."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """What it was filled with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A reading says what its memory is from now on."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +104,23 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One finished step of a reading; `index` counts from 0."""
+    """One finished step of a reading: what was asked, and what came back."""
 
     index: int
+    """From 0, in the order in which completions came."""
     request: Request
     completion: Completion
-    kept: str | None = None
-    """The memory that was made of the completion, where it is not the completion as it stands."""
-
-    @property
-    def memory(self) -> str:
-        """The memory after this step; where it gave the answer, that."""
-        return self.completion.text if self.kept is None else self.kept
+    memory: str
+    """The memory after it, as the reading said."""
+    wave: int = 0
+    """The number of the wave: of the requests that could be completed at the same time."""
+    place: int = 0
+    """In the wave, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A reading so far: the question and its turns. The last turn of a finished reading is the answer.
+    """A reading so far: the question and its turns.
 
     The turns may be a list in memory, or a view of a journal that reads them from disk one at a time.
     """
@@ -119,31 +130,31 @@ class Trace:
 
     @property
     def memories(self) -> Sequence[Turn]:
-        """The turns that read a segment, in order."""
+        """The turns before the answer, in order."""
         return self.turns if self.answer is None else self.turns[:-1]
 
     @property
     def memory(self) -> str:
-        """The last memory written; empty before the first."""
-        memories = self.memories
-        return memories[-1].memory if memories else ""
+        """The last memory; empty before the first."""
+        return self.turns[-1].memory if self.turns else ""
 
     @property
     def segments(self) -> list[int]:
-        """Of each turn that read a segment, that segment's number, from 0. A step may look at one more than once."""
+        """Of each turn before the answer, the number of the segment it read last, from 0."""
         numbers: list[int] = []
         last = None
         for turn in self.memories:
             segment = turn.request.segment
-            numbers.append(numbers[-1] + (segment != last) if numbers else 0)
-            last = segment
+            place = segment.origin if segment else last
+            numbers.append(numbers[-1] + (place != last) if numbers else 0)
+            last = place
         return numbers
 
     @property
     def answer(self) -> str | None:
         """The answer as the model wrote it; None while the reading goes on."""
         last = self.turns[-1] if self.turns else None
-        return last.completion.text if last and last.request.segment is None else None
+        return last.completion.text if last and last.request.kind == "answer" else None
 
     @property
     def usage(self) -> Usage:

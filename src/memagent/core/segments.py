@@ -90,8 +90,8 @@ def halves(segment: Segment) -> tuple[Segment, Segment]:
     cut = natural_cut(text, 0, middle * 9 // 10, middle)
     tokens = segment.tokens * cut // len(text)
     return (
-        Segment(start, start + cut, text[:cut], max(tokens, 1), (end, *segment.rest)),
-        Segment(start + cut, end, text[cut:], max(segment.tokens - tokens, 1), segment.rest),
+        Segment(start, start + cut, text[:cut], max(tokens, 1), segment.origin),
+        Segment(start + cut, end, text[cut:], max(segment.tokens - tokens, 1), segment.origin),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from memagent.core.records import Finish, Trace, Usage
 from memagent.documents import Part, locate
 from memagent.evidence.citations import Citation
-from memagent.runs.journal import Run
+from memagent.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)

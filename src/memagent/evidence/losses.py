@@ -20,9 +20,9 @@ def losses(trace: Trace) -> list[str]:
     halved, unanswered, cut = dict[int, None](), dict[int, None](), dict[int, None]()
     for number, turn in zip(trace.segments, trace.memories, strict=True):
         segment = turn.request.segment
-        if segment and segment.rest:
+        if segment and segment.whole:
             halved[number] = None
-        if not turn.completion.text.strip():
+        if turn.request.segment and not turn.completion.text.strip():
             unanswered[number] = None
         elif turn.completion.finish == "length":
             cut[number] = None

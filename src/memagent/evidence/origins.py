@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import fsum
 
-from memagent.core.records import Trace, Turn
+from memagent.core.records import Segment, Trace, Turn
 from memagent.evidence.facts import Fact
 from memagent.evidence.wording import Text, in_order, words
 
@@ -58,24 +59,25 @@ def follow(trace: Trace, facts: Iterable[Fact], threshold: float) -> Iterator[tu
     All facts are followed in one walk back, so that each memory is read from a journal once, and only until every fact
     has its passage or is given up. A fact that the memory never lost is followed to the first turn.
     """
-    turns, question, memory = trace.memories, Text(trace.question), Text(trace.memory)
+    question, memory, last = Text(trace.question), Text(trace.memory), len(trace.memories)
+    look = lru_cache(_ABSENCES)(trace.memories.__getitem__)
     present = list(facts)
     patience = dict.fromkeys(present, _ABSENCES)
-    for place in reversed(range(len(turns))):
-        before = Text(turns[place - 1].memory if place else "")
+    for place in reversed(range(last)):
+        before = Text(look(place - 1).memory if place else "")
         if before.text == memory.text:
             continue
         stay = [fact for fact in patience if fact.stands_in(before)]
         entered = [fact for fact in present if fact not in stay]
         if entered:
-            turn = turns[place]
-            segment = Text(turn.request.segment.text if turn.request.segment else "")
+            read = [(turn, Text(segment.text)) for turn, segment in _read(look, place)]
         while entered:
             fact = entered.pop()
-            passage = _passage(fact, segment, before, question)
+            found = [(turn, _passage(fact, text, before, question)) for turn, text in read]
+            turn, passage = max(found, key=lambda each: each[1].score if each[1] else 0.0, default=(None, None))
             if passage and passage.score < threshold:
                 passage = None
-            if passage:
+            if turn and passage:
                 yield fact, _citation(turn, fact, passage)
             clauses = [] if passage and not passage.open else list(fact.clauses())
             if passage or clauses:
@@ -87,6 +89,20 @@ def follow(trace: Trace, facts: Iterable[Fact], threshold: float) -> Iterator[tu
         if not patience:
             return
         present, memory = stay, before
+
+
+def _read(look: Callable[[int], Turn], place: int) -> Iterator[tuple[Turn, Segment]]:
+    """What a memory may have its news from: the segments of its turn's wave.
+
+    Where none was read in that wave, as when memories are merged, those that were read since the last such wave.
+    """
+    wave, seen = look(place).wave, False
+    for turn in map(look, range(place, max(place - _ABSENCES, -1), -1)):
+        if turn.wave != wave and (seen or turn.request.segment is None):
+            return
+        if turn.request.segment:
+            seen = seen or turn.wave == wave
+            yield turn, turn.request.segment
 
 
 def _citation(turn: Turn, fact: Fact, passage: _Passage) -> Citation:

@@ -75,8 +75,9 @@ def _warnings(warnings: Iterable[str]) -> str:
 
 def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
     usage = trace.usage
-    last = timeline[-1].end if timeline else 0
-    segments = len({(change.start, change.end) for change in timeline})
+    spans = {change.span for change in timeline if change.span}
+    last = max((end for _, end in spans), default=0)
+    segments = len(spans)
     pairs = [
         (f"{segments:,}", "segment" if segments == 1 else "segments"),
         (f"{last:,}", "characters"),
@@ -176,7 +177,7 @@ def _row(change: Change, numbers: Iterable[int], locate: Locate | None) -> str:
         cost = ""
     return f"""<details id="turn-{change.turn + 1}"><summary><span class="n">{change.turn + 1}</span>\
 <span class="words">{words}</span><span class="cost">{cost}</span></summary>
-<div class="row">{text}<p class="where">{_where(change.start, change.end, locate)}\
+<div class="row">{text}<p class="where">{_where(*change.span, locate) if change.span else escape(change.kind)}\
 {"".join(f' <a href="#citation-{number}">passage {number}</a>' for number in numbers)}</p></div></details>"""
 
 

@@ -33,9 +33,10 @@ class Change:
     """
 
     turn: int
-    start: int
-    end: int
-    """The span of the document that the turn read."""
+    kind: str
+    """What the turn was for."""
+    span: tuple[int, int] | None
+    """Where the piece of the document that it read starts and ends; None where it read none."""
     parts: tuple[tuple[Op, str], ...]
     finish: Finish
     usage: Usage
@@ -64,7 +65,7 @@ class Change:
 
 
 def changes(trace: Trace) -> list[Change]:
-    """A Change for every turn that read a segment. The memory before the first is empty."""
+    """A Change for every turn before the answer. The memory before the first is empty."""
     found, before = [], ""
     for turn in trace.memories:
         found.append(changed(before, turn))
@@ -73,11 +74,11 @@ def changes(trace: Trace) -> list[Change]:
 
 
 def changed(before: str, turn: Turn) -> Change:
-    """What a turn that read a segment made of the memory `before` it."""
-    segment, completion = turn.request.segment, turn.completion
-    assert segment is not None
+    """What a turn made of the memory `before` it."""
+    request, completion = turn.request, turn.completion
+    span = (request.segment.start, request.segment.end) if request.segment else None
     parts = tuple(_difference(before, turn.memory))
-    return Change(turn.index, segment.start, segment.end, parts, completion.finish, completion.usage)
+    return Change(turn.index, request.kind, span, parts, completion.finish, completion.usage)
 
 
 def _difference(old: str, new: str) -> Iterator[tuple[Op, str]]:
@@ -150,7 +151,8 @@ def picture(change: Change, colour: bool = True) -> Text:
     """
     text = Text()
     text.append(f"{change.turn + 1:>4}", style="bold")
-    text.append(f"  characters {change.start:,}–{change.end:,}", style="dim")
+    text.append(f"  characters {change.span[0]:,}–{change.span[1]:,}" if change.span else "", style="dim")
+    text.append(f"  {change.kind}" if change.kind != "memorize" else "", style="dim")
     text.append(f"  +{change.added}", style="green")
     text.append(f" −{change.removed}", style="red")
     text.append(f" ={change.kept} words", style="dim")

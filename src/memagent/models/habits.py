@@ -1,4 +1,4 @@
-"""How a model is used to reading: prompts, budget, memory. A trained policy carries them in `memagent.json`."""
+"""How a model is used to reading: prompts, budget, reader. A trained policy carries them in `memagent.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts, prompts_for
 from memagent.errors import BudgetError, ModelError, UsageError
-from memagent.readers.quotes import Memory
+from memagent.readers import find_reader
 
 FILE = "memagent.json"
 
@@ -22,7 +22,8 @@ class Habits:
 
     prompts: Prompts = field(default_factory=Prompts)
     budget: Budget = field(default_factory=Budget)
-    memory: Memory = "abstractive"
+    reader: str = "overwrite"
+    """A name in `memagent.readers.READERS`."""
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -38,12 +39,18 @@ def load_habits(folder: Path) -> Habits:
     if not path.is_file():
         return Habits()
     try:
-        found = _HABITS.validate_json(path.read_bytes(), strict=True)
+        value = json.loads(path.read_bytes())
+        if isinstance(value, dict) and value.get("memory") in _READERS:
+            value["reader"] = _READERS[value.pop("memory")]
+        found = _HABITS.validate_json(json.dumps(value), strict=True)
         prompts_for(*found.prompts.names)
-    except (OSError, ValidationError, BudgetError, UsageError) as error:
+        find_reader(found.reader)
+    except (OSError, ValueError, BudgetError, UsageError) as error:
         what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise ModelError(f"{path} is damaged ({what}): fetch the model again.") from error
     return found
 
 
 _HABITS = TypeAdapter(Habits)
+_READERS = {"abstractive": "overwrite", "extractive": "extract", "collected": "collect"}
+"""What the readers were called in files of before."""

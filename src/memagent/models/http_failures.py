@@ -122,7 +122,7 @@ class Failures:
         if draft.text.strip():
             return
         if draft.cut and (draft.reasoned or not draft.text):  # OpenAI hides its reasoning
-            flag = "--answer-tokens" if request.segment is None else "--memory-tokens"
+            flag = "--answer-tokens" if request.kind == "answer" else "--memory-tokens"
             raise ModelError(
                 f"{self._who} spent all {request.max_tokens:,} tokens on reasoning and wrote no text: "
                 f"raise {flag}, or switch its reasoning off."
@@ -131,7 +131,7 @@ class Failures:
             raise self.bad("sent its reasoning and no text", "check the server's reasoning parser")
         if draft.content is None:
             raise self.bad("sent a reply without text", "see that it is a chat model")
-        if not last or request.segment is None:
+        if not last or request.kind == "answer":
             raise self.bad("sent an empty reply", "see that it is a chat model")
 
     def failed(self, body: object) -> ModelError:

@@ -13,12 +13,12 @@ from typing import Protocol
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.quoting import squeezed
+from memagent.core.reading import Reading
 from memagent.core.records import Request, Trace
 from memagent.core.scoring import EVERY, METRICS
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
-from memagent.readers.overwrite import Reading, reading
-from memagent.readers.quotes import STEPS, Memory
+from memagent.readers import find_reader
 from memagent.rl.perfect import Collector, Overwriter, slipping
 from memagent.tasks.example import Length, Task, generator
 
@@ -63,7 +63,8 @@ class MemoryProblems:
     budget: Budget
     cut: Cut = "natural"
     metric: str | None = None
-    memory: Memory = "abstractive"
+    reader: str = "overwrite"
+    """In `memagent.readers.READERS`."""
     boxed: bool = True
     """Whether an ideal answer stands in a box."""
     first: int = 0
@@ -84,15 +85,15 @@ class MemoryProblems:
         score = METRICS[metric]
         memories = list(self.task.memories(example, pieces))
         right = ", ".join(example.answers if metric in EVERY else example.answers[:1])
-        reader = Collector if self.memory == "collected" else Overwriter
+        perfection = Collector if self.reader == "collect" else Overwriter
         facts = (*getattr(example, "replaced", ()), *example.facts)
         keys = {squeezed(fact.text): fact.key for fact in facts}
-        perfect = reader(pieces, memories, right, self.boxed, example.question, keys)
+        perfect = perfection(pieces, memories, right, self.boxed, example.question, keys)
         draw = generator("slips", self.length, number, self.seed)
         share = draw.choice(self.slips)
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
-            lambda: reading(example.question, pieces, self.budget, prompts, STEPS[self.memory]),
+            lambda: find_reader(self.reader)(example.question, pieces, self.budget, prompts),
             lambda answer, trace: score(answer, example.answers),
             perfect.reply,
             slipping(perfect, example.question, share, draw) if share else lambda request, text: text,

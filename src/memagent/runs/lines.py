@@ -1,21 +1,35 @@
-"""What stands on the lines of a journal: a turn as a line and back, and what a line of a stranger's must be."""
+"""What stands on the lines of a journal: a turn as a line and back, and what a line of a stranger's must be.
+
+A template stands once, under the first letters of its sha256. What a template was filled with is written out unless the
+line or the header has it already: `{"is": "question"}`, "section", or "before" for the memory before. So the bytes that
+were asked can be rebuilt, and the line has their sha256 to check them by.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import prompts_for
-from memagent.core.records import Completion, Finish, Kind, Segment, Tokens, Turn, Usage
-from memagent.errors import BudgetError, UsageError
+from memagent.core.prompts import fill
+from memagent.core.records import Completion, Finish, Message, Request, Segment, Tokens, Turn, Usage
+from memagent.errors import BudgetError
+
+FORMAT = 2
+"""Of the lines. A journal of another one is refused."""
 
 Text = InstanceOf[str]  # pydantic's own check refuses a name that is not UTF-8
 Natural = Annotated[int, Field(ge=0)]
+Pair = Annotated[list[Natural], Field(min_length=2, max_length=2)]
+Triple = Annotated[list[Natural], Field(min_length=3, max_length=3)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Header = dict[str, Any]
 Line = dict[str, Any]
+Span = tuple[int, int, int]
+"""Of a segment: where it starts and ends, and its tokens."""
 
 
 class _Strict(BaseModel):
@@ -38,23 +52,41 @@ class _Header(BaseModel):
     documents: list[_Document]
 
 
+class _Given(_Strict):
+    is_: Literal["question", "section", "before"] = Field(alias="is")
+
+
+class _Kept(_Strict):
+    is_: Literal["reply", "before"] = Field(alias="is")
+
+
+class _Turn(_Strict):
+    turn: Natural
+    wave: Natural
+    place: Natural = 0
+    kind: Text
+    max_tokens: Natural
+    before: Text
+    template: Text = ""
+    fields: dict[Text, Text | _Given] = {}
+    messages: list[Annotated[list[Text], Field(min_length=2, max_length=2)]] = []
+    sha256: Text
+    text: Text
+    memory: Text | _Kept
+    finish: Finish
+    prompt_tokens: Natural
+    completion_tokens: Natural
+    seconds: Seconds
+    overflowed: list[Annotated[list[Natural], Field(min_length=4, max_length=4)]] = []
+    together: list[Triple] = []
+
+
 class _Section(_Strict):
     start: Natural
     end: Natural
     tokens: Natural
     section: Text
-    rest: list[Natural] = []
-    kind: Kind = "memorize"
-
-
-class _Turn(_Strict):
-    turn: Natural
-    text: Text
-    kept: Text = ""
-    finish: Finish
-    prompt_tokens: Natural
-    completion_tokens: Natural
-    seconds: Seconds
+    whole: Pair | None = None
 
 
 class _Sampled(_Strict):
@@ -73,6 +105,7 @@ class _Citation(_Strict):
 
 
 class _End(BaseModel):
+    answer: Text
     citations: list[_Citation]
     warnings: list[Text] = []
 
@@ -82,15 +115,24 @@ def check_header(value: Any) -> Header:
     found = _Header.model_validate(value)
     try:
         Budget(**found.budget)
-        prompts_for(found.layout, found.answer)
-    except (BudgetError, UsageError) as error:
+    except BudgetError as error:
         raise ValueError(str(error)) from error
     header: Header = value
     return header
 
 
-def check_turn(value: Any) -> Line:
-    _Turn.model_validate(value)
+def check_template(value: Any) -> tuple[str, str]:
+    """A template and the name it stands under."""
+    name, text = value["template"], value["text"]
+    if not isinstance(text, str) or template_name(text) != name:
+        raise ValueError("The template has another name than its text.")
+    return name, text
+
+
+def check_turn(value: Any, templates: Mapping[str, str]) -> Line:
+    found = _Turn.model_validate(value)
+    if found.template and found.template not in templates:
+        raise ValueError("The template is missing.")
     line: Line = value
     if "section" in line and len((read := _Section.model_validate(line)).section) != read.end - read.start:
         raise ValueError("The section has another length than its place.")
@@ -107,17 +149,40 @@ def check_end(value: Any, turns: int) -> dict[str, Any]:
     return found
 
 
-def line_of(turn: Turn) -> Line:
-    segment, completion = turn.request.segment, turn.completion
-    line: Line = {"turn": turn.index}
+def template_name(template: str) -> str:
+    return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def line_of(turn: Turn, question: str, overflowed: Sequence[tuple[int, Request]], wave: Sequence[Request]) -> Line:
+    """The line of a turn.
+
+    Args:
+        overflowed: what did not fit since the turn before, with its place in the wave.
+        wave: what may be completed at the same time as it, itself too.
+    """
+    request, completion = turn.request, turn.completion
+    segment = request.segment
+    line: Line = {"turn": turn.index, "wave": turn.wave}
+    line |= {"place": turn.place} if turn.place else {}
+    if overflowed:
+        line["overflowed"] = [(place, *_span(each)) for place, each in overflowed]
+    if len(wave) > 1:
+        line["together"] = [_span(each) for each in wave]
+    line |= {"kind": request.kind, "max_tokens": request.max_tokens}
     if segment is not None:
-        line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens}
-        line |= {"rest": segment.rest} if segment.rest else {}
-        line |= {"section": segment.text}
-        line |= {} if turn.request.kind == "memorize" else {"kind": turn.request.kind}
+        line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens, "section": segment.text}
+        line |= {"whole": segment.whole} if segment.whole else {}
+    line["before"] = request.memory
+    if request.template:
+        known = {"question": question, "section": segment.text if segment else "", "before": request.memory}
+        line["template"] = template_name(request.template)
+        line["fields"] = {name: _shortened(value, known) for name, value in request.fields}
+    else:
+        line["messages"] = [(message.role, message.content) for message in request.messages]
     line |= {
+        "sha256": digest(request),
         "text": completion.text,
-        **({} if turn.kept is None else {"kept": turn.kept}),
+        "memory": _shortened(turn.memory, {"reply": completion.text, "before": request.memory}),
         "finish": completion.finish,
         "prompt_tokens": completion.usage.prompt_tokens,
         "completion_tokens": completion.usage.completion_tokens,
@@ -129,23 +194,67 @@ def line_of(turn: Turn) -> Line:
     return line
 
 
-def segment_of(line: Line) -> Segment | None:
-    if "section" not in line:
-        return None
-    return Segment(line["start"], line["end"], line["section"], line["tokens"], tuple(line.get("rest", ())))
+def turn_of(line: Line, question: str, templates: Mapping[str, str]) -> Turn:
+    """The turn of a line.
 
-
-def completion_of(line: Line) -> Completion:
+    Raises:
+        ValueError: what was asked is not what the line's sha256 says.
+    """
+    segment, before = _segment(line), line["before"]
+    template, fields = templates.get(line.get("template", ""), ""), dict[str, str]()
+    messages: tuple[Message, ...]
+    if template:
+        known = {"question": question, "section": line.get("section", ""), "before": before}
+        fields = {name: _whole(value, known) for name, value in line["fields"].items()}
+        messages = (Message("user", fill(template, **fields)),)
+    else:
+        messages = tuple(Message(role, content) for role, content in line["messages"])
+    asked = (line["max_tokens"], segment, before, line["kind"], template, tuple(fields.items()))
+    request = Request(messages, *asked)
+    if digest(request) != line["sha256"]:
+        raise ValueError("The prompt is not what it was.")
     tokens = None
     if "ids" in line:
         tokens = Tokens(*(tuple(line[name]) for name in ("ids", "logprobs", "prompt_ids")))
-    return Completion(line["text"], line["finish"], usage_of(line), tokens)
+    completion = Completion(line["text"], line["finish"], usage_of(line), tokens)
+    memory = _whole(line["memory"], {"reply": completion.text, "before": before})
+    return Turn(line["turn"], request, completion, memory, line["wave"], line.get("place", 0))
 
 
-def memory_of(line: Line) -> str:
-    memory: str = line["kept"] if "kept" in line else line["text"]
-    return memory
+def digest(request: Request) -> str:
+    """The sha256 of what was asked, its first 16 letters."""
+    text = "\0".join(f"{message.role}\0{message.content}" for message in request.messages)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def spans_of(line: Line) -> list[Span]:
+    """Of the segments that a line speaks of."""
+    found = [*line.get("together", ()), *(each[1:] for each in line.get("overflowed", ()))]
+    if "section" in line:
+        found.append((line["start"], line["end"], line["tokens"]))
+    return [(start, end, tokens) for start, end, tokens in found if end > start]
 
 
 def usage_of(line: Line) -> Usage:
     return Usage(line["prompt_tokens"], line["completion_tokens"], line["seconds"])
+
+
+def _span(request: Request) -> Span:
+    segment = request.segment
+    return (segment.start, segment.end, segment.tokens) if segment else (0, 0, 0)
+
+
+def _segment(line: Line) -> Segment | None:
+    if "section" not in line:
+        return None
+    whole = tuple(line["whole"]) if "whole" in line else None
+    return Segment(line["start"], line["end"], line["section"], line["tokens"], whole)
+
+
+def _shortened(text: str, known: Mapping[str, str]) -> str | dict[str, str]:
+    """The text, or where else it stands."""
+    return next(({"is": name} for name, each in known.items() if each == text), text)
+
+
+def _whole(value: str | dict[str, str], known: Mapping[str, str]) -> str:
+    return value if isinstance(value, str) else known[value["is"]]

@@ -11,27 +11,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from memagent.rl.conversations import Conversation
 from memagent.train.attention import Block
 from memagent.train.beginnings import alike
 from memagent.train.policy import Policy
 
 _PADDING = 0.1  # of a micro-batch, at most
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """A prompt and a completion of T tokens, with what the loss must know of it."""
-
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
-    logprobs: tuple[float, ...] = ()
-    """Of the completion's tokens when they were sampled; empty for supervised training."""
-    advantage: float = 0.0
-    weight: float = 1.0
-    """Of each of its tokens."""
-
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +64,6 @@ class MicroBatch:
     def to(self, device: torch.device) -> MicroBatch:
         moved = {name: getattr(self, name).to(device) for name in self.__slots__ if name != "blocks"}
         return replace(self, **moved)
-
-
-def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
-    """The same with fewer conversations: alike ones become one of their weight, and of their mean advantage.
-
-    A loss that is linear in the weight, and in the advantage of either sign, stays what it was, and so does its
-    gradient. A policy that is sure of itself says the same in most rollouts of a group.
-    """
-    same: dict[tuple[object, ...], list[Conversation]] = {}
-    for each in conversations:
-        sign = (each.advantage > 0) - (each.advantage < 0)
-        same.setdefault((each.prompt, each.completion, sign), []).append(each)
-    found = []
-    for several in same.values():
-        weight = sum(each.weight for each in several)
-        advantage = sum(each.weight * each.advantage for each in several) / weight
-        found.append(replace(several[0], advantage=advantage, weight=weight))
-    return found
 
 
 def micro_batches(conversations: Sequence[Conversation], tokens: int, share: bool = True) -> list[Pack]:

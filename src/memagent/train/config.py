@@ -14,16 +14,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from memagent.core.prompts import Layout
 from memagent.errors import UsageError
-from memagent.readers.quotes import Memory
+from memagent.readers import READERS
 from memagent.rl.credit import Weighting
 
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _known(reader: str) -> str:
+    if reader not in READERS:
+        raise ValueError(f"give {', '.join(READERS)}")
+    return reader
+
+
+ReaderName = Annotated[str, AfterValidator(_known)]
 Rate = Annotated[float, Field(gt=0)]
 
 _STRICT = ConfigDict(extra="forbid")
@@ -64,8 +73,8 @@ class ProblemsConfig:
     answer_tokens: Positive | None = None
     layouts: tuple[Layout, ...] = ()
     """The first is what the policy will be used to; one is drawn for each document, oftener if it is named twice."""
-    memory: Memory | None = None
-    """See memagent.readers.quotes; what the model is used to where it is left out."""
+    reader: ReaderName | None = None
+    """See memagent.readers; what the model is used to where it is left out."""
     overwriting: Share = 0.0
     """Of the steps of the warm start, where the memory collects: the share in which it is overwritten, in `layouts`."""
     overwriting_problems: Positive = 2

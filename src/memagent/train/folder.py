@@ -23,9 +23,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from memagent.errors import RunError, StorageError, UsageError
+from memagent.rl.rollouts import Rollout
 from memagent.train.config import TrainConfig, as_dict
 from memagent.train.policy import Policy
-from memagent.train.rollout import Rollout
 
 STATE = "training.pt"
 _UNSETTLED = {

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from memagent.errors import ModelError
-from memagent.train.batches import Conversation, MicroBatch, Pack, collate, logprobs, micro_batches
+from memagent.rl.conversations import Conversation
+from memagent.train.batches import MicroBatch, Pack, collate, logprobs, micro_batches
 from memagent.train.config import OptimiserConfig
 from memagent.train.out_of_memory import enough_memory
 from memagent.train.policy import Policy

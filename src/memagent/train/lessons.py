@@ -16,13 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memagent.core.prompts import NO_MEMORY, NONE, NOTHING
+from memagent.core.reading import Underway
 from memagent.core.records import Completion
 from memagent.errors import UsageError
 from memagent.models.habits import load_habits
-from memagent.readers.overwrite import Underway
+from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem, Problems
 from memagent.tasks.practice.mixture import ABSENT
-from memagent.train.batches import Conversation
 from memagent.train.config import TrainConfig, WarmupConfig
 from memagent.train.speaker import Speaker
 
@@ -40,7 +40,8 @@ def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None
     draw = random.Random(problem.name)
     attempt = Underway(problem.begin())
     before, read = None, None
-    while (request := attempt.request) is not None:
+    while attempt.wanted:
+        place, request = next(iter(attempt.wanted.items()))
         text = problem.ideal(request)
         empty = request.kind == "answer" and request.memory in (NO_MEMORY, NOTHING)
         again = request.kind == "memorize" and request.segment == read and text == NONE
@@ -52,7 +53,7 @@ def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None
             completion = (*speaker.tokenizer.ids(text), speaker.end)
             found.append(Conversation(tuple(speaker.render(request.messages)), completion))
         before, read = text, request.segment
-        attempt.take(Completion(problem.slip(request, text)))
+        attempt.take(Completion(problem.slip(request, text)), place)
     return found
 
 

@@ -7,18 +7,18 @@ ones live together.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 
-from memagent.core.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
+from memagent.core.reading import Reading
+from memagent.core.records import Completion, Message, Request, Tokens, Trace, Usage
 from memagent.errors import WindowOverflow
 from memagent.models.chat import Sampling
-from memagent.readers.overwrite import Reading, Underway
 from memagent.rl.problems import Problem
-from memagent.train.batches import Conversation
+from memagent.rl.rollouts import Attempt, Rollout
 from memagent.train.beginnings import shares
 from memagent.train.cache import Kept
 from memagent.train.out_of_memory import enough_memory
@@ -26,50 +26,23 @@ from memagent.train.policy import Policy
 from memagent.train.sampling import Sampled, Work, sample
 
 
+@dataclass(slots=True)
+class _Thread:
+    """An attempt, the prompt it had last, and what was computed for that."""
+
+    attempt: Attempt
+    prompt: list[int] = field(default_factory=list)
+    kept: Kept | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class Rollout:
-    """A finished attempt: every turn's completion carries its tokens."""
+class _Call:
+    """A request of an attempt, rendered."""
 
-    problem: str
-    trace: Trace
-    answer: str
-    reward: float
-    overflowed: bool = False
-    """Whether it ended at a prompt that did not fit the window, such as the answer's."""
-
-    @property
-    def conversations(self) -> list[Conversation]:
-        """What the policy read and wrote, conversation by conversation, as the tokens that were sampled."""
-        found = []
-        for turn in self.trace.turns:
-            tokens = turn.completion.tokens
-            assert tokens is not None, "a policy's completions carry their tokens"
-            found.append(Conversation(tokens.prompt, tokens.ids, tokens.logprobs))
-        return found
-
-
-class _Attempt(Underway):
-    """An attempt under way."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.begin())
-        self.problem = problem
-        self.trace = list[Turn]()
-        self.prompt: list[int] = []
-        self.kept: Kept | None = None
-        self.overflowed = False
-
-    def overflow(self, error: WindowOverflow) -> None:
-        """The prompt was too long: the reading asks again with less, or this attempt is over."""
-        try:
-            super().overflow(error)
-        except WindowOverflow:
-            self.request, self.overflowed = None, True
-
-    def finished(self) -> Rollout:
-        trace = Trace(self.problem.name, self.trace)
-        reward = 0.0 if self.overflowed else self.problem.reward(self.answer, trace)
-        return Rollout(self.problem.name, trace, self.answer, reward, self.overflowed)
+    thread: _Thread
+    place: int
+    request: Request
+    prompt: list[int]
 
 
 @dataclass(slots=True)
@@ -91,11 +64,11 @@ class Sampler:
 
     def rollouts(self, problems: Sequence[Problem], group: int = 1) -> list[list[Rollout]]:
         """`group` rollouts of each problem, in the order of the problems."""
-        attempts = [_Attempt(problem) for problem in problems for _ in range(group)]
+        attempts = [Attempt(problem) for problem in problems for _ in range(group)]
+        threads = [_Thread(attempt) for attempt in attempts]
         with self.policy.merged():
-            while waiting := [attempt for attempt in attempts if attempt.request is not None]:
-                self._render(waiting)
-                for batch in self._batches(waiting):
+            while calls := self._calls(threads):
+                for batch in self._batches(calls):
                     self._complete(batch)
         done = [attempt.finished() for attempt in attempts]
         return [done[start : start + group] for start in range(0, len(done), group)]
@@ -111,57 +84,68 @@ class Sampler:
             raise WindowOverflow(f"A prompt is longer than the window of {self.policy.window:,} tokens.")
         return [rollout.trace.turns[0].completion for (rollout,) in groups]
 
-    def _render(self, waiting: Sequence[_Attempt]) -> None:
+    def _calls(self, threads: Sequence[_Thread]) -> list[_Call]:
+        """All that attempts wait for, less what does not fit the window."""
+        calls = []
         rendered: dict[tuple[Message, ...], list[int]] = {}  # most rollouts of a problem wait with the same messages
-        for attempt in waiting:
-            while attempt.request is not None:
-                messages = tuple(attempt.request.messages)
-                if messages not in rendered:
-                    rendered[messages] = self.policy.render(messages)
-                before, attempt.prompt = attempt.prompt, rendered[messages]
-                self._growing |= bool(before) and attempt.prompt[: len(before)] == before
-                room = self.policy.window - attempt.request.max_tokens
-                if len(attempt.prompt) <= room:
-                    break
-                attempt.overflow(
-                    WindowOverflow(f"A prompt has {len(attempt.prompt):,} tokens; the window has room for {room:,}.")
-                )
+        for thread in threads:
+            attempt = thread.attempt
+            for place, request in self._fitting(attempt, rendered):
+                prompt = rendered[request.messages]
+                self._growing |= bool(thread.prompt) and prompt[: len(thread.prompt)] == thread.prompt
+                calls.append(_Call(thread, place, request, prompt))
+        return calls
 
-    def _batches(self, waiting: Sequence[_Attempt]) -> Iterator[list[_Attempt]]:
+    def _fitting(
+        self, attempt: Attempt, rendered: dict[tuple[Message, ...], list[int]]
+    ) -> Iterable[tuple[int, Request]]:
+        while attempt.wanted:
+            long = None
+            for place, request in attempt.wanted.items():
+                if request.messages not in rendered:
+                    rendered[request.messages] = self.policy.render(request.messages)
+                tokens, room = len(rendered[request.messages]), self.policy.window - request.max_tokens
+                if tokens > room:
+                    long = place, f"A prompt has {tokens:,} tokens; the window has room for {room:,}."
+            if long is None:
+                return list(attempt.wanted.items())
+            attempt.overflow(WindowOverflow(long[1]), long[0])
+        return ()
+
+    def _batches(self, calls: Sequence[_Call]) -> Iterator[list[_Call]]:
         """In their order, so that what is alike stays together; each batch small enough to hold."""
-        shared = {} if self._growing else shares([attempt.prompt for attempt in waiting])
-        batch: list[_Attempt] = []
+        shared = {} if self._growing else shares([call.prompt for call in calls])
+        batch: list[_Call] = []
         longest = 0
-        for attempt in waiting:
-            if attempt.request is None:
-                continue
-            tokens = len(attempt.prompt) - shared.get(tuple(attempt.prompt), 0) + attempt.request.max_tokens
+        for call in calls:
+            tokens = len(call.prompt) - shared.get(tuple(call.prompt), 0) + call.request.max_tokens
             longest = max(longest, tokens)
             if batch and longest * (len(batch) + 1) > self.batch_tokens:
                 yield batch
                 batch, longest = [], tokens
-            batch.append(attempt)
+            batch.append(call)
         if batch:
             yield batch
 
-    def _complete(self, batch: Sequence[_Attempt]) -> None:
+    def _complete(self, batch: Sequence[_Call]) -> None:
         began = time.perf_counter()
         with enough_memory("sampling", "sample_tokens", self.batch_tokens):
             found = sample(
                 self.policy,
-                [attempt.prompt for attempt in batch],
-                [attempt.request.max_tokens for attempt in batch if attempt.request],
+                [call.prompt for call in batch],
+                [call.request.max_tokens for call in batch],
                 self.sampling,
                 self.random,
                 self.work,
-                [attempt.kept for attempt in batch] if self._growing else None,
+                [call.thread.kept for call in batch] if self._growing else None,
             )
         seconds = (time.perf_counter() - began) / len(batch)
         said = {tuple(one.ids) for one in found}
         texts = dict(zip(said, map(self.policy.decode, said), strict=True))
-        for attempt, one in zip(batch, found, strict=True):
-            attempt.kept = one.kept
-            attempt.trace.append(attempt.take(self._completion(attempt.prompt, one, texts[tuple(one.ids)], seconds)))
+        for call, one in zip(batch, found, strict=True):
+            call.thread.prompt, call.thread.kept = call.prompt, one.kept
+            completion = self._completion(call.prompt, one, texts[tuple(one.ids)], seconds)
+            call.thread.attempt.take(completion, call.place)
 
     def _completion(self, prompt: Sequence[int], one: Sampled, text: str, seconds: float) -> Completion:
         return Completion(
@@ -173,7 +157,7 @@ class Sampler:
 
 
 def _once(request: Request) -> Reading:
-    return (yield request).text
+    return str((yield request).text)
 
 
 def _worth_nothing(answer: str, trace: Trace) -> float:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import COLLECT, fill, prompts_for
-from memagent.core.records import Message
+from memagent.core.prompts import prompts_for
+from memagent.core.reading import shortest_prompts
 from memagent.core.scoring import METRICS
 from memagent.errors import UsageError
 from memagent.models.habits import Habits
+from memagent.readers import find_reader
 from memagent.rl.problems import MemoryProblems, Problem, Problems
 from memagent.tasks.catalog import RULER, SOURCES, Data
 from memagent.tasks.example import Length, Task, parse_length
@@ -99,7 +100,7 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
         config.answer_tokens or used.answer,
     )
     prompts = prompts_for(config.layouts[0] if config.layouts else layout, answer)
-    return Habits(prompts, budget, config.memory or habits.memory)
+    return Habits(prompts, budget, config.reader or habits.reader)
 
 
 def mixture(
@@ -146,7 +147,7 @@ def _overwritten(tasks: Sequence[Task], policy: Speaker, config: TrainConfig) ->
     given = config.problems
     if not given.overwriting:
         return None
-    without = replace(given, memory="abstractive")
+    without = replace(given, reader="overwrite")
     return mixture(tasks, given.warmup_lengths or given.lengths, policy, without, config.seed + 1)
 
 
@@ -165,7 +166,7 @@ def _source(
         first, many = (0, held // every) if test else (held, (task.size - held) // task.together * task.together)
     return MemoryProblems(
         task, length, seed, policy.tokenizer, prompts, habits.budget,
-        metric=config.metric, memory=config.memory or habits.memory, boxed=habits.prompts.style == "boxed",
+        metric=config.metric, reader=config.reader or habits.reader, boxed=habits.prompts.style == "boxed",
         first=first, many=many, every=every, slips=(0.0,) if test else config.slips,
     )  # fmt: skip
 
@@ -192,13 +193,12 @@ def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
 
 def _check_budget(policy: Policy) -> None:
     """Hold the budget against the window, with an empty question."""
-    prompts = policy.habits.prompts
-    template = COLLECT if policy.habits.memory == "collected" else prompts.update
-    update = fill(template, prompt="", memory="", chunk="")
-    last = fill(prompts.answer, prompt="", memory="")
-    policy.habits.budget.check(
+    habits = policy.habits
+    shortest = shortest_prompts(find_reader(habits.reader), "", habits.budget, habits.prompts)
+    tokens = {kind: len(policy.render(messages)) for kind, messages in shortest.items()}
+    habits.budget.check(
         question=0,
-        update=len(policy.render((Message("user", update),))),
-        answer=len(policy.render((Message("user", last),))),
+        update=max(size for kind, size in tokens.items() if kind != "answer"),
+        answer=tokens["answer"],
         window=policy.window,
     )

@@ -12,8 +12,9 @@ import torch
 
 from memagent.errors import LimitReached, RunError
 from memagent.models.chat import Sampling
+from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem, Problems
-from memagent.train.batches import Conversation
+from memagent.rl.rollouts import Rollout
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import Accuracy, evaluate
 from memagent.train.folder import Run, newest
@@ -21,7 +22,7 @@ from memagent.train.learner import Learner
 from memagent.train.lessons import Curriculum
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
-from memagent.train.rollout import Rollout, Sampler
+from memagent.train.rollout import Sampler
 
 OnStep = Callable[[str, int, int, dict[str, Any]], None]
 """Called after each step with the stage, the step, the steps of the stage, and the figures."""

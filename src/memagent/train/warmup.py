@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from memagent.train.batches import Conversation, MicroBatch
+from memagent.rl.conversations import Conversation
+from memagent.rl.rollouts import Rollout
+from memagent.train.batches import MicroBatch
 from memagent.train.config import WarmupConfig
 from memagent.train.lessons import lessons_from, tokens_of
-from memagent.train.rollout import Rollout
 from memagent.train.training import Training
 
 

@@ -1,0 +1,105 @@
+"""The protocol of readings, and Underway, which drives one.
+
+A reading is a generator. It yields a Request and is sent its Completion, or a tuple of Requests that may be completed
+at the same time (a wave) and is sent the tuple of their Completions. It yields a Memory to say what its memory is from
+then on, and returns the answer. It does no I/O: whoever drives it decides where completions come from, be it a server,
+an engine, a journal being replayed, a policy under training or a list in a test.
+
+Where a prompt is longer than the model's window, WindowOverflow is thrown in, and the reading may ask for less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import Prompts
+from memagent.core.records import Completion, Memory, Message, Request, Segment, Turn
+from memagent.errors import WindowOverflow
+
+Reading = Generator[Request | tuple[Request, ...] | Memory, Any, str]
+
+Reader = Callable[[str, Iterable[Segment], Budget, Prompts], Reading]
+"""From a question and the segments of a document to a reading. `memagent.readers` has several."""
+
+
+def shortest_prompts(reader: Reader, question: str, budget: Budget, prompts: Prompts) -> dict[str, tuple[Message, ...]]:
+    """Of each kind of request, the conversation about an empty segment, with a model that writes nothing."""
+    under_way = Underway(reader(question, [Segment(0, 0, "", 0)], budget, prompts))
+    found: dict[str, tuple[Message, ...]] = {}
+    while under_way.wanted:
+        place, request = next(iter(under_way.wanted.items()))
+        found.setdefault(request.kind, request.messages)
+        under_way.take(Completion(""), place)
+    return found
+
+
+class Underway:
+    """A reading being driven, from one wave to the next."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.wanted: dict[int, Request] = {}
+        """What is still to be completed of the wave, by place in it. Empty once there is an answer."""
+        self.wave: tuple[Request, ...] = ()
+        """What may be completed at the same time, whether it is completed already or not."""
+        self.memory = ""
+        """As the reading said it last."""
+        self.answer = ""
+        """What the reading returned in the end."""
+        self.turns = 0
+        """How many are finished."""
+        self.waves = 0
+        """How many were begun."""
+        self._reading = reading
+        self._alone = True  # whether the reading yielded a Request, not a tuple
+        self._completions: dict[int, Completion] = {}
+        self._overflow: WindowOverflow | None = None
+        self._advance(lambda: next(reading))
+
+    def take(self, completion: Completion, place: int = 0) -> Turn:
+        """The completion of a wanted request. With the last one of a wave, the reading goes on to the next wave.
+
+        Returns:
+            the finished turn, with the memory after it.
+        """
+        request, wave = self.wanted.pop(place), self.waves - 1
+        self._completions[place] = completion
+        self.turns += 1
+        self._go_on()
+        return Turn(self.turns - 1, request, completion, self.memory, wave, place)
+
+    def overflow(self, error: WindowOverflow, place: int = 0) -> None:
+        """A wanted request did not fit. When the rest of its wave is complete, the reading asks for less, or raises."""
+        del self.wanted[place]
+        self._overflow = error
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.wanted:
+            return
+        completions = tuple(self._completions[place] for place in sorted(self._completions))
+        error, self._overflow, self._completions = self._overflow, None, {}
+        if error:
+            self._advance(lambda: self._reading.throw(error))
+        else:
+            self._advance(lambda: self._reading.send(completions[0] if self._alone else completions))
+
+    def _advance(self, step: Callable[[], Request | tuple[Request, ...] | Memory]) -> None:
+        """To the next wave that asks for something."""
+        try:
+            while True:
+                asked = step()
+                if isinstance(asked, Memory):
+                    self.memory, step = asked.text, lambda: next(self._reading)
+                elif asked == ():
+                    step = lambda: self._reading.send(())  # noqa: E731
+                else:
+                    break
+        except StopIteration as stop:
+            self.answer = stop.value
+            return
+        self._alone = isinstance(asked, Request)
+        self.wave = (asked,) if isinstance(asked, Request) else asked
+        self.wanted = dict(enumerate(self.wave))
+        self.waves += 1

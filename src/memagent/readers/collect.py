@@ -1,0 +1,91 @@
+"""A memory that collects quotes: of each section the model copies what is new, or replies NONE.
+
+It never has to copy the old ones, and the answer sees all in the order of the document. A section that gave a quote is
+read again, because what stands beside the first find is easily passed over. When the memory is full, a turn is spent on
+choosing what stays: the paper's overwriting, over quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import CHOOSE, COLLECT, NO_MEMORY, NONE, NOTHING, Prompts, request
+from memagent.core.quoting import Section
+from memagent.core.reading import Reading
+from memagent.core.records import Memory, Request, Segment
+from memagent.errors import WindowOverflow
+from memagent.readers.halving import Steps, in_halves
+from memagent.readers.overwrite import answer
+from memagent.readers.quotes import LOOKS, joined, quotes_of, tokens_of
+
+CHOOSE_TOKENS = 64
+"""Room for the numbers of the quotes that stay."""
+
+
+def collect(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Collect the quotes of the segments one by one, then answer the question from them alone."""
+    memory = NO_MEMORY
+    for segment in segments:
+        memory = yield from memorize(question, memory, segment, budget, prompts)
+    return str((yield answer(question, memory, budget, prompts)).text)
+
+
+@in_halves
+def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Steps:
+    section = Section(segment.text)
+    before = quotes_of(memory)
+    found: dict[str, int] = {}  # each quote of this section, with its place
+    for look in range(LOOKS):
+        try:
+            written = (yield collecting(question, memory, segment, budget)).text
+        except WindowOverflow:
+            if look:
+                break
+            raise
+        quotes = _sentences(written, question, section)
+        new = {quote: place for place, quote in quotes if quote not in before and quote not in found}
+        if not new:
+            break
+        found |= new
+        memory = joined([*before, *sorted(found, key=found.__getitem__)])
+        yield Memory(memory)
+    if tokens_of(quotes_of(memory), segment) > budget.memory:
+        reply = (yield choosing(question, memory, segment)).text
+        memory = joined(_chosen(reply, quotes_of(memory), segment, budget))
+    memory = memory if quotes_of(memory) else NOTHING
+    yield Memory(memory)
+    return memory
+
+
+def collecting(question: str, memory: str, segment: Segment, budget: Budget) -> Request:
+    """Ask for the quotes of a section that are not collected yet."""
+    fields = {"prompt": question, "memory": joined(quotes_of(memory)), "chunk": segment.text}
+    return request(COLLECT, fields, budget.memory, segment, memory)
+
+
+def choosing(question: str, memory: str, segment: Segment) -> Request:
+    """Ask which of the quotes stay, by their numbers."""
+    numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
+    return request(CHOOSE, {"prompt": question, "quotes": numbered}, CHOOSE_TOKENS, segment, memory, "choose")
+
+
+def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> list[str]:
+    """The quotes with the numbers in the reply, all where it has no number; of these the newest that fit."""
+    if reply.strip() == NONE:
+        return []
+    numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
+    wanted = [quote for number, quote in enumerate(quotes, 1) if number in numbers] or quotes
+    while len(wanted) > 1 and tokens_of(wanted, segment) > budget.memory:
+        del wanted[0]
+    return wanted
+
+
+def _sentences(written: str, question: str, section: Section) -> list[tuple[int, str]]:
+    """The sentences in which the quotes of a completion stand, each once, with their places in the section."""
+    found: dict[str, int] = {}
+    for line in written.splitlines():
+        if quote := section.sentence(line, question):
+            found.setdefault(quote[1], quote[0])
+    return [(place, quote) for quote, place in found.items()]

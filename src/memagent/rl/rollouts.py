@@ -1,0 +1,60 @@
+"""Attempts at problems, and what became of them. Whoever completes their requests drives them; see `Underway`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memagent.core.reading import Underway
+from memagent.core.records import Completion, Trace, Turn
+from memagent.errors import WindowOverflow
+from memagent.rl.conversations import Conversation
+from memagent.rl.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A finished attempt: every turn's completion carries its tokens."""
+
+    problem: str
+    trace: Trace
+    answer: str
+    reward: float
+    overflowed: bool = False
+    """Whether it ended at a prompt that did not fit the window, such as the answer's."""
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """What the policy read and wrote, conversation by conversation, as the tokens that were sampled."""
+        found = []
+        for turn in self.trace.turns:
+            tokens = turn.completion.tokens
+            assert tokens is not None, "a policy's completions carry their tokens"
+            found.append(Conversation(tokens.prompt, tokens.ids, tokens.logprobs))
+        return found
+
+
+class Attempt(Underway):
+    """An attempt under way."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.begin())
+        self.problem = problem
+        self.trace = list[Turn]()
+        self.overflowed = False
+
+    def take(self, completion: Completion, place: int = 0) -> Turn:
+        turn = super().take(completion, place)
+        self.trace.append(turn)
+        return turn
+
+    def overflow(self, error: WindowOverflow, place: int = 0) -> None:
+        """A prompt was too long: the reading asks for less, or this attempt is over."""
+        try:
+            super().overflow(error, place)
+        except WindowOverflow:
+            self.wanted, self.overflowed = {}, True
+
+    def finished(self) -> Rollout:
+        trace = Trace(self.problem.name, self.trace)
+        reward = 0.0 if self.overflowed else self.problem.reward(self.answer, trace)
+        return Rollout(self.problem.name, trace, self.answer, reward, self.overflowed)

@@ -1,0 +1,76 @@
+"""A question being asked of a document: its reading under way, and its turns kept as they finish."""
+
+from __future__ import annotations
+
+from memagent.core.reading import Reading, Underway
+from memagent.core.records import Completion, Request, Trace, Turn, Usage
+from memagent.errors import RunError, WindowOverflow
+from memagent.runs.journal import Journal
+
+_OTHERWISE = (
+    "The run was begun by a version that reads otherwise, or its document reads otherwise now: give another --run, or "
+    "--fresh."
+)
+
+
+class Asking(Underway):
+    """One question's reading. With a journal its turns are kept there, and taken from there first; else here.
+
+    Raises:
+        RunError: the journal's turns are not what is asked here: another version of this program read otherwise.
+    """
+
+    def __init__(self, question: str, reading: Reading, journal: Journal | None) -> None:
+        super().__init__(reading)
+        self.question = question
+        self.journal = journal
+        self._kept: list[Turn] = []
+        self._overflowed: list[tuple[int, Request]] = []
+        if journal:
+            self._replay(journal)
+
+    @property
+    def trace(self) -> Trace:
+        return self.journal.trace if self.journal else Trace(self.question, self._kept)
+
+    @property
+    def usage(self) -> Usage:
+        return self.journal.usage if self.journal else self.trace.usage
+
+    @property
+    def place(self) -> float:
+        """Where in the document it will read next; the answer comes after everything."""
+        return min((each.segment.start for each in self.wanted.values() if each.segment), default=float("inf"))
+
+    def finish_turn(self, completion: Completion, place: int = 0) -> Turn:
+        """Go on with a completion, and keep the turn before any other is paid for, also where there is no going on."""
+        turn = Turn(self.turns, self.wanted[place], completion, self.memory, self.waves - 1, place)
+        wave = self.wave
+        try:
+            turn = self.take(completion, place)
+        finally:
+            if self.journal:
+                self.journal.append(turn, self._overflowed, wave)
+            else:
+                self._kept.append(turn)
+            self._overflowed = []
+        return turn
+
+    def overflow(self, error: WindowOverflow, place: int = 0) -> None:
+        self._overflowed.append((place, self.wanted[place]))
+        super().overflow(error, place)
+
+    def _replay(self, journal: Journal) -> None:
+        turns = journal.trace.turns
+        for turn in turns:
+            for place in journal.overflowed.get(turn.index, ()):
+                if place in self.wanted:
+                    self.overflow(WindowOverflow(), place)
+            if self.wanted.get(turn.place) != turn.request:
+                raise RunError(_OTHERWISE)
+            taken = self.take(turn.completion, turn.place)
+            if taken.memory != turn.memory:
+                if turn.index < len(turns) - 1:
+                    raise RunError(_OTHERWISE)
+                journal.amend(taken.memory)  # the reading failed just after it, before its memory was known
+        self._overflowed = []

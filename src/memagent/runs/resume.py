@@ -1,0 +1,96 @@
+"""Where readings begin: at the first segment, or where their journals end.
+
+All readings of a document share one cutting. Where there are journals, it is cut as in them, and anew from the end of
+the one that is furthest ahead.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import Prompts
+from memagent.core.reading import Reader
+from memagent.core.records import Segment
+from memagent.core.segments import Cut, segments
+from memagent.core.tokenizer import Tokenizer
+from memagent.documents import Document
+from memagent.runs.asking import Asking
+from memagent.runs.journal import Journal
+from memagent.runs.lines import Span
+
+
+def begin(
+    questions: Sequence[str],
+    document: Document,
+    journals: Sequence[Journal | None],
+    tokenizer: Tokenizer,
+    budget: Budget,
+    prompts: Prompts,
+    cut: Cut,
+    reader: Reader,
+) -> list[Asking]:
+    """All questions, each at the first turn that its journal does not hold."""
+    read = [cutting(journal.spans) if journal else [] for journal in journals]
+    furthest = max(read, key=lambda spans: spans[-1][1] if spans else 0)
+    last = furthest[-1][1] if furthest else 0
+    fresh = segments(_Cursor(document).after(last), budget.segment, tokenizer, cut, last)
+    asked = []
+    for question, journal, own, shared in zip(
+        questions, journals, read, itertools.tee(fresh, len(questions)), strict=True
+    ):
+        end = own[-1][1] if own else 0
+        known = [*own, *(span for span in furthest if span[0] >= end)]
+        pieces = itertools.chain(_pieces(document, known), shared)
+        asked.append(Asking(question, reader(question, pieces, budget, prompts), journal))
+    return asked
+
+
+def cutting(spans: Iterable[Span]) -> list[Span]:
+    """The segments among the spans of a journal, in the order of the document, without the halves of any."""
+    found: list[Span] = []
+    for start, end, tokens in sorted(set(spans), key=lambda span: (span[0], -span[1])):
+        if not found or end > found[-1][1]:
+            found.append((start, end, tokens))
+    return found
+
+
+def _pieces(document: Document, spans: Sequence[Span]) -> Iterator[Segment]:
+    cursor = _Cursor(document)
+    for start, end, tokens in spans:
+        cursor.skip(start)
+        yield Segment(start, end, cursor.take(end), tokens)
+
+
+class _Cursor:
+    """Goes forward through a document's text by character offsets."""
+
+    def __init__(self, document: Document) -> None:
+        self._chunks = document.chunks()
+        self._held = ""
+        self._place = 0  # of what is held
+
+    def skip(self, end: int) -> None:
+        while self._place + len(self._held) < end:
+            self._place, self._held = self._place + len(self._held), next(self._chunks, "")
+            if not self._held:
+                return
+        self.take(end)
+
+    def take(self, end: int) -> str:
+        """The text up to `end`."""
+        parts, length = [self._held], len(self._held)
+        while self._place + length < end and (chunk := next(self._chunks, "")):
+            parts.append(chunk)
+            length += len(chunk)
+        text = "".join(parts)
+        wanted = end - self._place
+        self._held, self._place = text[wanted:], end
+        return text[:wanted]
+
+    def after(self, end: int) -> Iterator[str]:
+        """All that comes after `end`."""
+        self.skip(end)
+        yield self._held
+        yield from self._chunks
