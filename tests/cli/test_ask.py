@@ -168,8 +168,13 @@ def lines(run: str) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "ctrl_c"),
+    [(signal.SIGINT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_IGN)],
+)
+def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(
+    number: signal.Signals, ctrl_c: signal.Handlers, tmp_path: Path
+) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     slow = [sys.executable, "-c", SLOW, "ask", "Why?", "book.txt", *SCRIPTED, "--run", "out"]
@@ -179,7 +184,7 @@ def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(number: signa
         stderr=subprocess.PIPE,
         text=True,
         # Where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
         env=os.environ | {"TMPDIR": str(temporary)},
     )
     while lines("out") < 5:
@@ -302,6 +307,7 @@ def test_the_knobs_reach_the_reading() -> None:
         ("--layout", "section-first", "layout"),
         ("--answer", "sentence", "answer"),
         ("--reader", "extract", "reader"),
+        ("--memory", "extractive", "reader"),
     ]:
         done = json.loads(memagent("ask", "Why?", "book.txt", *SCRIPTED, flag, value, "--json").stdout)
         changed = Run(Path(done["run"])).header

@@ -73,6 +73,9 @@ def main() -> None:
             _say(f"Interrupted.{_kept()}")
         _flush()
         raise
+    except _cancelled():  # by _interrupt
+        _say(f"Interrupted.{_kept()}")
+        sys.exit(130)
     except OSError as error:
         if debugging() or error.errno != errno.ENOSPC:
             raise
@@ -106,8 +109,18 @@ def _kept() -> str:
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
     """SIGTERM, with which schedulers end programs, does what Ctrl-C does, also where that is ignored."""
-    ctrl_c = signal.getsignal(signal.SIGINT)  # an event loop has one of its own
-    (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
+    ctrl_c = signal.getsignal(signal.SIGINT)  # an event loop has one of its own, except where it is ignored
+    asyncio = sys.modules.get("asyncio")
+    if not callable(ctrl_c) and asyncio and (loop := asyncio._get_running_loop()):
+        for task in asyncio.all_tasks(loop):
+            task.cancel()  # raising here would leave a task half done, and a traceback of it
+    else:
+        (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
+
+
+def _cancelled() -> tuple[type[BaseException], ...]:
+    """What a cancelled task raises, where there can be any."""
+    return (sys.modules["asyncio"].CancelledError,) if "asyncio" in sys.modules else ()
 
 
 def _say(sentence: str) -> None:

@@ -18,6 +18,7 @@ from memagent.cli.options import (
     AnswerTokens,
     Debug,
     Json,
+    Memory,
     MemoryTokens,
     Model,
     PromptLayout,
@@ -26,6 +27,7 @@ from memagent.cli.options import (
     Reader,
     SegmentTokens,
     budget_of,
+    reader_of,
 )
 from memagent.core.segments import Cut
 from memagent.errors import UsageError
@@ -59,6 +61,7 @@ def ask(
     answer: AnswerFormat = None,
     layout: PromptLayout = None,
     reader: Reader = None,
+    memory: Memory = None,
     run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
     max_tokens: Annotated[
@@ -100,7 +103,7 @@ def ask(
         concurrency=concurrency,
     )
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
-    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, reader=reader)
+    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, reader=reader_of(reader, memory))
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer if sys.stdin else None) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
         with watching(len(asked), quiet or json_output) as watch:

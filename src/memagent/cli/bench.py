@@ -21,6 +21,7 @@ from memagent.cli.options import (
     AnswerTokens,
     Debug,
     Json,
+    Memory,
     MemoryTokens,
     Model,
     PromptLayout,
@@ -28,6 +29,7 @@ from memagent.cli.options import (
     Quiet,
     SegmentTokens,
     budget_of,
+    reader_of,
 )
 from memagent.core.segments import Cut
 from memagent.errors import ModelError, UsageError
@@ -117,6 +119,7 @@ def run(
     retrieve_tokens: Annotated[int, typer.Option(min=1, help="Of passages that the reader retrieve takes.")] = 2048,
     cut: Annotated[Cut, typer.Option(help="Where segments end; tokens is the paper's way.")] = "natural",
     layout: PromptLayout = None,
+    memory: Memory = None,
     answer: AnswerFormat = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
@@ -173,7 +176,15 @@ def run(
     if not counter.exact:  # one that does not learn: the same lengths and segments in every run
         counter = chat.tokenizer = EstimatedTokenizer(learns=False)
         print("Tokens are estimated, at 3 bytes each: give --tokenizer for true lengths.", file=sys.stderr)
-    agent = MemoryAgent(chat, budget=budget, cut=given["cut"], layout=layout, answer=answer, citations=False)
+    agent = MemoryAgent(
+        chat,
+        budget=budget,
+        cut=given["cut"],
+        layout=layout,
+        answer=answer,
+        reader=reader_of(None, memory),
+        citations=False,
+    )
     extra = {
         "tokenizer": counter.fingerprint,
         "data": data.fingerprints(plan.tasks),

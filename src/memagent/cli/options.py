@@ -53,6 +53,7 @@ Reader = Annotated[
         "text. [default: as the model was trained]"
     ),
 ]
+Memory = Annotated[str | None, typer.Option(hidden=True, help="What --reader was called before.")]
 AnswerFormat = Annotated[
     AnswerStyle | None, typer.Option(help="The format asked of the model for its answer. [default: boxed]")
 ]
@@ -64,3 +65,15 @@ def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int
 
     used = chat.habits.budget
     return Budget(question or used.question, segment or used.segment, memory or used.memory, answer or used.answer)
+
+
+def reader_of(reader: str | None, memory: str | None) -> str | None:
+    """The name of a reader, from either option."""
+    from memagent.errors import UsageError
+    from memagent.models.habits import READERS_BEFORE
+
+    if memory is None or reader is not None:
+        return reader
+    if memory not in READERS_BEFORE:
+        raise UsageError(f"There is no memory {memory}: give --reader overwrite, extract or collect.")
+    return READERS_BEFORE[memory]

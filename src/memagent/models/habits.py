@@ -40,8 +40,8 @@ def load_habits(folder: Path) -> Habits:
         return Habits()
     try:
         value = json.loads(path.read_bytes())
-        if isinstance(value, dict) and value.get("memory") in _READERS:
-            value["reader"] = _READERS[value.pop("memory")]
+        if isinstance(value, dict) and value.get("memory") in READERS_BEFORE:
+            value["reader"] = READERS_BEFORE[value.pop("memory")]
         found = _HABITS.validate_json(json.dumps(value), strict=True)
         prompts_for(*found.prompts.names)
         find_reader(found.reader)
@@ -52,5 +52,5 @@ def load_habits(folder: Path) -> Habits:
 
 
 _HABITS = TypeAdapter(Habits)
-_READERS = {"abstractive": "overwrite", "extractive": "extract", "collected": "collect"}
+READERS_BEFORE = {"abstractive": "overwrite", "extractive": "extract", "collected": "collect"}
 """What the readers were called in files of before."""
