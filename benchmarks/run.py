@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ["startup", "loop", "lookup", "questions", "linear", "memory", "generate", "bench", "train"]
+ALL = ["startup", "loop", "client", "lookup", "questions", "linear", "memory", "generate", "bench", "train"]
 
 for name in sys.argv[1:] or ALL:
     import_module(name).main()

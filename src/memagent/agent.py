@@ -204,8 +204,9 @@ class MemoryAgent:
                 for question in questions:
                     self.check_budget(question)
             asked = begin(
-                questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut, self._reader
-            )
+                questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut, self._reader,
+                stack,
+            )  # fmt: skip
             read = sum(min(each.place, document.length) for each in asked)
             watch.on_start(document.length, sum(each.turns for each in asked), int(read))
             await drive(asked, self.chat, limits or Limits(), watch)

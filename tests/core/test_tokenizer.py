@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from itertools import pairwise
+import re
+from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from memagent.core.pieces import PieceEncoding, split, splits
 from memagent.core.tokenizer import ByteTokenizer, EstimatedTokenizer, FileTokenizer, count, load_tokenizer
 from memagent.errors import UsageError
 
@@ -81,3 +84,92 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     for path in (broken, binary):
         with pytest.raises(UsageError, match="is not a tokenizer"):
             load_tokenizer(path)
+
+
+def byte_level() -> Tokenizer:
+    """GPT-2's kind, trained on a few words."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(["the cat, the dog and the 'bird' don't 12 34\n\nthe end. The cat's"] * 9, trainer)
+    return tokenizer
+
+
+def with_a_space_before() -> Tokenizer:
+    """Llama 2's kind: it puts a space before each text."""
+    tokenizer = Tokenizer(models.BPE({"▁": 0, "a": 1, "▁a": 2, "b": 3, "?": 4}, [("▁", "a")], unk_token="?"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return tokenizer
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "the",
+            "cat",
+            ",",
+            ".",
+            "'s",
+            " ",
+            "  ",
+            "\n",
+            "\n\n",
+            "\t",
+            "1",
+            "é",
+            "e\u0301",
+            "中文",
+            "😀",
+            "_",
+            '"',
+            "\u00a0",
+        ]
+    )
+)
+
+
+@given(WORDS.map("".join) | st.text(max_size=30))
+def test_tokens_counted_piece_by_piece_are_those_of_the_whole_text(text: str) -> None:
+    plain, tokenizer = byte_level_once(), FileTokenizer(byte_level_once())
+    encoding, whole = tokenizer.encode(text), plain.encode(text, add_special_tokens=False)
+    assert isinstance(encoding, PieceEncoding)
+    assert len(encoding) == len(whole) == next(tokenizer.counts([text]))
+    assert [encoding.token_to_chars(token) for token in range(len(whole))] == [
+        whole.token_to_chars(token) for token in range(len(whole))
+    ]
+    assert [encoding.char_to_token(place) for place in range(len(text))] == [
+        whole.char_to_token(place) for place in range(len(text))
+    ]
+
+
+@cache
+def byte_level_once() -> Tokenizer:
+    return byte_level()
+
+
+@given(st.text(" a\n\t\u3000.", max_size=20))
+def test_pieces_end_where_a_space_follows_something_else(text: str) -> None:
+    pieces = split(text)
+    assert "".join(pieces) == text
+    places = {match.end() for match in re.finditer(r"\S(?= )", text)}
+    assert set(accumulate(map(len, pieces[:-1]))) == places - {len(text)}
+
+
+def test_only_tokenizers_that_split_at_spaces_are_counted_by_pieces() -> None:
+    assert splits(byte_level()) == (True, True)
+    assert splits(with_a_space_before()) == (False, False)
+    added = byte_level()
+    added.add_tokens(["the cat"])
+    assert splits(added) == (False, False)
+    plain = FileTokenizer(with_a_space_before())
+    assert len(plain.encode("a b")) == len(with_a_space_before().encode("a b", add_special_tokens=False))
+
+
+def test_what_is_remembered_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memagent.core.pieces._MOST", 50)
+    tokenizer = FileTokenizer(byte_level())
+    for number in range(200):
+        text = f"the {number} cat {number * 7} end"
+        assert len(tokenizer.encode(text)) == len(byte_level_once().encode(text, add_special_tokens=False))
+    assert tokenizer._counts is not None
+    assert len(tokenizer._counts._pieces) < 60

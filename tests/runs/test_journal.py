@@ -256,11 +256,13 @@ def test_each_turn_is_on_the_disk_before_the_next(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", fsync)
     journal = Journal(tmp_path, header())
     journal.append(memory_turn(0, "m1"))
+    journal.sync()
     assert synced[-1] == (tmp_path / FILE).stat().st_size
     count = len(synced)
     journal.close()
     lazy = Journal(tmp_path, header(), fsync=False)
     lazy.append(memory_turn(1, "m2", "m1"))
+    lazy.sync()
     lazy.close()
     assert len(synced) == count
 

@@ -24,7 +24,7 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]\s*")
 _WORD_END = re.compile(r"\s+")
 _ENDS = (_PARAGRAPH_END, _SENTENCE_END, _WORD_END)
 
-_BLOCK = 80_000  # tokens encoded at once, at least: the tail encoded twice is then a small part of it
+_BLOCK = 20_000  # tokens encoded at once, at least: the tail encoded twice is then a small part of it
 _MARGIN = 32  # tokens at the end of a block that the next characters might still change
 
 

@@ -14,6 +14,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from memagent.core.pieces import PieceCounts, PieceEncoding, split, splits
 from memagent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -176,12 +177,25 @@ class FileTokenizer:
     def fingerprint(self) -> str:
         return sha256(self.tokenizer.to_str().encode()).hexdigest()[:16]
 
+    @cached_property
+    def _counts(self) -> PieceCounts | None:
+        """Where tokens can be counted piece by piece."""
+        at_spaces, within = splits(self.tokenizer)
+        return PieceCounts(self.tokenizer, within) if at_spaces else None
+
     def encode(self, text: str) -> Encoding:
-        encoding: Encoding = self.tokenizer.encode(text, add_special_tokens=False)
-        return encoding
+        if self._counts:
+            return PieceEncoding(text, self._counts, self._encode)
+        return self._encode(text)
+
+    def _encode(self, text: str) -> tokenizers.Encoding:
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def counts(self, texts: Iterable[str]) -> Iterator[int]:
         """Tokens of each text, found without the places that `encode` notes."""
+        if self._counts:
+            yield from (sum(self._counts.of(split(text))) for text in texts)
+            return
         for batch in _batches(texts):
             yield from map(len, self.tokenizer.encode_batch_fast(batch, add_special_tokens=False))
 

@@ -50,6 +50,9 @@ class Chat(Protocol):
     tokenizer: Tokenizer
     """Counts the tokens of a text, exactly or as an estimate."""
 
+    lag: int
+    """How many segments one reading of a document may be ahead of another, so that a prefix cache covers both."""
+
     @property
     def warnings(self) -> Sequence[str]:
         """What the model or its server did not do as it was asked, a sentence each."""

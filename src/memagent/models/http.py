@@ -8,6 +8,7 @@ Completion, and tries again where a reply cannot be used.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import time
@@ -32,6 +33,9 @@ from memagent.models.http_replies import Draft, Listing, Reply
 _PROMPT_ALLOWANCE = 32
 """Tokens a chat template may add to a prompt: a default system message (SmolLM2, Qwen: about 22) and the opening of
 the reply."""
+
+_SEAMS = 16
+"""Tokens by which a prompt may be longer than its parts."""
 
 _MESSAGE_ALLOWANCE = 8
 """Tokens a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
@@ -89,6 +93,7 @@ class HttpChat:
         self.tokenizer: Tokenizer = tokenizer or EstimatedTokenizer()
         self.sampling = sampling or Sampling()
         self.habits = Habits()
+        self.lag = 4
         self._retries = retries
         self._connections = Connections(base_url, api_key, timeout, retries, concurrency)
         self._url = self._connections.url
@@ -140,19 +145,16 @@ class HttpChat:
                 because the server read only a part of the prompt.
             ModelError: no completion could be had. A text that was broken off is none.
         """
-        tokens = self.prompt_tokens(request.messages)
-        if self.window is not None and self.tokenizer.exact and tokens + request.max_tokens > self.window:
-            raise WindowOverflow(
-                f"The prompt has {tokens:,} tokens and the completion may have {request.max_tokens:,}, more than the "
-                f"{self.window:,} of {self.model} at {self._url}: lower --segment-tokens."
-            )
+        at_most = self._at_most(request) if self.tokenizer.exact else 0
+        if self.window is not None and self.tokenizer.exact and at_most + request.max_tokens > self.window:
+            self._check_window(request, self.window)
         if not self._counts.fits(_size(request)):
             raise self._truncated(request)
         here = self._connections.here
         async with here.slots:
             started = time.perf_counter()
             draft, usage = await self._tried(request, on_text)
-            usage += await self._prove(request, draft, here.probing)
+            usage += await self._prove(request, draft, at_most, here.probing)
             seconds = time.perf_counter() - started
         return Completion(draft.text, "length" if draft.cut else "stop", replace(usage, seconds=seconds))
 
@@ -226,7 +228,11 @@ class HttpChat:
         while True:  # ends, as a refused field is never sent again
             body = self._dialect.body(request, stream)
             try:
-                reply = await self._connections.here.client.chat.completions.create(**body)
+                client = self._connections.here.client
+                if stream:
+                    reply: object = await client.chat.completions.create(**body)
+                else:  # without the client's own types, which take longer than all else that it does
+                    reply = await client.post("/chat/completions", cast_to=object, body=body)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if is_overflow(error):
                     raise
@@ -248,9 +254,11 @@ class HttpChat:
         return False
 
     def _read(self, reply: object) -> Reply:
-        if isinstance(reply, str) and reply.lstrip().startswith("<"):
-            page = self._failures.web_page()
-            raise BadReply(str(page)) if self._replied else page
+        if isinstance(reply, str):
+            if reply.lstrip().startswith("<"):
+                page = self._failures.web_page()
+                raise BadReply(str(page)) if self._replied else page
+            reply = json.loads(reply)  # sent as something else
         parsed = Reply.model_validate(reply)
         if said := not parsed.choices and (parsed.error or parsed.detail or parsed.message):
             raise self._failures.failed(said)
@@ -258,7 +266,7 @@ class HttpChat:
 
     # -- what was read -----------------------------------------------------------------------------------------------
 
-    async def _prove(self, request: Request, draft: Draft, lock: asyncio.Lock) -> Usage:
+    async def _prove(self, request: Request, draft: Draft, at_most: int, lock: asyncio.Lock) -> Usage:
         """Make sure that the server read the whole prompt. Returns what that took.
 
         Raises:
@@ -268,7 +276,9 @@ class HttpChat:
         size, read = _size(request), getattr(draft.usage, "prompt_tokens", None)
         if not isinstance(read, int) or not 1 <= read <= size + 1000:
             return Usage()
-        if self.tokenizer.exact and read >= 0.98 * sum(count(self.tokenizer, m.content) for m in request.messages):
+        if self.tokenizer.exact and (
+            read >= 0.98 * at_most or read >= 0.98 * sum(count(self.tokenizer, m.content) for m in request.messages)
+        ):
             return Usage()
         spent = Usage()
 
@@ -304,6 +314,28 @@ class HttpChat:
             f"{self.model} at {self._url} reads only about {self._counts.limit:,} tokens of a prompt: "
             "lower --segment-tokens."
         )
+
+    def _check_window(self, request: Request, window: int) -> None:
+        """Count a prompt that may be too long.
+
+        Raises:
+            WindowOverflow: it is.
+        """
+        tokens = self.prompt_tokens(request.messages)
+        if tokens + request.max_tokens > window:
+            raise WindowOverflow(
+                f"The prompt has {tokens:,} tokens and the completion may have {request.max_tokens:,}, more than the "
+                f"{window:,} of {self.model} at {self._url}: lower --segment-tokens."
+            )
+
+    def _at_most(self, request: Request) -> int:
+        """The tokens of a prompt, or a few more: those of its segment are known."""
+        segment, rest = request.segment, [message.content for message in request.messages]
+        known = 0
+        if segment and segment.text in rest[0]:
+            rest[0], known = rest[0].replace(segment.text, "", 1), segment.tokens + _SEAMS
+        tokens = sum(count(self.tokenizer, each) + _MESSAGE_ALLOWANCE for each in rest)
+        return _PROMPT_ALLOWANCE + known + tokens
 
     def _usage(self, request: Request, draft: Draft) -> Usage:
         """What the server counted, where that can be true; else an estimate."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from memagent.models.reasoning import may_be_reasoning, without_reasoning
 
@@ -116,15 +116,29 @@ class _Choice(_Part):
     finish_reason: str | None = None
 
 
+class _Counted(_Part):
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+
+
 class Reply(_Part):
     """A completion, or a part of one that is streamed."""
 
     choices: list[_Choice] | None = None
-    usage: Any = None
+    usage: _Counted | None = None
     error: Any = None
     detail: Any = None
     """What FastAPI servers call an error."""
     message: Any = None
+
+    @field_validator("usage", mode="wrap")
+    @classmethod
+    def _counted(cls, usage: object, parse: ValidatorFunctionWrapHandler) -> object:
+        """What cannot be read counts for nothing."""
+        try:
+            return parse(usage)
+        except ValidationError:
+            return None
 
     @property
     def finish(self) -> str | None:

@@ -49,6 +49,7 @@ class LocalChat:
         self._weights = find_weights(path)
         self.sampling = sampling or Sampling()
         self.habits = load_habits(self._weights.folder)
+        self.lag = 0
         self.warnings: Sequence[str] = ()
         self._prompt_lookup = prompt_lookup and self.sampling.temperature == 0
         self.model = self._weights.name

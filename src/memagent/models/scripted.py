@@ -30,6 +30,7 @@ class ScriptedChat:
     model = "scripted"
     sampling = Sampling()
     habits = Habits()
+    lag = 0
     warnings: Sequence[str] = ()
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from memagent.core.reading import Reading, Underway
 from memagent.core.records import Completion, Request, Trace, Turn, Usage
 from memagent.errors import RunError, WindowOverflow
@@ -55,6 +57,11 @@ class Asking(Underway):
                 self._kept.append(turn)
             self._overflowed = []
         return turn
+
+    async def settle(self) -> None:
+        """Wait until the finished turns are on the disk. The event loop goes on meanwhile."""
+        if self.journal and self.journal.fsync:
+            await asyncio.to_thread(self.journal.sync)
 
     def overflow(self, error: WindowOverflow, place: int = 0) -> None:
         self._overflowed.append((place, self.wanted[place]))

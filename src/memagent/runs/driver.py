@@ -1,16 +1,17 @@
 """Drive readings: complete what they ask for, wave by wave, until every question has its answer.
 
-Readings of one document advance in step, because an engine with a prefix cache then meets the same segment in all
-prompts at the same time: in each round, those that are furthest behind in the document take a wave.
+Readings of one document stay close together, because a prefix cache then meets the same segment in all their prompts
+within a short time. How close, the model says (`Chat.lag`): at 0 they read every segment together, so that the slowest
+reply holds all of them up; a few segments more let a slow reply be made up for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from memagent.core.limits import Limits
-from memagent.core.records import Request, Usage
+from memagent.core.records import Usage
 from memagent.errors import WindowOverflow
 from memagent.models.chat import Chat
 from memagent.runs.asking import Asking
@@ -18,16 +19,26 @@ from memagent.runs.watch import Listening, Watch
 
 
 async def drive(asked: Sequence[Asking], chat: Chat, limits: Limits, watch: Watch) -> None:
-    """Waves, until every question has its answer. A failed turn stops all, after the others' were kept."""
-    while waiting := [each for each in asked if each.wanted]:
-        place = min(each.place for each in waiting)
-        behind = [(number, each) for number, each in enumerate(asked) if each.wanted and each.place == place]
-        if limits.any:
-            limits.check(sum((each.usage for each in asked), Usage()), _coming((each for _, each in behind), chat))
-        turns = [_turn(number, each, part, chat, watch) for number, each in behind for part in list(each.wanted)]
-        for result in await asyncio.gather(*turns, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+    """Waves, until every question has its answer. A failed turn stops all, after what was begun is kept."""
+    convoy = _Convoy(asked, chat, limits)
+    readings = [_read(number, each, chat, watch, convoy) for number, each in enumerate(asked)]
+    for result in await asyncio.gather(*readings, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _read(number: int, asking: Asking, chat: Chat, watch: Watch, convoy: _Convoy) -> None:
+    try:
+        while await convoy.may_go_on(asking):
+            turns = [_turn(number, asking, part, chat, watch) for part in list(asking.wanted)]
+            for result in await asyncio.gather(*turns, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+    except BaseException:
+        convoy.stopped = True
+        raise
+    finally:
+        await convoy.moved(asking)
 
 
 async def _turn(number: int, asking: Asking, part: int, chat: Chat, watch: Watch) -> None:
@@ -37,14 +48,52 @@ async def _turn(number: int, asking: Asking, part: int, chat: Chat, watch: Watch
     except WindowOverflow as error:
         asking.overflow(error, part)
     else:
-        watch.on_turn(number, asking.finish_turn(completion, part))
+        turn = asking.finish_turn(completion, part)
+        await asking.settle()
+        watch.on_turn(number, turn)
     finally:
         listening.end()
 
 
-def _coming(asked: Iterable[Asking], chat: Chat) -> Usage:
-    """The most that the next turns can take."""
-    requests: list[Request] = [request for each in asked for request in each.wanted.values()]
+class _Convoy:
+    """Holds back who is too far ahead, and all when one has failed or a limit is near."""
+
+    def __init__(self, asked: Sequence[Asking], chat: Chat, limits: Limits) -> None:
+        self.stopped = False
+        self._asked, self._chat, self._limits = asked, chat, limits
+        self._coming: dict[int, Usage] = {}  # of who is under way, the most that it can take
+        self._changed = asyncio.Condition()
+
+    async def may_go_on(self, asking: Asking) -> bool:
+        """Wait until it may. False where there is nothing more to do, or something failed."""
+        await self.moved(asking)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.stopped or not self._too_far(asking))
+            if self.stopped or not asking.wanted:
+                return False
+            if self._limits.any:
+                coming = _most(asking, self._chat)
+                spent = sum((each.usage for each in self._asked), Usage())
+                self._limits.check(spent, sum(self._coming.values(), coming))
+                self._coming[id(asking)] = coming
+            return True
+
+    async def moved(self, asking: Asking) -> None:
+        async with self._changed:
+            self._coming.pop(id(asking), None)
+            self._changed.notify_all()
+
+    def _too_far(self, asking: Asking) -> bool:
+        behind = min((each.place for each in self._asked if each.wanted), default=asking.place)
+        if asking.place == float("inf"):
+            return False  # the answer shows no segment
+        own = max(each.segment.end - each.segment.start for each in asking.wanted.values() if each.segment)
+        return asking.place - behind > self._chat.lag * own
+
+
+def _most(asking: Asking, chat: Chat) -> Usage:
+    """The most that its wave can take."""
+    requests = asking.wanted.values()
     return Usage(
         sum(chat.prompt_tokens(request.messages) for request in requests),
         sum(request.max_tokens for request in requests),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Journal(Run):
     Args:
         header: what the run is. Resuming with another one is refused.
         fresh: begin anew whatever is there.
-        fsync: wait for the disk after each turn. Without it a power cut may cost turns; a crash of the process not.
+        fsync: whether `sync` waits for the disk. Without it a power cut may cost turns; a crash of the process not.
 
     Raises:
         RunError: another process holds the run, the header differs, or the file is damaged.
@@ -34,7 +34,7 @@ class Journal(Run):
     """
 
     def __init__(self, folder: Path, header: Header, *, fresh: bool = False, fsync: bool = True) -> None:
-        self._fsync = fsync
+        self.fsync = fsync
         folder = folder.absolute()
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a run: give a folder.")
@@ -76,7 +76,7 @@ class Journal(Run):
         return True
 
     def append(self, turn: Turn, overflowed: Sequence[tuple[int, Request]] = (), wave: Sequence[Request] = ()) -> None:
-        """Put a finished turn on the disk.
+        """Write a finished turn. It is on the disk after `sync`.
 
         Args:
             overflowed: what did not fit since the turn before, with its place in the wave.
@@ -87,12 +87,22 @@ class Journal(Run):
         """
         template = turn.request.template
         if template and (name := template_name(template)) not in self.templates:
-            self._write({"template": name, "text": template}, sync=False)
+            self._write({"template": name, "text": template})
             self.templates[name] = template
         place = self._size
         self._write(line_of(turn, self.header["question"], overflowed, wave))
         self._places.append(place)
         self.usage += turn.completion.usage
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk. May be called in a thread, between two turns.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        if self.fsync:
+            with self._told():
+                os.fsync(self._file.fileno())
 
     def amend(self, memory: str) -> None:
         """Write the last turn again with the memory after it, which was not known when it was written."""
@@ -107,6 +117,7 @@ class Journal(Run):
     def finish(self, end: dict[str, Any]) -> None:
         """Write the last line: what was made of the reading."""
         self._write({"end": end})
+        self.sync()
         self.end = end
 
     def close(self) -> None:
@@ -120,20 +131,23 @@ class Journal(Run):
             with suppress(OSError):  # it holds something else
                 self.folder.rmdir()
 
-    def _write(self, value: dict[str, Any], *, sync: bool = True) -> None:
+    def _write(self, value: dict[str, Any]) -> None:
         data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-        try:
+        with self._told():
             written = 0
             while written < len(data):
                 written += self._file.write(data[written:])
-            if self._fsync and sync:
-                os.fsync(self._file.fileno())
+        self._size += len(data)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StorageError(
                 f"The journal in {self.folder} cannot be written ({error.strerror or error}): make room, then run "
                 "the same command to go on."
             ) from error
-        self._size += len(data)
 
 
 def _is_new(path: Path) -> bool:

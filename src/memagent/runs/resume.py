@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
@@ -16,6 +17,7 @@ from memagent.core.records import Segment
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
 from memagent.documents import Document
+from memagent.runs.ahead import Ahead
 from memagent.runs.asking import Asking
 from memagent.runs.journal import Journal
 from memagent.runs.lines import Span
@@ -30,12 +32,15 @@ def begin(
     prompts: Prompts,
     cut: Cut,
     reader: Reader,
+    stack: ExitStack,
 ) -> list[Asking]:
-    """All questions, each at the first turn that its journal does not hold."""
+    """All questions, each at the first turn that its journal does not hold. Leaving the `stack` ends the cutting."""
     read = [cutting(journal.spans) if journal else [] for journal in journals]
     furthest = max(read, key=lambda spans: spans[-1][1] if spans else 0)
     last = furthest[-1][1] if furthest else 0
     fresh = segments(_Cursor(document).after(last), budget.segment, tokenizer, cut, last)
+    if tokenizer.exact:  # an estimate is corrected by each reply
+        fresh = stack.enter_context(closing(Ahead(fresh)))
     asked = []
     for question, journal, own, shared in zip(
         questions, journals, read, itertools.tee(fresh, len(questions)), strict=True

@@ -1,0 +1,97 @@
+"""A server of completions that takes a given time for each, and notes how long it is kept waiting in between.
+
+    python benchmarks/simulated.py SECONDS JITTER
+
+It prints its port, then serves until its standard input is closed, and prints what it saw as a line of JSON: of each
+question (by the word "question-N" in its prompts) the seconds from a reply to the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_QUESTION = re.compile(rb"question-\d+")
+MEMORY = "The keeper hid the compass. " * 100
+
+
+class Server:
+    """Replies a memory of some 600 tokens to whatever it is asked."""
+
+    def __init__(self, seconds: float, jitter: float) -> None:
+        self._seconds, self._jitter = seconds, jitter
+        self._random = random.Random(5)
+        self._replied: dict[bytes, float] = {}
+        self.waits: dict[bytes, list[float]] = defaultdict(list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, asyncio.CancelledError):
+                break
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            name = found[0] if (found := _QUESTION.search(body)) else b""
+            now = time.perf_counter()
+            if name in self._replied:
+                self.waits[name].append(now - self._replied[name])
+            listing = head.startswith(b"GET")
+            if not listing:
+                await asyncio.sleep(self._seconds * self._random.uniform(1 - self._jitter, 1 + self._jitter))
+            reply = json.dumps(_listing() if listing else _completion(len(body))).encode()
+            writer.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply)
+            )
+            writer.write(reply)
+            await writer.drain()
+            if name:
+                self._replied[name] = time.perf_counter()
+        writer.close()
+
+
+def _listing() -> dict[str, Any]:
+    return {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]}
+
+
+def _completion(size: int) -> dict[str, Any]:
+    usage = {"prompt_tokens": size // 3, "completion_tokens": 600, "total_tokens": size // 3 + 600}
+    message = {"role": "assistant", "content": MEMORY}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+
+async def _main(seconds: float, jitter: float) -> None:
+    told = Server(seconds, jitter)
+    server = await asyncio.start_server(told.serve, "127.0.0.1", 0, limit=1 << 24)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    print(json.dumps({name.decode(): waits for name, waits in told.waits.items()}), flush=True)
+    server.close()
+
+
+@contextmanager
+def simulated(seconds: float, jitter: float = 0.0) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """The address of such a server in a process of its own; what it saw is there when the block is left."""
+    command = [sys.executable, str(Path(__file__)), str(seconds), str(jitter)]
+    seen: dict[str, list[float]] = {}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1", seen
+        process.stdin.close()
+        seen.update(json.loads(process.stdout.readline()))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(float(sys.argv[1]), float(sys.argv[2])))
