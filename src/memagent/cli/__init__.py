@@ -50,7 +50,7 @@ def options(
 
 def main() -> None:
     """The entry point of the program `memagent`."""
-    from memagent.cli import ask, bench, demo, models, show, train  # noqa: F401  (each adds its command)
+    from memagent.cli import ask, bench, demo, models, runs, show, train  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter must not cost an answer

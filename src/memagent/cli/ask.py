@@ -160,14 +160,19 @@ def _price(text: str | None) -> Any:
     return price
 
 
-def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
-    """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
+def runs_folder() -> Path:
+    """Where runs are kept that are given no folder of their own."""
     from platformdirs import user_state_path
 
+    return user_state_path("memagent") / "runs"
+
+
+def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
+    """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
     from memagent.runs.run import FILE
 
     if folder is None:
-        runs = [user_state_path("memagent") / "runs" / _name(header) for header in headers]
+        runs = [runs_folder() / _name(header) for header in headers]
     elif len(headers) == 1:
         runs = [folder]
     elif (folder / FILE).exists():

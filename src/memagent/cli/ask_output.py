@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from memagent.cli.ask_screen import Screen
+from memagent.cli.ask_screen import ReadingScreen
 from memagent.cli.terminal import Terminal
 from memagent.core.limits import Limits
 from memagent.evidence.answer import Answer, Cited
@@ -18,7 +18,7 @@ from memagent.runs.watch import Watch
 
 def watching(questions: int, silent: bool) -> AbstractContextManager[Watch]:
     """A screen that shows the readings; with `silent`, nothing."""
-    return nullcontext(Watch()) if silent else Screen(questions)
+    return nullcontext(Watch()) if silent else ReadingScreen(questions)
 
 
 def print_answer(answer: Answer, limits: Limits, several: bool) -> None:

@@ -22,7 +22,7 @@ from memagent.runs.watch import Watch
 _DRAFT = 400  # characters shown of the completion in progress
 
 
-class Screen:
+class ReadingScreen:
     """Shows a command's readings, `questions` of them. A context manager that gives the Watch to read with."""
 
     def __init__(self, questions: int, console: Console | None = None) -> None:

@@ -30,6 +30,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
+        "-m",
+        envvar="MEMAGENT_MODEL",
         help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), a name from `memagent "
         "models`, checkpoint:DIR (of a training), scripted:FILE, or a name the server knows.",
     ),

@@ -10,6 +10,7 @@ import typer
 
 from memagent.cli import app
 from memagent.cli.options import Debug
+from memagent.cli.runs import latest
 from memagent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run directory. [default: the latest]", show_default=False)
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page instead.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -28,7 +31,7 @@ def show(
     from memagent.cli.terminal import Terminal, visible
     from memagent.runs.run import Run, find_runs
 
-    runs = [Run(folder) for folder in find_runs(run)]
+    runs = [Run(folder) for folder in find_runs(run or latest())]
     if html is not None:
         for number, each in enumerate(runs, 1):
             target = html if len(runs) == 1 else html.with_stem(f"{html.stem}-{number}")

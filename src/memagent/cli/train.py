@@ -37,7 +37,7 @@ def train(
         import transformers  # noqa: F401
     except ImportError as error:
         raise UsageError(f"Training needs {error.name}: pip install 'memagent[train]'.") from error
-    from memagent.cli.train_screen import Screen
+    from memagent.cli.train_screen import TrainScreen
     from memagent.train.config import load_parts
     from memagent.train.parts import train_parts
     from memagent.train.processes import Processes
@@ -46,7 +46,10 @@ def train(
     folder = out or Path("runs") / (preset or (config.stem if config else "train"))
     processes = Processes()
     try:
-        with Screen(quiet or json_output) as screen:
+        with TrainScreen(quiet or json_output) as screen:
+            screen.say(
+                f"Figures go to {folder}/metrics.jsonl and {folder}/tensorboard, weights to {folder}/checkpoints."
+            )
             found = train_parts(
                 parts, folder, processes, screen.on_part, screen.on_step, screen.say,
                 math.inf if minutes is None else minutes,

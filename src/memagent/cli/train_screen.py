@@ -30,7 +30,7 @@ _SHOWN = {
 }
 
 
-class Screen:
+class TrainScreen:
     """A context manager; `on_part` and `on_step` are for a training."""
 
     def __init__(self, silent: bool, console: Console | None = None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Literal
 
+from rapidfuzz.distance import Indel
 from rich.console import Console
 from rich.text import Text
 
@@ -100,17 +100,9 @@ def _difference(old: str, new: str) -> Iterator[tuple[Op, str]]:
 
 def _blocks(a: list[str], b: list[str]) -> Iterator[tuple[int, int, int, int, bool]]:
     """Stretches of `a` and `b` in step, alternately the same and not: a's start and end, b's, and which it is."""
-    head = 0  # compared by hand: difflib is slow where words repeat, and a memory in a loop is only that
-    while head < min(len(a), len(b)) and a[head] == b[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    # `autojunk` would drop the commonest words of a long memory, and with them most of what stayed.
-    matcher = SequenceMatcher(None, a[head : len(a) - tail], b[head : len(b) - tail], autojunk=False)
-    same = [(i + head, j + head, n) for i, j, n in matcher.get_matching_blocks()[:-1] if n >= _STEADY]
+    same = [(op.src_start, op.dest_start, op.src_end - op.src_start) for op in Indel.opcodes(a, b) if op.tag == "equal"]
     i = j = 0
-    for i_next, j_next, n in _joined([(0, 0, head), *same, (len(a) - tail, len(b) - tail, tail)]):
+    for i_next, j_next, n in _steady(same, len(a), len(b)):
         if i < i_next or j < j_next:
             yield i, i_next, j, j_next, False
         yield i_next, i_next + n, j_next, j_next + n, True
@@ -119,15 +111,9 @@ def _blocks(a: list[str], b: list[str]) -> Iterator[tuple[int, int, int, int, bo
         yield i, len(a), j, len(b), False
 
 
-def _joined(blocks: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The blocks without the empty ones, and those that follow each other without a gap as one."""
-    joined: list[tuple[int, int, int]] = []
-    for i, j, n in blocks:
-        if joined and joined[-1][0] + joined[-1][2] == i and joined[-1][1] + joined[-1][2] == j:
-            joined[-1] = (joined[-1][0], joined[-1][1], joined[-1][2] + n)
-        elif n:
-            joined.append((i, j, n))
-    return joined
+def _steady(blocks: list[tuple[int, int, int]], a: int, b: int) -> list[tuple[int, int, int]]:
+    """The blocks without those so short that they may be a coincidence, save at the beginning and at the end."""
+    return [(i, j, n) for i, j, n in blocks if n >= _STEADY or (i, j) == (0, 0) or (i + n, j + n) == (a, b)]
 
 
 def elided(parts: Iterable[tuple[Op, str]], around: int = _AROUND) -> Iterator[tuple[Op, str]]:
