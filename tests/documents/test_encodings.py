@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.documents.encodings import Encoding, encoding_of, is_known_encoding
+from memagent.documents.encodings import TextEncoding, encoding_of, is_known_encoding
 
 
 def decoded(page: bytes, served: str | None = None) -> str:
@@ -67,11 +67,11 @@ def test_what_is_no_declaration_does_not_decide(before: str) -> None:
 
 def test_what_decides_before_what() -> None:
     declared = b"<meta charset=koi8-r>"
-    assert encoding_of(b"\xef\xbb\xbf" + declared, True, None, "iso-8859-5") == Encoding("utf-8-sig")
-    assert encoding_of(declared, True, "latin-1", "iso-8859-5") == Encoding("latin-1")
+    assert encoding_of(b"\xef\xbb\xbf" + declared, True, None, "iso-8859-5") == TextEncoding("utf-8-sig")
+    assert encoding_of(declared, True, "latin-1", "iso-8859-5") == TextEncoding("latin-1")
     assert encoding_of(declared, True, None, "iso-8859-5").name == "iso8859-5"
     assert encoding_of(declared, True, None, "klingon").name == "koi8-r"
-    assert encoding_of(declared, False, None, None) == Encoding()
+    assert encoding_of(declared, False, None, None) == TextEncoding()
     assert encoding_of(b'<?xml version="1.0" encoding="ISO-8859-1"?><a>', False, None, None).name == "cp1252"
     assert encoding_of(b"<?xml version='1.0'?><html><meta charset=koi8-r>", True, None, None).name == "koi8-r"
 

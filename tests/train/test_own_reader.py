@@ -13,7 +13,7 @@ from tiny import config, metrics
 from memagent import Budget, segments
 from memagent.core.records import Trace
 from memagent.rl.problems import Problem
-from memagent.train.folder import Run
+from memagent.train.folder import TrainingRun
 from memagent.train.loop import train
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
@@ -44,7 +44,7 @@ def test_it_is_trained(tmp_path: Path) -> None:
     settings = config("warmup.steps=0", "watch.evaluate_every=0", "watch.trace_every=1", "rl.steps=2")
     policy = nano_policy(settings.seed)
     before = [weight.clone() for weight in policy.model.parameters()]
-    training = Training(policy, Words(policy), {}, settings, Run(tmp_path, settings))
+    training = Training(policy, Words(policy), {}, settings, TrainingRun(tmp_path, settings))
     try:
         train(training)
     finally:

@@ -24,12 +24,12 @@ from typing import BinaryIO
 
 from memagent.documents.converter import CONVERTER
 from memagent.documents.document import Document, Located, Part, locate
-from memagent.documents.encodings import DECLARED_WITHIN, Encoding, encoding_of, is_known_encoding
+from memagent.documents.encodings import DECLARED_WITHIN, TextEncoding, encoding_of, is_known_encoding
 from memagent.documents.kinds import NEEDS_FILE, kind_of
 from memagent.documents.refusals import FORMATS, NotADocument, reading
 from memagent.documents.scope import Pages, split_scope
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
-from memagent.documents.text import Text
+from memagent.documents.text import TextFile
 from memagent.errors import DocumentError, StorageError
 
 __all__ = ["Document", "Located", "Part", "Source", "locate", "open_documents", "text_document"]
@@ -63,7 +63,7 @@ def text_document(text: str, name: str = "text") -> Document:
         raise DocumentError(f"{name} holds half a character at {error.start}: repair the string first.") from error
     spool = Spool()
     path = spool.keep([content])
-    opened = Text(source_of(name, path), path, Encoding())
+    opened = TextFile(source_of(name, path), path, TextEncoding())
     try:
         opened.check(zeros=True)
     except DocumentError:
@@ -72,7 +72,7 @@ def text_document(text: str, name: str = "text") -> Document:
     return Document([opened], spool)
 
 
-def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None, skipped: list[str]) -> list[Text]:
+def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None, skipped: list[str]) -> list[TextFile]:
     """What `name` stands for, opened. In a folder, files that are no documents are passed over, and noted."""
     whole, pages = split_scope(name)
     if not os.path.isdir(whole):
@@ -88,7 +88,7 @@ def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None
     return texts
 
 
-def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None = None) -> Text:
+def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None = None) -> TextFile:
     """One source as text that has been read to its end once."""
     source, path = found.source, found.source.path
     if pages:
@@ -105,7 +105,7 @@ def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None 
         if kind == "html":
             with open_bytes(path) as file:
                 head = file.read(DECLARED_WITHIN)
-        text = Text(source, path, encoding_of(head, kind == "html", encoding, found.charset))
+        text = TextFile(source, path, encoding_of(head, kind == "html", encoding, found.charset))
         if kind in ("text", "html"):
             text.check(zeros=encoding is not None)
         if kind == "text":
@@ -115,4 +115,4 @@ def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None 
                 path = spool.store(file, source.label)
         target = spool.file()
         converted = CONVERTER.convert(kind, source.label, path, text.encoding, target, pages)
-        return Text(source, target, pages=converted.pages, warnings=converted.warnings)
+        return TextFile(source, target, pages=converted.pages, warnings=converted.warnings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from memagent.documents.converted import Converted
-from memagent.documents.encodings import Encoding
+from memagent.documents.encodings import TextEncoding
 from memagent.documents.refusals import damaged, empty, keeping
 from memagent.documents.scope import Pages
 from memagent.documents.xml import BadXml
@@ -19,7 +19,7 @@ Convertible = Literal["html", "docx", "epub", "pdf"]
 
 
 def convert(
-    kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path, pages: Pages | None = None
+    kind: Convertible, label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None
 ) -> Converted:
     """Write the text of a document to `target`, as UTF-8.
 

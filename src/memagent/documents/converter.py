@@ -19,7 +19,7 @@ from typing import Any
 
 from memagent.documents.convert import Convertible, convert
 from memagent.documents.converted import Converted
-from memagent.documents.encodings import Encoding
+from memagent.documents.encodings import TextEncoding
 from memagent.documents.refusals import NotADocument
 from memagent.documents.scope import Pages
 from memagent.errors import DocumentError, StorageError
@@ -45,7 +45,13 @@ class Converter:
         self._owner = 0  # a fork of this process has no child to speak to
 
     def convert(
-        self, kind: Convertible, label: str, path: Path, encoding: Encoding, target: Path, pages: Pages | None = None
+        self,
+        kind: Convertible,
+        label: str,
+        path: Path,
+        encoding: TextEncoding,
+        target: Path,
+        pages: Pages | None = None,
     ) -> Converted:
         """See `memagent.documents.convert.convert`.
 
@@ -121,7 +127,7 @@ def _serve() -> None:
         path, pages = Path(os.fsdecode(bytes.fromhex(name))), Pages(*wanted) if wanted else None
         found: dict[str, Any]
         try:
-            found = asdict(convert(kind, label, path, Encoding(**encoding), Path(target), pages))
+            found = asdict(convert(kind, label, path, TextEncoding(**encoding), Path(target), pages))
         except DocumentError as error:
             found = {"error": str(error), "skip": isinstance(error, NotADocument)}
         except StorageError as error:

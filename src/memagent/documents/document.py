@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from memagent.documents.sources import Source, Spool
-from memagent.documents.text import Text
+from memagent.documents.text import TextFile
 
 _BETWEEN = "\n\n"
 
@@ -28,7 +28,7 @@ class Part:
 class Document:
     """Several sources read as one text. `parts` tells where each lies in it, `length` how long it is, in characters."""
 
-    def __init__(self, texts: Sequence[Text], spool: Spool, warnings: Sequence[str] = ()) -> None:
+    def __init__(self, texts: Sequence[TextFile], spool: Spool, warnings: Sequence[str] = ()) -> None:
         self.sources: tuple[Source, ...] = tuple(text.source for text in texts)
         self.parts: tuple[Part, ...] = tuple(_laid_out(texts))
         self.length = self.parts[-1].end
@@ -57,7 +57,7 @@ class Document:
         self.close()
 
 
-def _laid_out(texts: Sequence[Text]) -> Iterator[Part]:
+def _laid_out(texts: Sequence[TextFile]) -> Iterator[Part]:
     start = 0
     for text in texts:
         end = start + sum(len(chunk) for chunk in text.chunks())

@@ -31,14 +31,14 @@ AS_BROWSERS = "memagent-as-browsers"
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class TextEncoding:
     """The name of a codec, and of the handler for bytes that it cannot decode."""
 
     name: str = "utf-8"
     errors: str = "strict"
 
 
-def encoding_of(beginning: bytes, markup: bool, asked: str | None, served: str | None) -> Encoding:
+def encoding_of(beginning: bytes, markup: bool, asked: str | None, served: str | None) -> TextEncoding:
     """The encoding of a text: as asked for, else marked, else as served, else as declared, else UTF-8.
 
     Args:
@@ -48,10 +48,10 @@ def encoding_of(beginning: bytes, markup: bool, asked: str | None, served: str |
         served: the label in the header that came with it.
     """
     if asked:
-        return Encoding("utf-8-sig" if codecs.lookup(asked).name == "utf-8" else asked)
+        return TextEncoding("utf-8-sig" if codecs.lookup(asked).name == "utf-8" else asked)
     if marked := marked_encoding(beginning):
-        return Encoding(marked)
-    return _labelled(served) or _declared(beginning, markup) or Encoding()
+        return TextEncoding(marked)
+    return _labelled(served) or _declared(beginning, markup) or TextEncoding()
 
 
 def marked_encoding(beginning: bytes) -> str | None:
@@ -69,22 +69,22 @@ def is_known_encoding(name: str) -> bool:
     return True
 
 
-def _labelled(label: str | None) -> Encoding | None:
+def _labelled(label: str | None) -> TextEncoding | None:
     """What a label means to a browser."""
     found = webencodings.lookup(label) if label else None
     if found is None or found.name == "replacement":
         return None
     name = _CODECS.get(found.name, found.codec_info.name)
-    return Encoding(name, "strict" if name == "utf-8" else AS_BROWSERS)
+    return TextEncoding(name, "strict" if name == "utf-8" else AS_BROWSERS)
 
 
-def _declared(beginning: bytes, markup: bool) -> Encoding | None:
+def _declared(beginning: bytes, markup: bool) -> TextEncoding | None:
     if xml := _XML.match(beginning):
         found = _labelled(xml[1].decode("ascii"))
     else:
         found = next(filter(None, map(_labelled, _labels(beginning))), None) if markup else None
     # It was read as ASCII, so it is none of these.
-    return Encoding() if found and found.name.startswith("utf-16") else found
+    return TextEncoding() if found and found.name.startswith("utf-16") else found
 
 
 def _labels(page: bytes) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from memagent.documents.encodings import Encoding
+from memagent.documents.encodings import TextEncoding
 from memagent.documents.refusals import LARGEST, binary, empty, reading, too_large
 from memagent.documents.sources import BLOCK, Source, open_bytes
 from memagent.errors import DocumentError
@@ -17,12 +17,12 @@ _SAMPLE = 1 << 14  # bytes on either side of one that cannot be decoded, to gues
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextFile:
     """The text of one source, in a file: the source's own, or the one it was converted to."""
 
     source: Source
     path: Path
-    encoding: Encoding = field(default_factory=Encoding)
+    encoding: TextEncoding = field(default_factory=TextEncoding)
     pages: tuple[int, ...] = ()
     """The character offset where each page starts; () where there are no pages."""
     warnings: tuple[str, ...] = ()

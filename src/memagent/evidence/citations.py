@@ -1,6 +1,6 @@
 """From the memory an answer was given from, back to the spans of the document that the memory came from.
 
-The final memory is split into facts (`facts`). Each is followed back through the memories to the turn where it
+The final memory is split into facts (`claims`). Each is followed back through the memories to the turn where it
 entered, and looked for in that turn's segment only: what a memory shows first at turn k came from what turn k read
 (`origins`). A model rewords, so words are compared without case and accents and allow for inflection (`words`); a
 rewording in other words than the document's is not found.
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from memagent.core.records import Trace
-from memagent.evidence.facts import facts_of
+from memagent.evidence.claims import claims_of
 from memagent.evidence.origins import Citation, follow
 from memagent.evidence.wording import Text
 
@@ -39,7 +39,7 @@ def cite(trace: Trace, *, threshold: float = 0.6, most: int = 8) -> list[Citatio
     if not trace.memories:
         return []
     answer, question = Text(trace.answer or ""), Text(trace.question)
-    shared = {fact: (fact.shared(answer), fact.shared(question)) for fact in facts_of(trace.memory)}
+    shared = {fact: (fact.shared(answer), fact.shared(question)) for fact in claims_of(trace.memory)}
     found = list(follow(trace, [fact for fact, shares in shared.items() if any(shares)], threshold))
     found.sort(key=lambda each: (*shared[each[0].whole or each[0]], each[1].score, -each[1].start), reverse=True)
     return _merged(citation for _, citation in found)[:most]

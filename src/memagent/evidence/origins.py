@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import fsum
 
 from memagent.core.records import Segment, Trace, Turn
-from memagent.evidence.facts import Fact
+from memagent.evidence.claims import Claim
 from memagent.evidence.wording import Text, in_order, words
 
 _ABSENCES = 50
@@ -53,7 +53,7 @@ class _Passage:
     open: bool
 
 
-def follow(trace: Trace, facts: Iterable[Fact], threshold: float) -> Iterator[tuple[Fact, Citation]]:
+def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[tuple[Claim, Citation]]:
     """The passages that facts of the final memory came from; of what they leave open, those of the fact's clauses, too.
 
     All facts are followed in one walk back, so that each memory is read from a journal once, and only until every fact
@@ -105,7 +105,7 @@ def _read(look: Callable[[int], Turn], place: int) -> Iterator[tuple[Turn, Segme
             yield turn, turn.request.segment
 
 
-def _citation(turn: Turn, fact: Fact, passage: _Passage) -> Citation:
+def _citation(turn: Turn, fact: Claim, passage: _Passage) -> Citation:
     segment = turn.request.segment
     assert segment is not None
     quote = segment.text[passage.start : passage.end]
@@ -115,7 +115,7 @@ def _citation(turn: Turn, fact: Fact, passage: _Passage) -> Citation:
     return Citation(start, start + len(quote), quote, turn.index, score, fact.text)
 
 
-def _passage(fact: Fact, segment: Text, before: Text, question: Text) -> _Passage | None:
+def _passage(fact: Claim, segment: Text, before: Text, question: Text) -> _Passage | None:
     """The sentences of a segment that hold most of a fact, `before` being the memory that the segment was read with."""
     own = {word for word in fact.words if not question.where(word)}
     if not own:

@@ -29,20 +29,10 @@ from memagent.models.http_counts import PromptCounts
 from memagent.models.http_dialect import Dialect
 from memagent.models.http_failures import BadReply, Failures, is_overflow
 from memagent.models.http_replies import Draft, Listing, Reply
-
-_PROMPT_ALLOWANCE = 32
-"""Tokens a chat template may add to a prompt: a default system message (SmolLM2, Qwen: about 22) and the opening of
-the reply."""
-
-_SEAMS = 16
-"""Tokens by which a prompt may be longer than its parts."""
-
-_MESSAGE_ALLOWANCE = 8
-"""Tokens a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
+from memagent.models.http_sizes import at_most_tokens, longer, prompt_tokens, size
 
 _LISTING_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that cannot be used is asked for again
-_PROBE_TOKENS = 16  # of a completion that is not read; some servers refuse fewer
 _LARGE = 1000  # tokens of a prompt that may be what a server refuses without saying why
 
 
@@ -133,7 +123,7 @@ class HttpChat:
 
     def prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the messages, and an allowance for the chat template, which only the server knows."""
-        return _PROMPT_ALLOWANCE + sum(count(self.tokenizer, m.content) + _MESSAGE_ALLOWANCE for m in messages)
+        return prompt_tokens(self.tokenizer, [message.content for message in messages])
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
         """Complete one conversation; as a stream when `on_text` is there to be called.
@@ -145,10 +135,10 @@ class HttpChat:
                 because the server read only a part of the prompt.
             ModelError: no completion could be had. A text that was broken off is none.
         """
-        at_most = self._at_most(request) if self.tokenizer.exact else 0
+        at_most = at_most_tokens(self.tokenizer, request) if self.tokenizer.exact else 0
         if self.window is not None and self.tokenizer.exact and at_most + request.max_tokens > self.window:
             self._check_window(request, self.window)
-        if not self._counts.fits(_size(request)):
+        if not self._counts.fits(size(request)):
             raise self._truncated(request)
         here = self._connections.here
         async with here.slots:
@@ -273,8 +263,8 @@ class HttpChat:
             WindowOverflow: it did not.
             ModelError: nor would it read a shorter one.
         """
-        size, read = _size(request), getattr(draft.usage, "prompt_tokens", None)
-        if not isinstance(read, int) or not 1 <= read <= size + 1000:
+        prompt, read = size(request), getattr(draft.usage, "prompt_tokens", None)
+        if not isinstance(read, int) or not 1 <= read <= prompt + 1000:
             return Usage()
         if self.tokenizer.exact and (
             read >= 0.98 * at_most or read >= 0.98 * sum(count(self.tokenizer, m.content) for m in request.messages)
@@ -285,7 +275,7 @@ class HttpChat:
         async def probe(share: float) -> int | None:
             nonlocal spent
             try:
-                reply, usage = await self._tried(_longer(request, share), check=False)
+                reply, usage = await self._tried(longer(request, share), check=False)
             except WindowOverflow:
                 return None
             spent += usage
@@ -294,21 +284,21 @@ class HttpChat:
 
         async with lock:
             try:
-                whole = await self._counts.whole(size, read, probe)
+                whole = await self._counts.whole(prompt, read, probe)
             except ModelError:  # the next call will say what is wrong; this one is paid for
                 return spent
         if not whole:
             raise self._truncated(request)
         if isinstance(self.tokenizer, EstimatedTokenizer) and self._counts.bytes_per_token:
-            prompt = "".join(message.content for message in request.messages)
-            self.tokenizer.correct(prompt, max(read, round(size / self._counts.bytes_per_token)))
+            text = "".join(message.content for message in request.messages)
+            self.tokenizer.correct(text, max(read, round(prompt / self._counts.bytes_per_token)))
         return spent
 
     def _truncated(self, request: Request) -> ModelError:
         """The server would read only a part of the prompt."""
         assert self._counts.limit is not None
         own = len(request.segment.text.encode("utf-8", "replace")) if request.segment else 0
-        if own < _size(request) - own:  # most of it is question, memory and template: a shorter section cannot help
+        if own < size(request) - own:  # most of it is question, memory and template: a shorter section cannot help
             return self._failures.truncates(self._counts.limit)
         return WindowOverflow(
             f"{self.model} at {self._url} reads only about {self._counts.limit:,} tokens of a prompt: "
@@ -328,38 +318,16 @@ class HttpChat:
                 f"{window:,} of {self.model} at {self._url}: lower --segment-tokens."
             )
 
-    def _at_most(self, request: Request) -> int:
-        """The tokens of a prompt, or a few more: those of its segment are known."""
-        segment, rest = request.segment, [message.content for message in request.messages]
-        known = 0
-        if segment and segment.text in rest[0]:
-            rest[0], known = rest[0].replace(segment.text, "", 1), segment.tokens + _SEAMS
-        tokens = sum(count(self.tokenizer, each) + _MESSAGE_ALLOWANCE for each in rest)
-        return _PROMPT_ALLOWANCE + known + tokens
-
     def _usage(self, request: Request, draft: Draft) -> Usage:
         """What the server counted, where that can be true; else an estimate."""
         read, written = (getattr(draft.usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
         # No token is shorter than a byte; 1,000 for a server's own system prompt.
-        if not isinstance(read, int) or not 1 <= read <= _size(request) + 1000:
+        if not isinstance(read, int) or not 1 <= read <= size(request) + 1000:
             read = self.prompt_tokens(request.messages)
         if not isinstance(written, int) or not bool(draft.text) <= written <= request.max_tokens:
             written = count(self.tokenizer, draft.text)
         return Usage(read, written)
 
 
-def _longer(request: Request, share: float) -> Request:
-    """The request with so much more text in front of it; for 0, one of a single word."""
-    first, *others = request.messages
-    added = first.content[: max(1, round(share * len(first.content)))]
-    longer = (replace(first, content=f"{added}\n{first.content}"), *others)
-    return replace(request, messages=longer if share else (Message("user", "Hello"),), max_tokens=_PROBE_TOKENS)
-
-
 def _said(error: openai.APIStatusError) -> bool:
     return isinstance(error.body, dict)
-
-
-def _size(request: Request) -> int:
-    """Bytes of the prompt."""
-    return sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)

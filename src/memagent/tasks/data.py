@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
 from memagent.documents.refusals import reading
 from memagent.errors import DocumentError
-from memagent.tasks import hub
+from memagent.tasks import hub_rows
 from memagent.tasks.rows import Written, checked, read_rows, read_text
 
 
@@ -90,7 +90,7 @@ def load_prose(path: str | Path) -> str:
         if not files:
             raise DocumentError(f"{path} is a folder without a .txt or .txt.gz file: put text files into it.")
         return " ".join(load_prose(file) for file in files)
-    if hub.is_hub(path) or str(path).removesuffix(".gz").endswith((".json", ".jsonl")):
+    if hub_rows.is_hub(path) or str(path).removesuffix(".gz").endswith((".json", ".jsonl")):
         rows = [checked(_PROSE, place, row, "prose", "text") for place, row in read_rows(path)]
         text = "\n".join(row.text for row in rows)
     else:

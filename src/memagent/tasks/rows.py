@@ -12,7 +12,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from memagent.documents.refusals import reading
 from memagent.documents.sources import open_bytes
 from memagent.errors import DocumentError
-from memagent.tasks import hub
+from memagent.tasks import hub_rows
 
 Row = tuple[str, dict[str, Any]]
 """Where an entry stands, for messages ("Line 17 of FILE"), and the entry."""
@@ -38,7 +38,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         DocumentError: the file cannot be read, has none, or holds something else.
     """
     place = ""
-    for place, row in hub.rows(str(path)) if hub.is_hub(path) else _entries(path):
+    for place, row in hub_rows.rows(str(path)) if hub_rows.is_hub(path) else _entries(path):
         if not isinstance(row, dict):
             raise DocumentError(f"{place} is not a JSON object: put {{…}} with the data's keys there.")
         yield place, row

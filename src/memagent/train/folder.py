@@ -44,7 +44,7 @@ _UNSETTLED = {
 """Settings that may change between the sittings of a run."""
 
 
-class Run:
+class TrainingRun:
     """The folder of a training run, held by one run at a time.
 
     Args:

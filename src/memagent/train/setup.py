@@ -17,7 +17,7 @@ from memagent.rl.problems import MemoryProblems, Problem, Problems
 from memagent.tasks.catalog import RULER, SOURCES, Data
 from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
-from memagent.train.folder import Run
+from memagent.train.folder import TrainingRun
 from memagent.train.lessons import Curriculum
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
@@ -78,7 +78,7 @@ def set_up(
         mixture(tasks, given.lengths, policy, given, config.seed),
         tests(tasks, config.watch.lengths or given.lengths[:1], policy, config),
         config,
-        Run(out, config, processes.first),
+        TrainingRun(out, config, processes.first),
         warmup,
         _overwritten(first, policy, config),
         processes,

@@ -48,7 +48,7 @@ _TRIES = 20  # of questions that are too much for a short document
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PracticeQuestion:
     """A question and its answers; the statements that they rest on, in their order, each with what it tells."""
 
     question: str
@@ -143,7 +143,7 @@ def _everyday(draw: random.Random) -> str:
     return draw.choice(kind.told).format(s=subject, v=kind.value(draw))
 
 
-def _template(asked: Asked) -> str:
+def _template(asked: PracticeQuestion) -> str:
     return f"{{context}}\n\n{asked.question}"
 
 
@@ -156,18 +156,18 @@ def _kinds(draw: random.Random, around: Kinds | None) -> Kinds:
     return around if around and draw.random() < 0.8 else _any_kinds(draw)
 
 
-def _magic(draw: random.Random, around: Kinds | None) -> Asked:
+def _magic(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
     """One key with one value."""
     return _needles(draw, _kinds(draw, around), 1, 1)
 
 
-def _magics(draw: random.Random, around: Kinds | None) -> Asked:
+def _magics(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
     """Several keys, or several values of one."""
     many = draw.choice([(1, 2), (1, 3), (1, 4), (1, 4), (2, 1), (3, 1), (4, 1), (4, 1), (2, 2)])
     return _needles(draw, _kinds(draw, around), *many)
 
 
-def _needles(draw: random.Random, kinds: Kinds, queries: int, values: int) -> Asked:
+def _needles(draw: random.Random, kinds: Kinds, queries: int, values: int) -> PracticeQuestion:
     of, to = kinds
     if queries * values > 2:
         of, to = "words", "numbers"  # uuids would fill any memory
@@ -177,7 +177,7 @@ def _needles(draw: random.Random, kinds: Kinds, queries: int, values: int) -> As
     draw.shuffle(pairs)
     answers = tuple(value for key in keys for of_key, value in pairs if of_key == key)
     statements = tuple((needle(to, key, value), value) for key, value in pairs)
-    return Asked(ask(to, keys, values), answers, statements, decoys=_like_needles(draw))
+    return PracticeQuestion(ask(to, keys, values), answers, statements, decoys=_like_needles(draw))
 
 
 def _like_needles(draw: random.Random) -> tuple[str, ...]:
@@ -189,20 +189,20 @@ def _like_needles(draw: random.Random) -> tuple[str, ...]:
     )
 
 
-def _told(draw: random.Random, _around: Kinds | None) -> Asked:
+def _told(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
     kind, subject = _subject(draw)
     value = kind.value(draw)
     statement = draw.choice(kind.told).format(s=subject, v=value)
     decoys = [draw.choice(kind.told).format(s=kind.subject(draw), v=kind.value(draw)) for _ in range(_few(draw))]
-    return Asked(_question(kind, subject, draw), (value,), ((statement, value),), decoys=tuple(decoys))
+    return PracticeQuestion(_question(kind, subject, draw), (value,), ((statement, value),), decoys=tuple(decoys))
 
 
-def _deed(draw: random.Random, _around: Kinds | None) -> Asked:
+def _deed(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
     """Among others that are like it."""
     done = deed(draw)
     question, answer = done.asked(draw)
     decoys = [other.told(draw) for other in islice(done.near(draw), _few(draw))]
-    return Asked(question, (answer,), ((done.told(draw), answer),), decoys=tuple(decoys))
+    return PracticeQuestion(question, (answer,), ((done.told(draw), answer),), decoys=tuple(decoys))
 
 
 def _few(draw: random.Random) -> int:
@@ -210,7 +210,7 @@ def _few(draw: random.Random) -> int:
     return draw.choice([0, 1, 1, 2])
 
 
-def _changed(draw: random.Random, _around: Kinds | None) -> Asked:
+def _changed(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
     """The last statement counts."""
     kind, subject = _subject(draw)
     values = distinct(kind.value, draw.choice([2, 2, 3]), draw)
@@ -220,28 +220,30 @@ def _changed(draw: random.Random, _around: Kinds | None) -> Asked:
     statements = zip([told[0], *(opening + text for text in told[1:])], values, strict=True)
     other, about = _subject(draw)
     decoy = draw.choice(begin) + draw.choice(other.told).format(s=about, v=other.value(draw))
-    return Asked(_question(kind, subject, draw), (values[-1],), tuple(statements), changes=True, decoys=(decoy,))
+    return PracticeQuestion(
+        _question(kind, subject, draw), (values[-1],), tuple(statements), changes=True, decoys=(decoy,)
+    )
 
 
-def _absent(draw: random.Random, around: Kinds | None) -> Asked:
+def _absent(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
     """Something else is told of the subject, and the same of somebody else."""
     if draw.random() < 0.3:
         of, to = _kinds(draw, around)
         near = needle(to, KINDS[of](draw), KINDS[to](draw))
-        return Asked(ask(to, [KINDS[of](draw)], 1), (ABSENT,), decoys=(near,))
+        return PracticeQuestion(ask(to, [KINDS[of](draw)], 1), (ABSENT,), decoys=(near,))
     if draw.random() < 0.4:
         missing = deed(draw)
         decoys = [other.told(draw) for other in islice(missing.near(draw), 2)]
-        return Asked(missing.asked(draw)[0], (ABSENT,), decoys=tuple(decoys))
+        return PracticeQuestion(missing.asked(draw)[0], (ABSENT,), decoys=tuple(decoys))
     kind, subject = _subject(draw)
     decoys = [draw.choice(kind.told).format(s=kind.subject(draw), v=kind.value(draw))]
     others = [other for other in TOLD if other.subject is kind.subject and other is not kind]
     other = draw.choice(others)
     decoys.append(draw.choice(other.told).format(s=subject, v=other.value(draw)))
-    return Asked(_question(kind, subject, draw), (ABSENT,), decoys=tuple(decoys))
+    return PracticeQuestion(_question(kind, subject, draw), (ABSENT,), decoys=tuple(decoys))
 
 
-def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
+def _chain(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
     """Variables as in RULER's vt."""
     names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), draw.choice([2, 3, 4, 5, 5]), draw)
     value = str(draw.randint(10_000, 99_999))
@@ -251,10 +253,10 @@ def _chain(draw: random.Random, _around: Kinds | None) -> Asked:
         *distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), 1, draw), value[::-1]
     )
     statements = tuple(zip(links, names, strict=True))
-    return Asked(question, tuple(names), statements, decoys=(decoy,) * (value[::-1] != value))
+    return PracticeQuestion(question, tuple(names), statements, decoys=(decoy,) * (value[::-1] != value))
 
 
-_SHARES: dict[Callable[[random.Random, Kinds | None], Asked], float] = {
+_SHARES: dict[Callable[[random.Random, Kinds | None], PracticeQuestion], float] = {
     _magic: 0.13,
     _magics: 0.29,
     _told: 0.13,
@@ -275,7 +277,7 @@ def _question(kind: Kind, subject: str, draw: random.Random) -> str:
     return draw.choice(kind.asked).format(s=subject)
 
 
-def _in_some_order(items: Iterable[Asked], draw: random.Random) -> list[str]:
+def _in_some_order(items: Iterable[PracticeQuestion], draw: random.Random) -> list[str]:
     """All statements, mixed; those of one question stay in their order."""
     queues = [[text for text, _ in item.statements] + list(item.decoys) for item in items]
     turns = [number for number, queue in enumerate(queues) for _ in queue]

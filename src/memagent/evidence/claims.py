@@ -15,14 +15,14 @@ _PRESENT = 0.75  # of what a fact's words give away, near each other in a memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fact:
+class Claim:
     """A sentence, line or list item of the final memory; or a clause of one, when `whole` is that one."""
 
     text: str
     words: tuple[Word, ...]
-    whole: Fact | None = None
+    whole: Claim | None = None
 
-    def clauses(self) -> Iterator[Fact]:
+    def clauses(self) -> Iterator[Claim]:
         """Its parts that have one of its numbers, or of its names if it has none."""
         parts = [part.strip() for part in _CLAUSE.split(self.text)]
         telling = {word.key for word in self.words if word.number} or {word.key for word in self.words if word.name}
@@ -31,7 +31,7 @@ class Fact:
         for part in parts:
             found = words(part)
             if any(word.key in telling for word in found):
-                yield Fact(part, found, self)
+                yield Claim(part, found, self)
 
     def shared(self, text: Text) -> float:
         """What those of its words give away that a text has, too."""
@@ -51,7 +51,7 @@ class Fact:
         )
 
 
-def facts_of(memory: str) -> Iterator[Fact]:
+def claims_of(memory: str) -> Iterator[Claim]:
     """The facts of a memory, each set of words once: a model stuck in a loop writes one for a thousand tokens."""
     seen: set[frozenset[str]] = set()
     for line in memory.splitlines():
@@ -64,4 +64,4 @@ def facts_of(memory: str) -> Iterator[Fact]:
             keys = frozenset(word.key for word in found)
             if keys and keys not in seen and not text.endswith("?"):
                 seen.add(keys)
-                yield Fact(text, found)
+                yield Claim(text, found)

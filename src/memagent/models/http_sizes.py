@@ -1,0 +1,48 @@
+"""How long a prompt is for a server whose chat template nobody here knows, in tokens and in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from memagent.core.records import Message, Request
+from memagent.core.tokenizer import Tokenizer, count
+
+_PROMPT_ALLOWANCE = 32
+"""Tokens a chat template may add to a prompt: a default system message (SmolLM2, Qwen: about 22) and the opening of
+the reply."""
+
+_SEAMS = 16
+"""Tokens by which a prompt may be longer than its parts."""
+
+_MESSAGE_ALLOWANCE = 8
+"""Tokens a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
+
+_PROBE_TOKENS = 16  # of a completion that is not read; some servers refuse fewer
+
+
+def prompt_tokens(tokenizer: Tokenizer, contents: Iterable[str]) -> int:
+    """Tokens of messages, with an allowance for the chat template."""
+    return _PROMPT_ALLOWANCE + sum(count(tokenizer, content) + _MESSAGE_ALLOWANCE for content in contents)
+
+
+def at_most_tokens(tokenizer: Tokenizer, request: Request) -> int:
+    """The same or a few more, without counting the segment again, whose tokens are known."""
+    segment, contents = request.segment, [message.content for message in request.messages]
+    if segment is None or segment.text not in contents[0]:
+        return prompt_tokens(tokenizer, contents)
+    contents[0] = contents[0].replace(segment.text, "", 1)
+    return prompt_tokens(tokenizer, contents) + segment.tokens + _SEAMS
+
+
+def longer(request: Request, share: float) -> Request:
+    """The request with so much more text in front of it; for 0, one of a single word."""
+    first, *others = request.messages
+    added = first.content[: max(1, round(share * len(first.content)))]
+    longer = (replace(first, content=f"{added}\n{first.content}"), *others)
+    return replace(request, messages=longer if share else (Message("user", "Hello"),), max_tokens=_PROBE_TOKENS)
+
+
+def size(request: Request) -> int:
+    """Bytes of the prompt."""
+    return sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
