@@ -227,7 +227,7 @@ def test_a_run_that_was_read_otherwise_is_not_gone_on_with(
     whole = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
     (tmp_path / FILE).write_bytes(b"".join(whole[:lines]))
     monkeypatch.setattr("memagent.readers.extract.LOOKS", 2)
-    with pytest.raises(RunError, match="a version that reads otherwise"):
+    with pytest.raises(RunError, match="a version that reads differently"):
         ask(ScriptedChat(quote), runs=[tmp_path], reader="extract")
 
 

@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import memagent
 
@@ -92,3 +94,11 @@ def test_importing_memagent_loads_nothing_heavy() -> None:
     assert loaded_by("import memagent, memagent.agent; memagent.MemoryAgent") & heavy == set()
     commands = "import memagent.cli.ask, memagent.cli.bench, memagent.cli.train"
     assert loaded_by(commands) & (heavy | {"rich", "tokenizers", "bm25s", "wonderwords"}) == set()
+
+
+def test_files_are_short_and_no_two_have_one_name() -> None:
+    files = [path for path in ROOT.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in files]
+    assert median(lengths) < 110
+    assert max(lengths) <= 350
+    assert Counter(path.name for path in files).most_common(1)[0][1] == 1

@@ -10,8 +10,8 @@ from memagent.errors import RunError, WindowOverflow
 from memagent.runs.journal import Journal
 
 _OTHERWISE = (
-    "The run was begun by a version that reads otherwise, or its document reads otherwise now: give another --run, or "
-    "--fresh."
+    "This run was started by a version that reads differently, or its document has changed since: give another --run, "
+    "or --fresh."
 )
 
 

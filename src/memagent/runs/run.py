@@ -82,7 +82,7 @@ class Run:
             if number == 1 and isinstance(value, dict) and value.get("format", 1) != FORMAT:
                 version = value.get("memagent", "?")
                 raise RunError(
-                    f"The run {self.folder} was made by memagent {version}, which kept its journal in another format: "
+                    f"The run {self.folder} was made by memagent {version}, whose journals have another format: "
                     "use that version, or give another --run."
                 )
             try:

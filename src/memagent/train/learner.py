@@ -16,7 +16,7 @@ from memagent.errors import ModelError
 from memagent.rl.conversations import Conversation
 from memagent.train.batches import MicroBatch, Pack, collate, logprobs, micro_batches
 from memagent.train.config import OptimiserConfig
-from memagent.train.out_of_memory import enough_memory
+from memagent.train.oom import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
 

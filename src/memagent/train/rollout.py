@@ -21,7 +21,7 @@ from memagent.rl.problems import Problem
 from memagent.rl.rollouts import Attempt, Rollout
 from memagent.train.beginnings import shares
 from memagent.train.cache import Kept
-from memagent.train.out_of_memory import enough_memory
+from memagent.train.oom import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.sampling import Sampled, Work, sample
 
