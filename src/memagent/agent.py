@@ -197,7 +197,8 @@ class MemoryAgent:
         with ExitStack() as stack:
             if not isinstance(document, Document):
                 names = [document] if isinstance(document, str | Path) else document
-                document = stack.enter_context(open_documents([str(name) for name in names]))
+                opened = await asyncio.to_thread(open_documents, [str(name) for name in names])
+                document = stack.enter_context(opened)
             journals = self._journals(questions, document, runs, fresh, stack)
             if not all(journal and journal.end for journal in journals):
                 await self.chat.open()

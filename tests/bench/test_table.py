@@ -156,7 +156,8 @@ def test_costs_are_a_line_for_each_reader() -> None:
     result = replace(result, status="done", attempts=2, prompt_tokens=12345, completion_tokens=678, turns=3,
                      model_seconds=200.0, seconds=7500.0)  # fmt: skip
     assert printed(make_cells([result]), [result], 200, terminal=True).splitlines()[-1] == (
-        "memory: 12,345 tokens read, 678 written, 3 calls; 3 min 20 s in the model, 2 h 5 min in all; 1 failed attempt"
+        "memory: 12,345 tokens read, 678 written, 3 calls; 3 min 20 s of model time, summed over examples read at the "
+        "same time; 1 failed attempt"
     )
 
 

@@ -173,7 +173,8 @@ def render(cells: Sequence[Cell], console: Console, costs: Sequence[Totals] = ()
         name = named(cost.reader, [each.reader for each in costs])
         facts = (
             f"{name}: {cost.prompt_tokens:,} tokens read, {cost.completion_tokens:,} written, {cost.turns:,} calls; "
-            f"{duration(cost.model_seconds)} in the model, {duration(cost.seconds)} in all; "
+            f"{duration(cost.model_seconds)} of model time, summed over "
+            f"examples read at the same time; "
             f"{cost.failed_attempts:,} failed attempt{'s' * (cost.failed_attempts != 1)}"
         )
         console.print(Text(facts), highlight=False, soft_wrap=not console.is_terminal)
