@@ -73,7 +73,9 @@ def test_hqa_needs_paragraphs_too() -> None:
 
 
 def test_a_task_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"There is no task niah: give niah_single_1, .*, or a JSONL file of your own"):
+    with pytest.raises(
+        UsageError, match=r"There is no task niah: give niah_single_1, .*, a JSONL file of your own, or FILE.py:NAME"
+    ):
         Data().tasks(["niah"])
     with pytest.raises(DocumentError, match=r"missing\.jsonl"):
         Data().tasks(["missing.jsonl"])

@@ -11,6 +11,7 @@ from memagent.errors import DocumentError, UsageError
 from memagent.tasks.counting import CodedWords, CommonWords
 from memagent.tasks.data import load_prose, load_words
 from memagent.tasks.example import Task
+from memagent.tasks.from_file import file_of, is_named, load_task
 from memagent.tasks.needles import NeedleTask
 from memagent.tasks.own import OwnTask, load_own
 from memagent.tasks.practice.colours import ColourTask
@@ -71,10 +72,14 @@ class Data:
         for name in wanted:
             if name in _MAKE:
                 found.append(_MAKE[name](self, name, prose))
+            elif is_named(name):
+                found.append(load_task(name))
             elif name.endswith((".jsonl", ".jsonl.gz")) or Path(name).is_file():
                 found.append(load_own(Path(name), self.anywhere))
             else:
-                raise UsageError(f"There is no task {name}: give {', '.join(_MAKE)}, or a JSONL file of your own.")
+                raise UsageError(
+                    f"There is no task {name}: give {', '.join(_MAKE)}, a JSONL file of your own, or FILE.py:NAME."
+                )
         if len({task.name for task in found}) < len(found):
             raise UsageError("Two of the files have one name: the name is the task's, so give them different ones.")
         return found
@@ -83,7 +88,8 @@ class Data:
         """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
         paths = {name: path for name, path in asdict(self).items() if name in SOURCES and path is not None}
         found = {name: fingerprint(path) for name, path in paths.items()}
-        return found | {f"own:{task.name}": fingerprint(*task.files) for task in tasks if isinstance(task, OwnTask)}
+        files = {task.name: task.files if isinstance(task, OwnTask) else file_of(task) for task in tasks}
+        return found | {f"own:{name}": fingerprint(*each) for name, each in files.items() if each}
 
     def path(self, source: str, tasks: Sequence[str]) -> str:
         """Where a source is. Raises UsageError: it was not given, and these tasks need it."""
@@ -159,5 +165,8 @@ _MAKE: dict[str, Callable[[Data, str, str], Task]] = {
     "squad_absent": lambda data, name, prose: squad_absent(data.path("squad", [name])),
     "hqa": lambda data, name, prose: hqa(data.path("hotpotqa", [name]), data.path("paragraphs", [name])),
 }
-RULER = [name for name in _MAKE if name.startswith(("niah", "vt", "cwe", "fwe", "qa"))]
+RULER = [
+    "niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multikey_2", "niah_multikey_3",
+    "niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2",
+]  # fmt: skip
 """RULER's thirteen tasks."""
