@@ -31,7 +31,7 @@ from memagent.train.folder import TrainingRun, read_metrics
 from memagent.train.loading import dequantised, make_policy
 from memagent.train.loop import reinforce
 from memagent.train.policy import Policy
-from memagent.train.rollout import Sampler
+from memagent.train.sampler import Sampler
 from memagent.train.setup import set_up
 from memagent.train.training import Training
 from memagent.train.warmup import warm_up

@@ -29,14 +29,14 @@ from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
 from memagent.evidence.answer import Answer, citations_of, cited, warnings_of
 from memagent.evidence.citations import cite
-from memagent.evidence.losses import doubts, losses
+from memagent.evidence.warnings import doubts, losses
 from memagent.models.chat import Chat
 from memagent.models.connect import connect
 from memagent.readers import find_reader
 from memagent.runs.asking import Asking
 from memagent.runs.driver import drive
 from memagent.runs.journal import Journal
-from memagent.runs.lines import Header
+from memagent.runs.journal_lines import Header
 from memagent.runs.resume import begin
 from memagent.runs.watch import Watch, harmless
 

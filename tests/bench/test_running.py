@@ -20,7 +20,7 @@ from memagent.tasks.catalog import RULER, Data
 from memagent.tasks.counting import CommonWords
 from memagent.tasks.example import Example, Length, Task
 from memagent.tasks.needles import NeedleTask
-from memagent.tasks.own import load_own
+from memagent.tasks.own_questions import load_own
 from memagent.tasks.tracing import TracingTask
 
 BYTES = ByteTokenizer()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from memagent.core.pieces import PieceEncoding, split, splits
+from memagent.core.token_counts import PieceEncoding, split, splits
 from memagent.core.tokenizer import ByteTokenizer, EstimatedTokenizer, FileTokenizer, count, load_tokenizer
 from memagent.errors import UsageError
 
@@ -166,7 +166,7 @@ def test_only_tokenizers_that_split_at_spaces_are_counted_by_pieces() -> None:
 
 
 def test_what_is_remembered_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memagent.core.pieces._MOST", 50)
+    monkeypatch.setattr("memagent.core.token_counts._MOST", 50)
     tokenizer = FileTokenizer(byte_level())
     for number in range(200):
         text = f"the {number} cat {number * 7} end"

@@ -16,7 +16,7 @@ from memagent.core.records import Completion, Message, Request, Segment, Tokens,
 from memagent.errors import RunError, StorageError
 from memagent.readers.overwrite import answer, update
 from memagent.runs.journal import Journal
-from memagent.runs.lines import Header
+from memagent.runs.journal_lines import Header
 from memagent.runs.run import FILE, Run, find_runs
 
 BUDGET = Budget(10, 20, 30, 40)

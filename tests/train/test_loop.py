@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import config, metrics, run
 
 from memagent.errors import BudgetError, ModelError, RunError, StorageError, UsageError
-from memagent.train.finish import finish
+from memagent.train.final_evaluation import finish
 from memagent.train.folder import newest
 from memagent.train.loading import load_policy
 from memagent.train.loop import train

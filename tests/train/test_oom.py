@@ -20,7 +20,7 @@ from memagent.train.config import OptimiserConfig
 from memagent.train.learner import Learner
 from memagent.train.nano import nano_policy
 from memagent.train.processes import Processes
-from memagent.train.rollout import Sampler
+from memagent.train.sampler import Sampler
 from memagent.train.warmup import imitation
 
 torch.set_num_threads(1)

@@ -32,7 +32,7 @@ from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import BudgetError, DocumentError, ModelError, UsageError, WindowOverflow
 from memagent.runs.watch import Watch
 from memagent.tasks.example import Example, Length
-from memagent.tasks.own import OwnTask
+from memagent.tasks.own_questions import OwnTask
 
 _SHORT = 4096  # tokens: of shorter examples some cannot be made, and trying takes milliseconds
 _FAILURES = 8

@@ -14,7 +14,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from memagent.core.pieces import PieceCounts, PieceEncoding, split, splits
+from memagent.core.token_counts import PieceCounts, PieceEncoding, split, splits
 from memagent.errors import UsageError
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ def connect(
 def _checkpoint(folder: str, sampling: Sampling | None, window: int | None) -> Chat:
     """A policy under training. By name, because rooms of this floor do not know the trainer, which needs PyTorch."""
     try:
-        trained = import_module("memagent.train.served")
+        trained = import_module("memagent.train.checkpoint_chat")
     except ImportError as error:
         if (error.name or "").startswith("memagent"):
             raise

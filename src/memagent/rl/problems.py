@@ -19,7 +19,7 @@ from memagent.core.scoring import EVERY, METRICS
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
 from memagent.readers import find_reader
-from memagent.rl.perfect import Collector, Overwriter, slipping
+from memagent.rl.oracle import Collector, Overwriter, slipping
 from memagent.tasks.example import Length, Task, generator
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from memagent.core.records import Request, Turn
 from memagent.errors import RunError, StorageError
-from memagent.runs.lines import FORMAT, Header, line_of, template_name
+from memagent.runs.journal_lines import FORMAT, Header, line_of, template_name
 from memagent.runs.run import FILE, Run
 
 _LOCK = "lock"

@@ -17,10 +17,10 @@ from memagent.core.records import Segment
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
 from memagent.documents import Document
-from memagent.runs.ahead import Ahead
 from memagent.runs.asking import Asking
 from memagent.runs.journal import Journal
-from memagent.runs.lines import Span
+from memagent.runs.journal_lines import Span
+from memagent.runs.prefetch import Prefetch
 
 
 def begin(
@@ -40,7 +40,7 @@ def begin(
     last = furthest[-1][1] if furthest else 0
     fresh = segments(_Cursor(document).after(last), budget.segment, tokenizer, cut, last)
     if tokenizer.exact:  # an estimate is corrected by each reply
-        fresh = stack.enter_context(closing(Ahead(fresh)))
+        fresh = stack.enter_context(closing(Prefetch(fresh)))
     asked = []
     for question, journal, own, shared in zip(
         questions, journals, read, itertools.tee(fresh, len(questions)), strict=True

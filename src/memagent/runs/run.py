@@ -18,7 +18,7 @@ from typing import Any, overload
 
 from memagent.core.records import Trace, Turn, Usage
 from memagent.errors import RunError
-from memagent.runs.lines import (
+from memagent.runs.journal_lines import (
     FORMAT,
     Header,
     Line,

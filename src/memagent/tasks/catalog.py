@@ -13,7 +13,7 @@ from memagent.tasks.data import load_prose, load_words
 from memagent.tasks.example import Task
 from memagent.tasks.from_file import file_of, is_named, load_task
 from memagent.tasks.needles import NeedleTask
-from memagent.tasks.own import OwnTask, load_own
+from memagent.tasks.own_questions import OwnTask, load_own
 from memagent.tasks.practice.colours import ColourTask
 from memagent.tasks.practice.mixture import PracticeTask
 from memagent.tasks.practice.shared import (

@@ -13,8 +13,8 @@ import torch
 
 from memagent.rl.conversations import Conversation
 from memagent.train.attention import Block
-from memagent.train.beginnings import alike
 from memagent.train.policy import Policy
+from memagent.train.prefixes import alike
 
 _PADDING = 0.1  # of a micro-batch, at most
 

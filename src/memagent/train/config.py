@@ -80,7 +80,7 @@ class ProblemsConfig:
     overwriting_problems: Positive = 2
     """Of such a step. Its prompts share nothing, and cost as much as many that do."""
     slips: tuple[Share, ...] = (0.0,)
-    """See memagent.rl.perfect.slipping; one is drawn for each problem."""
+    """See memagent.rl.oracle.slipping; one is drawn for each problem."""
     prose: str | None = None
     squad: str | None = None
     hotpotqa: str | None = None

@@ -11,7 +11,7 @@ from memagent.core.intervals import interval
 from memagent.models.chat import Sampling
 from memagent.rl.problems import Problems
 from memagent.train.policy import Policy
-from memagent.train.rollout import Sampler
+from memagent.train.sampler import Sampler
 
 
 @dataclass(frozen=True, slots=True)

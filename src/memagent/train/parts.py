@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.train.config import TrainConfig
-from memagent.train.finish import Say, finish
+from memagent.train.final_evaluation import Say, finish
 from memagent.train.folder import newest, part_folder
 from memagent.train.loop import train
 from memagent.train.processes import Processes

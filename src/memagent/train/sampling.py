@@ -18,9 +18,9 @@ from transformers import DynamicCache
 from memagent.core.records import Finish
 from memagent.models.chat import Sampling
 from memagent.train.attention import Trunk
-from memagent.train.beginnings import alike
 from memagent.train.cache import BatchCache, Kept
 from memagent.train.policy import Policy
+from memagent.train.prefixes import alike
 
 _CROWD = 0.75  # rows are dropped when fewer than this share of them still run
 

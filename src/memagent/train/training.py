@@ -22,7 +22,7 @@ from memagent.train.learner import Learner
 from memagent.train.lessons import Curriculum
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
-from memagent.train.rollout import Sampler
+from memagent.train.sampler import Sampler
 
 OnStep = Callable[[str, int, int, dict[str, Any]], None]
 """Called after each step with the stage, the step, the steps of the stage, and the figures."""

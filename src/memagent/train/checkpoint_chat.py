@@ -16,7 +16,7 @@ from memagent.models.chat import OnText, Sampling
 from memagent.train.folder import newest
 from memagent.train.loading import load_policy
 from memagent.train.processes import Processes
-from memagent.train.rollout import Sampler
+from memagent.train.sampler import Sampler
 
 
 class CheckpointChat:

@@ -12,7 +12,7 @@ from memagent.core.records import Segment
 from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import DocumentError, UsageError
 from memagent.tasks.example import Example, Fact, Length, Task
-from memagent.tasks.own import load_own
+from memagent.tasks.own_questions import load_own
 
 OWN = Length(0, "own")
 BYTES = ByteTokenizer()

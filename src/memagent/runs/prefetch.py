@@ -12,12 +12,12 @@ T = TypeVar("T")
 _END = object()
 
 
-class Ahead(Iterator[T], Generic[T]):
+class Prefetch(Iterator[T], Generic[T]):
     """The same items, `many` of them taken ahead. What taking one raises, is raised when it is asked for."""
 
     def __init__(self, items: Iterable[T], many: int = 2) -> None:
         self._items = iter(items)
-        self._pool = ThreadPoolExecutor(1, "memagent-ahead")
+        self._pool = ThreadPoolExecutor(1, "memagent-prefetch")
         self._coming: deque[Future[object]] = deque()
         self._many = many
         self._over = False

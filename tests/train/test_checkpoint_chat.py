@@ -21,9 +21,9 @@ from memagent.models.connect import connect
 from memagent.rl.problems import MemoryProblems
 from memagent.tasks.example import Length
 from memagent.tasks.practice.colours import ColourTask
+from memagent.train.checkpoint_chat import CheckpointChat
 from memagent.train.nano import PROMPTS, nano_policy
-from memagent.train.rollout import Sampler
-from memagent.train.served import CheckpointChat
+from memagent.train.sampler import Sampler
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from memagent import Budget, MemoryAgent, text_document
 from memagent.core.records import Completion, Finish, Request, Segment, Trace, Turn
-from memagent.evidence.losses import doubts, losses
+from memagent.evidence.warnings import doubts, losses
 from memagent.models.scripted import ScriptedChat
 from memagent.runs.run import Run
 

@@ -23,13 +23,13 @@ from memagent.models.chat import Sampling
 from memagent.rl.problems import MemoryProblems, Problem
 from memagent.rl.rollouts import Rollout
 from memagent.tasks.example import Length
-from memagent.tasks.own import load_own
+from memagent.tasks.own_questions import load_own
 from memagent.tasks.practice.colours import COLOURS, ColourTask
 from memagent.train.config import WarmupConfig
 from memagent.train.lessons import ideal
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
-from memagent.train.rollout import Sampler
+from memagent.train.sampler import Sampler
 from memagent.train.sampling import Sampled, sample
 
 
@@ -84,7 +84,7 @@ def test_what_prompts_share_does_not_count_towards_a_batch(policy: Policy, monke
         sizes.append(len(prompts))
         return sample(policy, prompts, *rest)
 
-    monkeypatch.setattr("memagent.train.rollout.sample", counted)
+    monkeypatch.setattr("memagent.train.sampler.sample", counted)
     section = "red 1 " * 50
     shared, alone = (
         [
