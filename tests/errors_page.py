@@ -1,4 +1,4 @@
-"""docs/errors.md, made of the program's own sentences: `PYTHONPATH=tests python tests/errors_page.py` writes it anew."""
+"""docs/errors.md, made of the program's sentences. `PYTHONPATH=tests python tests/errors_page.py` writes it anew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 HEAD = """# Errors
 
 Every error is one sentence on standard error, after "Error: ", and an exit status. `--debug` adds a traceback. Names in
-braces stand for what the sentence is about. This page is made from the source by `PYTHONPATH=tests python tests/errors_page.py`.
+braces stand for what the sentence is about. `PYTHONPATH=tests python tests/errors_page.py` makes this page from the
+source.
 
 Other statuses: 0 done; 1 a wrong answer of `demo`, or a fault of the program itself; 130 interrupted.
 """
