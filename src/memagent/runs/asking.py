@@ -9,6 +9,9 @@ from memagent.core.records import Completion, Request, Trace, Turn, Usage
 from memagent.errors import RunError, WindowOverflow
 from memagent.runs.journal import Journal
 
+_QUICK = 0.005
+"""Seconds of a disk that is waited for at once: handing it to a thread takes about as long as a quick one does."""
+
 _OTHERWISE = (
     "This run was started by a version that reads differently, or its document has changed since: give another --run, "
     "or --fresh."
@@ -59,9 +62,11 @@ class Asking(Underway):
         return turn
 
     async def settle(self) -> None:
-        """Wait until the finished turns are on the disk. The event loop goes on meanwhile."""
-        if self.journal and self.journal.fsync:
+        """Wait until the finished turns are on the disk. The event loop goes on meanwhile, if the disk is slow."""
+        if self.journal and self.journal.sync_seconds > _QUICK:
             await asyncio.to_thread(self.journal.sync)
+        elif self.journal:
+            self.journal.sync()
 
     def overflow(self, error: WindowOverflow, place: int = 0) -> None:
         self._overflowed.append((place, self.wanted[place]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,9 @@ class Journal(Run):
     """
 
     def __init__(self, folder: Path, header: Header, *, fresh: bool = False, fsync: bool = True) -> None:
-        self.fsync = fsync
+        self._fsync = fsync
+        self.sync_seconds = 0.0
+        """What the last `sync` took."""
         folder = folder.absolute()
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a run: give a folder.")
@@ -100,9 +103,11 @@ class Journal(Run):
         Raises:
             StorageError: it could not be written.
         """
-        if self.fsync:
+        if self._fsync:
+            began = time.perf_counter()
             with self._told():
                 os.fsync(self._file.fileno())
+            self.sync_seconds = time.perf_counter() - began
 
     def amend(self, memory: str) -> None:
         """Write the last turn again with the memory after it, which was not known when it was written."""
