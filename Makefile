@@ -1,13 +1,14 @@
-# make demo   the main job, from a fresh clone
-# make test   all tests, from a fresh clone
-# make check  format, lint, types, floors
-# make bench  the figures in LOG.md
+# make demo       the main job, from a fresh clone
+# make test       all tests, from a fresh clone
+# make test-fast  those that start no engine and no training, for while you work
+# make check      format, lint, types, floors
+# make bench      the figures in LOG.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEV := .venv/dev
 
-.PHONY: demo test check resolve bench clean
+.PHONY: demo test test-fast check resolve bench clean
 
 demo: .venv/run
 	$(BIN)/memagent demo
@@ -15,8 +16,12 @@ demo: .venv/run
 	@echo 'Now ask about a text of your own:'
 	@echo '  $(BIN)/memagent ask "Who pays for repairs?" lease.pdf'
 
+# Two at a time: half of the tests wait for a process or a server. A file's tests share what they start.
 test: $(DEV)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
+
+test-fast: $(DEV)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --ignore tests/train --ignore tests/faults --ignore tests/bench
 
 check: $(DEV) resolve
 	$(BIN)/ruff format --check .
