@@ -14,7 +14,7 @@ demo: .venv/run
 	$(BIN)/memagent demo
 	@echo
 	@echo 'Now ask about a text of your own:'
-	@echo '  $(BIN)/memagent ask "Who pays for repairs?" lease.pdf'
+	@echo "  $(BIN)/memagent ask 'What does \"Licensor\" mean?' LICENSE"
 
 # Two at a time: half of the tests wait for a process or a server. A file's tests share what they start.
 test: $(DEV)

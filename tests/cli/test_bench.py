@@ -114,7 +114,9 @@ def test_two_runs_are_compared_example_by_example() -> None:
 def test_runs_on_other_examples_are_not_compared() -> None:
     for out, seed in (("a", "1"), ("b", "2")):
         bench("vt", "--lengths", "4k", "--samples", "1", "--out", out, "--seed", seed, *SCRIPTED)
-    none = "have no example in common: give runs of the same tasks, lengths, seed, tokenizer and data."
+    none = (
+        "have no reader and example in common: give runs of the same reader, tasks, lengths, seed, tokenizer and data."
+    )
     assert failed(bench("compare", "a", "b")) == (2, f"a and b {none}")
     bench("fwe", "--lengths", "4k", "--samples", "1", "--out", "c", "--seed", "1", *SCRIPTED)
     assert failed(bench("compare", "a", "c")) == (2, f"a and c {none}")

@@ -51,6 +51,7 @@ def test_many_sections_are_counted() -> None:
     ]
 
 
+EMPTY = "The memory is empty: the answer does not rest on the document."
 NO_PASSAGE = "No passage of the document was found for this answer: take it with care."
 NOT_HELD = "The words of the answer are not in the memory: take it with care."
 
@@ -64,9 +65,11 @@ NOT_HELD = "The words of the answer are not in the memory: take it with care."
         ("Peter Pan", "The tenant is Jonas Hofmann.", False, [NO_PASSAGE, NOT_HELD]),
         ("yes", "The tenant is Jonas Hofmann.", True, []),
         ("The text does not say.", "The tenant is Jonas Hofmann.", True, []),
-        ("Peter Pan", "No previous memory", True, ["The memory is empty: the answer does not rest on the document."]),
+        ("Peter Pan", "No previous memory", True, [EMPTY]),
         ("The text does not say.", "No previous memory", False, []),
         ("", "The tenant is Jonas Hofmann.", False, []),
+        ("2900", "The rent is 2,900 euros.", True, []),
+        ("No previous memory", "No previous memory", True, [EMPTY]),
     ],
 )
 def test_doubts(answer: str, memory: str, cited: bool, said: list[str]) -> None:

@@ -46,11 +46,16 @@ def ask(
     question: Annotated[list[str] | None, typer.Option("-q", "--question", help="A question; may be repeated.")] = None,
     questions: Annotated[Path | None, typer.Option(help="A file with a question a line.")] = None,
     model: Model = "local",
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server; key from OPENAI_API_KEY.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json, or a folder with one, of the server's model.")
     ] = None,
-    window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="Context window in tokens; overrides what the model or its server reports."),
+    ] = None,
     question_tokens: QuestionTokens = None,
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,
@@ -62,16 +67,22 @@ def ask(
     layout: PromptLayout = None,
     reader: Reader = None,
     memory: Memory = None,
-    run: Annotated[Path | None, typer.Option(help="Where the journal is kept, and resumed from.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Read anew instead of going on with an earlier run.")] = False,
+    run: Annotated[Path | None, typer.Option(help="Keep the journal here, and resume from it.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again instead of resuming.")] = False,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Stop, resumable, before more are spent (estimated without --tokenizer).")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stop before the run spends more tokens; a higher limit resumes it (estimated without --tokenizer).",
+        ),
     ] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="The same for money; needs --price.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Stop before the run costs more; needs --price.")
+    ] = None,
     price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampling.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of plain text that is not UTF-8, such as cp1252.")] = None,
     prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,

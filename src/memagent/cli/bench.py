@@ -65,8 +65,8 @@ def run(
         typer.Argument(
             metavar="TASK...",
             help="niah_single_1 to 3, niah_multikey_1 to 3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, "
-            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); fairytale; squad_absent and squad_unanswerable (is "
-            "it said that there is no answer?); or a JSONL file of your own.",
+            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); fairytale; squad_absent and squad_unanswerable (does "
+            "the model say that there is no answer?); a JSONL file of your own; or FILE.py:NAME.",
             show_default=False,
         ),
     ] = None,
@@ -86,7 +86,7 @@ def run(
             "truncate (middle cut), retrieve (BM25); or several, with commas."
         ),
     ] = "memory",
-    seed: Annotated[int, typer.Option(min=0, help="Of the examples.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the examples.")] = 42,
     out: Annotated[Path, typer.Option(help="Where the results go; run again to go on there.")] = Path("bench"),
     prose: Annotated[
         str | None, typer.Option(help="Haystack of the essay tasks: a text file, or a folder of them.")
@@ -107,11 +107,16 @@ def run(
     ] = False,
     words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a word a line.")] = None,
     model: Model = "local",
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server; key from OPENAI_API_KEY.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json, or a folder with one: counts the lengths, too.")
     ] = None,
-    window: Annotated[int | None, typer.Option(min=1, help="The model's window, where it does not say.")] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="Context window in tokens; overrides what the model or its server reports."),
+    ] = None,
     question_tokens: QuestionTokens = None,
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,
@@ -122,11 +127,13 @@ def run(
     memory: Memory = None,
     answer: AnswerFormat = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
     prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
     retries: Annotated[int, typer.Option(min=0, help="Times to try a server again.")] = 5,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Examples at once; 16 for a server, 4 here.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Examples at once. [default: 16 for a server, 4 for a local model]")
+    ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -253,7 +260,7 @@ def compare(
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """What B scores more than A, example by example on the same examples, task by task."""
+    """Compare two benchmarks example by example: B minus A."""
     from memagent.bench.compare import compare as compare_results
     from memagent.bench.ledger import read_results
     from memagent.cli.bench_output import render_differences
@@ -262,7 +269,8 @@ def compare(
     differences = compare_results(read_results(a), read_results(b))
     if not differences:
         raise UsageError(
-            f"{a} and {b} have no example in common: give runs of the same tasks, lengths, seed, tokenizer and data."
+            f"{a} and {b} have no reader and example in common: give runs of the same reader, tasks, lengths, seed, "
+            "tokenizer and data."
         )
     if json_output:
         print(json.dumps({"differences": [asdict(each) for each in differences]}))

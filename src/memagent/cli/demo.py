@@ -21,8 +21,10 @@ def demo(
     length: Annotated[str, typer.Option(help="Tokens of the document, such as 16k or 1m (1k is 1,024).")] = "16k",
     seed: Annotated[int, typer.Option(help="Another seed, another document.")] = 0,
     model: Model = "local",
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Write the document there, too.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Also write the document to this file.")] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

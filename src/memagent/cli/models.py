@@ -10,7 +10,7 @@ import typer
 from memagent.cli import app
 from memagent.cli.options import Debug, Json, Quiet
 from memagent.errors import UsageError
-from memagent.models.catalogue import MODELS, Model, find_model, model_path, pulled_path
+from memagent.models.catalogue import MODELS, Model, find_model, model_path
 
 models = typer.Typer(invoke_without_command=True, help="List the models that memagent knows by name, or fetch one.")
 app.add_typer(models, name="models")
@@ -67,7 +67,7 @@ def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
 
 @models.command()
 def path(name: Name, debug: Debug = False) -> None:
-    """Print where a model lies on this machine."""
+    """Print where a model is on this machine."""
     print(model_path(_known(name).name))
 
 
@@ -78,7 +78,7 @@ def remove(name: Name, debug: Debug = False) -> None:
 
     model = _known(name)
     freed = delete(model)
-    print(f"{freed / 1e6:,.0f} MB are free again." if freed else f"{model.name} was not pulled: {pulled_path(model)}")
+    print(f"{freed / 1e6:,.0f} MB are free again." if freed else f"{model.name} is not pulled; nothing was removed.")
 
 
 def _known(name: str) -> Model:

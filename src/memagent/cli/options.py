@@ -37,16 +37,25 @@ Model = Annotated[
     ),
 ]
 
-# Budget and prompts: where nothing is given, what the model is used to.
+# Budget and prompts: where nothing is given, the model's own.
 QuestionTokens = Annotated[int | None, typer.Option(min=1, help="The most that a question may have. [default: 1024]")]
-SegmentTokens = Annotated[int | None, typer.Option(min=1, help="The most read at once. [default: 5000]")]
-MemoryTokens = Annotated[int | None, typer.Option(min=1, help="The most that the memory may have. [default: 1024]")]
+SegmentTokens = Annotated[
+    int | None, typer.Option(min=1, help="The most read at once. [default: as the model was trained, else 5000]")
+]
+MemoryTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="The most that the memory may have. [default: as the model was trained, else 1024]"),
+]
 AnswerTokens = Annotated[
-    int | None, typer.Option(min=1, help="The most that the answer from memory may have. [default: 1024]")
+    int | None,
+    typer.Option(min=1, help="The most that the answer may have. [default: as the model was trained, else 1024]"),
 ]
 PromptLayout = Annotated[
     Layout | None,
-    typer.Option(help="section-first: many questions on one document share its computation. [default: paper]"),
+    typer.Option(
+        help="section-first: many questions on one document share its computation. [default: as the model was "
+        "trained, else paper]"
+    ),
 ]
 Reader = Annotated[
     str | None,

@@ -84,6 +84,6 @@ def remove(
     """Remove readings for good."""
     known = {run.name: run for run in kept()}
     if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"There is no kept run {unknown[0]}: `memagent runs` lists them.")
+        raise UsageError(f"There is no run called {unknown[0]}: `memagent runs` lists them.")
     for name in names:
         shutil.rmtree(known[name])

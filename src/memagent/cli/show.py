@@ -56,7 +56,7 @@ def _print(run: Run, console: Console) -> None:
     console.print(Text(f"{names}, read by {run.header['model']}\n", style="dim"))
     render(trace, console)
     if trace.answer is None:
-        console.print(Text("Not finished: the command that began it goes on.", style="yellow"))
+        console.print(Text("Not finished. Run the same command again to resume it.", style="yellow"))
         return
     console.print(Text(_answer(run) or "", style="bold"))
     print_citations([cited(citation, parts, trace.segments) for citation in citations_of(run) or []], console)

@@ -17,7 +17,9 @@ from memagent.errors import UsageError
 @app.command()
 def train(
     config: Annotated[Path | None, typer.Argument(help="A TOML file.", show_default=False)] = None,
-    preset: Annotated[str | None, typer.Option(help="nano (minutes on a CPU), smollm2, or smollm2-policy.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="nano (minutes on a CPU), smollm2, smollm2-policy or reader.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where it goes; run again to go on there. [default: runs/NAME]")
     ] = None,

@@ -9,7 +9,7 @@
     converter.py does that in a process of its own
     document.py  several texts, read as one
     scope.py     a part of a document as a name
-    problems.py  what can be wrong, a sentence each
+    refusals.py  what can be wrong, a sentence each
 
 What is wrong with a document is found when it is opened, before a model is called: each file is hashed, then decoded
 or converted to its end once. A text file is never held in memory as a whole.

@@ -10,6 +10,7 @@ from memagent.core.records import Trace
 
 _NAMED = 5  # sections that are named by their numbers
 _WORD = re.compile(r"\w+")
+_THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
 _VERDICTS = {"yes", "no", "true", "false"}
 _ABSTAINS = re.compile(r"\b(?:not|no|nothing|unknown|unanswerable|cannot)\b|n['’]t\b", re.IGNORECASE)
 _ENOUGH = 0.5  # of the answer's words must be in the memory
@@ -46,7 +47,8 @@ def doubts(answer: str, memory: str, cited: bool) -> list[str]:
     if not answer.strip():
         return []
     if memory.strip() in ("", NO_MEMORY, NOTHING):
-        return [] if _ABSTAINS.search(answer) else ["The memory is empty: the answer does not rest on the document."]
+        said = _ABSTAINS.search(answer) and NO_MEMORY not in answer
+        return [] if said else ["The memory is empty: the answer does not rest on the document."]
     found = []
     if not cited:
         found.append("No passage of the document was found for this answer: take it with care.")
@@ -56,10 +58,14 @@ def doubts(answer: str, memory: str, cited: bool) -> list[str]:
 
 
 def _in_memory(answer: str, memory: str) -> bool:
-    words = set(_WORD.findall(answer.lower()))
+    words = _words(answer)
     if not words or words <= _VERDICTS or _ABSTAINS.search(answer):
         return True
-    return len(words & set(_WORD.findall(memory.lower()))) >= _ENOUGH * len(words)
+    return len(words & _words(memory)) >= _ENOUGH * len(words)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(_THOUSANDS.sub("", text.lower())))
 
 
 def _sections(numbers: Iterable[int]) -> str:

@@ -160,7 +160,9 @@ class TrainingRun:
                 raise RunError(f"{path} is damaged ({error}): give another --out.") from error
             for name in _differing(before, settings):
                 if name.split(".")[-1] not in _UNSETTLED:
-                    raise RunError(f"The run in {self.folder} was begun with another {name}: give another --out.")
+                    raise RunError(
+                        f"{self.folder} was started with another {name}: set it back, or give another --out."
+                    )
         temporary = path.with_name(".config.json")
         temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
