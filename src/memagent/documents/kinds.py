@@ -44,7 +44,7 @@ _TYPES, _WORD = "[Content_Types].xml", b"wordprocessingml.document.main+xml"
 _EPUB_LOCKS = {"META-INF/rights.xml", "META-INF/license.lcpl", "META-INF/sinf.xml"}  # Adobe's, Readium's, Apple's
 _HEADERS = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]{0,60}:[^\n]{0,2000}\n(?:[ \t][^\n]{0,2000}\n){0,50}){1,200}\r?\n")
 _ENCODED = re.compile(
-    rb"^(?:MIME-Version:|Content-Type:\s{0,9}multipart/|Content-Transfer-TextEncoding:\s{0,9}(?:base64|quoted-printable))",
+    rb"^(?:MIME-Version:|Content-Type:\s{0,9}multipart/|Content-Transfer-Encoding:\s{0,9}(?:base64|quoted-printable))",
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKUP = re.compile(r"(?>\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)

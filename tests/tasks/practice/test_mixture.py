@@ -11,7 +11,7 @@ from memagent.core.prompts import NOTHING
 from memagent.core.scoring import METRICS
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer
-from memagent.tasks import practice
+from memagent.tasks.practice import mixture
 from memagent.tasks.example import Example, Length
 from memagent.tasks.fitting import TooShort
 from memagent.tasks.lighthouses import make_demo
@@ -74,7 +74,7 @@ def test_a_document_too_short_for_its_questions_gets_others(monkeypatch: pytest.
         example = TASK.example(length, number, 3, TOKENIZER)
         assert 0.99 * length.value <= example.tokens <= length.value
         assert all(example.document[fact.start : fact.end] == fact.text for fact in example.facts)
-    monkeypatch.setattr(practice, "_TRIES", 1)
+    monkeypatch.setattr(mixture, "_TRIES", 1)
     with pytest.raises(TooShort):
         [TASK.example(length, number, 3, TOKENIZER) for number in range(0, 160, 8)]
 
