@@ -11,10 +11,10 @@ from memagent.core.prompts import NOTHING
 from memagent.core.scoring import METRICS
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer
-from memagent.tasks.practice import mixture
 from memagent.tasks.example import Example, Length
 from memagent.tasks.fitting import TooShort
 from memagent.tasks.lighthouses import make_demo
+from memagent.tasks.practice import mixture
 from memagent.tasks.practice.mixture import ABSENT, PracticeExample, PracticeTask
 
 TOKENIZER = ByteTokenizer()
