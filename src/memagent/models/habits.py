@@ -1,4 +1,4 @@
-"""How a model is used to reading: prompts, budget, reader. A trained policy carries them in `memagent.json`."""
+"""How a model reads by default: prompts, budget, reader. A trained policy carries them in `memagent.json`."""
 
 from __future__ import annotations
 

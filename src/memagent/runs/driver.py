@@ -28,16 +28,16 @@ async def drive(asked: Sequence[Asking], chat: Chat, limits: Limits, watch: Watc
 
 
 async def _read(number: int, asking: Asking, chat: Chat, watch: Watch, convoy: _Convoy) -> None:
+    done = False
     try:
         while await convoy.may_go_on(asking):
             turns = [_turn(number, asking, part, chat, watch) for part in list(asking.wanted)]
             for result in await asyncio.gather(*turns, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
-    except BaseException:
-        convoy.stopped = True
-        raise
+        done = True
     finally:
+        convoy.stopped = convoy.stopped or not done
         await convoy.moved(asking)
 
 
