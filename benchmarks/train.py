@@ -27,9 +27,9 @@ from memagent.rl.problems import Problem
 from memagent.rl.rollouts import Rollout
 from memagent.train.batches import collate, logprobs, micro_batches, padding
 from memagent.train.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
-from memagent.train.folder import TrainingRun, read_metrics
+from memagent.train.dapo import reinforce
+from memagent.train.folder import TrainingFolder, read_metrics
 from memagent.train.loading import dequantised, make_policy
-from memagent.train.loop import reinforce
 from memagent.train.policy import Policy
 from memagent.train.sampler import Sampler
 from memagent.train.setup import set_up
@@ -130,7 +130,7 @@ def _ours(policy: Policy, prompts: list[str], folder: Path) -> float:
         optimiser=OptimiserConfig(micro_tokens=GROUP * (PROMPT + COMPLETION + 16)),
         watch=WatchConfig(evaluate_every=0, checkpoint_every=1000, trace_every=0),
     )
-    training = Training(policy, _Prompts(prompts), {}, config, TrainingRun(folder, config))
+    training = Training(policy, _Prompts(prompts), {}, config, TrainingFolder(folder, config))
     reinforce(training, {"step": 0})
     training.close()
     steps = read_metrics(folder / "metrics.jsonl")[1:]

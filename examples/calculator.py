@@ -23,9 +23,9 @@ from typing import Any
 from memagent.core.records import Completion, Message, Request, Trace
 from memagent.rl.problems import Problem
 from memagent.train.config import OptimiserConfig, RLConfig, TrainConfig, WarmupConfig, WatchConfig
+from memagent.train.dapo import train
 from memagent.train.evaluation import evaluate
-from memagent.train.folder import TrainingRun, stage_end
-from memagent.train.loop import train
+from memagent.train.folder import TrainingFolder, stage_end
 from memagent.train.nano import small_policy
 from memagent.train.training import Training
 
@@ -91,7 +91,7 @@ def pupil(a: int, b: int, c: int, draw: random.Random) -> Callable[[Request], st
 def learn(out: Path, config: TrainConfig) -> tuple[float, float]:
     """The share of right answers before RL and after, greedy, on problems that were not trained on."""
     policy = small_policy(WORDS, config.seed)
-    training = Training(policy, Sums(config.seed), {}, config, TrainingRun(out, config))
+    training = Training(policy, Sums(config.seed), {}, config, TrainingFolder(out, config))
     tests = Sums(10**9)
 
     def on_step(stage: str, step: int, steps: int, figures: dict[str, Any]) -> None:

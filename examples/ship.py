@@ -1,4 +1,4 @@
-"""An adapter as it is shipped: of a checkpoint, the weights in float16 and the habits, and nothing of the training.
+"""An adapter as it is shipped: of a checkpoint, the weights in float16 and the defaults, and nothing of the training.
 
     python examples/ship.py runs/mine/checkpoints/rl-000050 my-policy
     memagent ask "Who hid the compass?" novel.txt --model local:my-policy
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from memagent.models.habits import FILE as HABITS
+from memagent.models.reader_defaults import FILE as HABITS
 
 
 def ship(checkpoint: Path, out: Path) -> int:

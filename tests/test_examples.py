@@ -44,7 +44,7 @@ def test_squad_is_parted_by_title(tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_shipped_in_half_the_size(tmp_path: Path) -> None:
-    from memagent.models.habits import Habits, load_habits
+    from memagent.models.reader_defaults import ReaderDefaults, load_reader_defaults
 
     checkpoint, out = tmp_path / "checkpoint", tmp_path / "out"
     checkpoint.mkdir()
@@ -52,13 +52,13 @@ def test_an_adapter_is_shipped_in_half_the_size(tmp_path: Path) -> None:
     save_file(weights, checkpoint / "adapter_model.safetensors")
     (checkpoint / "adapter_config.json").write_text('{"r": 64}', encoding="utf-8")
     (checkpoint / "training.pt").write_bytes(b"not this")
-    Habits().save(checkpoint)
+    ReaderDefaults().save(checkpoint)
     size = int(output("examples/ship.py", str(checkpoint), str(out)).split()[0].replace(",", ""))
     assert sorted(file.name for file in out.iterdir()) == [
         "adapter_config.json", "adapter_model.safetensors", "memagent.json",
     ]  # fmt: skip
     assert 2 * 4096 < size < 2 * 4096 + 200
-    assert load_habits(out) == Habits()
+    assert load_reader_defaults(out) == ReaderDefaults()
     shipped = load_file(out / "adapter_model.safetensors")
     torch.testing.assert_close(
         shipped["layer.lora_A.weight"].float(), weights["layer.lora_A.weight"], atol=1e-3, rtol=0

@@ -77,12 +77,12 @@ class MemoryAgent:
         if cut not in get_args(Cut):
             raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
         self.chat = connect(chat) if isinstance(chat, str) else chat
-        habits = self.chat.habits
-        own_layout, own_answer = habits.prompts.names
-        self.budget = budget or habits.budget
+        defaults = self.chat.defaults
+        own_layout, own_answer = defaults.prompts.names
+        self.budget = budget or defaults.budget
         self.prompts = prompts_for(layout or own_layout, answer or own_answer)
         self._cut = cut
-        named = reader or habits.reader
+        named = reader or defaults.reader
         self._reader = find_reader(named) if isinstance(named, str) else named
         self._fsync, self._citations = fsync, citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it

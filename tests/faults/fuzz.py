@@ -21,7 +21,7 @@ import atheris
 import make_documents as make
 
 with atheris.instrument_imports(include=["memagent"]):
-    import memagent.documents.converter as converter
+    import memagent.documents.sandbox as sandbox
     from memagent import MemoryAgent, open_documents, text_document
     from memagent.core.quoting import Section, squeezed
     from memagent.documents.convert import convert
@@ -58,7 +58,7 @@ def journal(folder: Path) -> Target:
 
 def document(folder: Path) -> Target:
     """Files of every kind, told by their bytes. They are converted in this process, so that atheris sees it."""
-    converter.CONVERTER.convert = convert  # type: ignore[method-assign]
+    sandbox.SANDBOX.convert = convert  # type: ignore[method-assign]
     path = folder / "document"
 
     def read(data: bytes) -> None:

@@ -19,9 +19,9 @@ from memagent.models.local import LocalChat
 from memagent.models.merging import merge
 from memagent.models.weights import BASE, find_weights
 from memagent.train.config import PolicyConfig
+from memagent.train.generation import sample
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
-from memagent.train.sampling import sample
 
 pytestmark = [pytest.mark.slow, needs_default_model]
 

@@ -15,7 +15,7 @@ from memagent.core.quoting import Section
 from memagent.core.reading import Underway
 from memagent.core.records import Completion, Request
 from memagent.core.tokenizer import ByteTokenizer
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 from memagent.readers.quotes import quotes_of
 from memagent.rl.problems import MemoryProblems
 from memagent.tasks.example import Length
@@ -141,7 +141,7 @@ def test_of_answers_that_abstain_a_share_is_learnt_from() -> None:
 @pytest.mark.slow
 def test_lessons_made_ahead_by_other_processes_are_the_same() -> None:
     policy = nano_policy(0)
-    policy.habits = Habits(policy.habits.prompts, policy.habits.budget)
+    policy.defaults = ReaderDefaults(policy.defaults.prompts, policy.defaults.budget)
     config = load_config(preset="nano", sets=["warmup.problems=4"])
     made: list[list[object]] = []
     for workers in (0, 2):

@@ -55,7 +55,7 @@ def test_a_reading_is_the_one_of_training(checkpoint: Path) -> None:
     """The agent takes templates and budget from the checkpoint: its turns are those of a greedy rollout."""
     policy = nano_policy(3)
     task = ColourTask()
-    problems = MemoryProblems(task, Length(96), 5, policy.tokenizer, [PROMPTS], policy.habits.budget, boxed=False)
+    problems = MemoryProblems(task, Length(96), 5, policy.tokenizer, [PROMPTS], policy.defaults.budget, boxed=False)
     ((rollout,),) = Sampler(policy, Sampling(), torch.Generator()).rollouts([problems.problem(0)])
     example = task.example(Length(96), 0, 5, policy.tokenizer)
     document = checkpoint / "document.txt"

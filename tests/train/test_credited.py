@@ -15,8 +15,8 @@ from memagent.core.records import Completion, Message, Request, Tokens, Trace, T
 from memagent.rl.conversations import Conversation
 from memagent.rl.rollouts import Rollout
 from memagent.train.config import OptimiserConfig, RLConfig
+from memagent.train.dapo import credited, learn
 from memagent.train.learner import Learner
-from memagent.train.loop import credited, learn
 from memagent.train.nano import nano_policy
 from memagent.train.processes import Processes
 from memagent.train.training import Training
@@ -108,7 +108,7 @@ import json, sys, torch
 import test_credited as t
 from memagent.train.config import OptimiserConfig, RLConfig
 from memagent.train.learner import Learner
-from memagent.train.loop import credited, learn
+from memagent.train.dapo import credited, learn
 from memagent.train.nano import nano_policy
 from memagent.train.processes import Processes
 from memagent.train.training import Training

@@ -19,10 +19,10 @@ from memagent.rl.conversations import Conversation
 from memagent.train.batches import Family, collate, logprobs
 from memagent.train.config import PolicyConfig
 from memagent.train.folder import newest
+from memagent.train.generation import sample
 from memagent.train.loading import load_policy, make_policy
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
-from memagent.train.sampling import sample
 
 CPU = torch.device("cpu")
 TALK = [Conversation(tuple(range(4, 30)), tuple(range(5, 11))), Conversation(tuple(range(7, 20)), tuple(range(4, 8)))]

@@ -13,8 +13,8 @@ from tiny import config, metrics
 from memagent import Budget, segments
 from memagent.core.records import Trace
 from memagent.rl.problems import Problem
-from memagent.train.folder import TrainingRun
-from memagent.train.loop import train
+from memagent.train.dapo import train
+from memagent.train.folder import TrainingFolder
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
 from memagent.train.training import Training
@@ -44,7 +44,7 @@ def test_it_is_trained(tmp_path: Path) -> None:
     settings = config("warmup.steps=0", "watch.evaluate_every=0", "watch.trace_every=1", "rl.steps=2")
     policy = nano_policy(settings.seed)
     before = [weight.clone() for weight in policy.model.parameters()]
-    training = Training(policy, Words(policy), {}, settings, TrainingRun(tmp_path, settings))
+    training = Training(policy, Words(policy), {}, settings, TrainingFolder(tmp_path, settings))
     try:
         train(training)
     finally:

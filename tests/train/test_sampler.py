@@ -26,11 +26,11 @@ from memagent.tasks.example import Length
 from memagent.tasks.own_questions import load_own
 from memagent.tasks.practice.colours import COLOURS, ColourTask
 from memagent.train.config import WarmupConfig
+from memagent.train.generation import Sampled, sample
 from memagent.train.lessons import ideal
 from memagent.train.nano import PROMPTS, nano_policy
 from memagent.train.policy import Policy
 from memagent.train.sampler import Sampler
-from memagent.train.sampling import Sampled, sample
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_tests_ask_one_question_of_each_document_in_one_layout() -> None:
     )
     tasks = task_list(config, ["practice", "practice_squad"])
     policy = nano_policy(0)
-    policy.habits = adapted(policy.habits, config)
+    policy.defaults = adapted(policy.defaults, config)
     tested = [mixture(tasks, ["3000"], policy, config, 0, test=True).problem(number) for number in range(16)]
     assert [problem.name.rpartition("-")[0] for problem in tested] == ["practice-3000", "practice_squad-3000"] * 8
     assert {int(problem.name.rpartition("-")[2]) % 8 for problem in tested} == {0}

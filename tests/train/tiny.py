@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from memagent.train.config import TrainConfig, load_config
+from memagent.train.dapo import train
 from memagent.train.folder import read_metrics
-from memagent.train.loop import train
 from memagent.train.processes import Processes
 from memagent.train.setup import set_up
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from settings import BASE, settings
 from transformers import AutoTokenizer
 
-from memagent.models.habits import load_habits
+from memagent.models.reader_defaults import load_reader_defaults
 from memagent.train.batches import micro_batches
 from memagent.train.lessons import lessons_at, tokens_of
 from memagent.train.setup import adapted, curriculum
@@ -31,8 +31,8 @@ def make(place: Path, first: int, every: int, more: Sequence[str]) -> None:
     """The lessons of every so-many-th step."""
     os.nice(19)  # the process that feeds the GPU goes first
     config = settings(place, more)
-    speaker = Speaker(AutoTokenizer.from_pretrained(place / "model"), load_habits(Path(BASE)))
-    speaker.habits = adapted(speaker.habits, config.problems)
+    speaker = Speaker(AutoTokenizer.from_pretrained(place / "model"), load_reader_defaults(Path(BASE)))
+    speaker.defaults = adapted(speaker.defaults, config.problems)
     made = curriculum(config, speaker)
     for step in count(first, every):
         lessons = lessons_at(made, speaker, step * config.warmup.problems, 0, 1)

@@ -82,7 +82,7 @@ def main(place: Path, minutes: float, out: Path, more: Sequence[str]) -> None:
     folders = int((place / "folders").read_text(encoding="utf-8"))
     models._load = lambda name, dtype: load(place, folders, dtype, processes.device)  # what it finds is not here
     policy = models.make_policy(config.policy, config.seed, processes.device)
-    policy.habits = adapted(policy.habits, config.problems)
+    policy.defaults = adapted(policy.defaults, config.problems)
     if (place / "adapter").is_dir():
         policy.load_weights(place / "adapter")
     learner = Learner(policy, config.warmup.learning_rate, config.warmup.steps, config.optimiser, processes)

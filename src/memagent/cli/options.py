@@ -74,14 +74,14 @@ def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int
     """What is given, and else what the model is used to."""
     from memagent.core.budget import Budget
 
-    used = chat.habits.budget
+    used = chat.defaults.budget
     return Budget(question or used.question, segment or used.segment, memory or used.memory, answer or used.answer)
 
 
 def reader_of(reader: str | None, memory: str | None) -> str | None:
     """The name of a reader, from either option."""
     from memagent.errors import UsageError
-    from memagent.models.habits import READERS_BEFORE
+    from memagent.models.reader_defaults import READERS_BEFORE
 
     if memory is None or reader is not None:
         return reader

@@ -6,7 +6,7 @@
     text.py      a text file -> a stream of characters
     pdf.py       PDF -> a text file
     convert.py   HTML, DOCX, EPUB -> a text file (docx*.py, epub.py, xml.py)
-    converter.py does that in a process of its own
+    sandbox.py does that in a process of its own
     document.py  several texts, read as one
     scope.py     a part of a document as a name
     refusals.py  what can be wrong, a sentence each
@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
-from memagent.documents.converter import CONVERTER
 from memagent.documents.document import Document, Located, Part, locate
 from memagent.documents.encodings import DECLARED_WITHIN, TextEncoding, encoding_of, is_known_encoding
 from memagent.documents.kinds import NEEDS_FILE, kind_of
 from memagent.documents.refusals import FORMATS, NotADocument, reading
+from memagent.documents.sandbox import SANDBOX
 from memagent.documents.scope import Pages, split_scope
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
 from memagent.documents.text import TextFile
@@ -114,5 +114,5 @@ def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None 
             with open_bytes(path) as file:
                 path = spool.store(file, source.label)
         target = spool.file()
-        converted = CONVERTER.convert(kind, source.label, path, text.encoding, target, pages)
-        return TextFile(source, target, pages=converted.pages, warnings=converted.warnings)
+        conversion = SANDBOX.convert(kind, source.label, path, text.encoding, target, pages)
+        return TextFile(source, target, pages=conversion.pages, warnings=conversion.warnings)

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from memagent.documents.converted import Converted
+from memagent.documents.conversion import Conversion
 from memagent.documents.encodings import TextEncoding
 from memagent.documents.refusals import damaged, empty, keeping
 from memagent.documents.scope import Pages
@@ -20,7 +20,7 @@ Convertible = Literal["html", "docx", "epub", "pdf"]
 
 def convert(
     kind: Convertible, label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None
-) -> Converted:
+) -> Conversion:
     """Write the text of a document to `target`, as UTF-8.
 
     Args:
@@ -47,7 +47,7 @@ def convert(
         raise empty(label)
     with keeping():
         target.write_text(text, encoding="utf-8", errors="replace", newline="")
-    return Converted(warnings=said)
+    return Conversion(warnings=said)
 
 
 def _docx(label: str, path: Path) -> tuple[str, tuple[str, ...]]:

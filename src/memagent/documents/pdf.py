@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from memagent.documents.converted import Converted
+from memagent.documents.conversion import Conversion
 from memagent.documents.refusals import damaged, keeping, protected
 from memagent.documents.scope import Pages
 from memagent.errors import DocumentError
@@ -28,7 +28,7 @@ _LOOKED_AT = 200  # characters of a page, about, that are looked at for that and
 _NAMED = 8  # ranges of pages that are named
 
 
-def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) -> Converted:
+def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) -> Conversion:
     """Write a PDF's lines to `target` as they stand on the pages; a blank line between pages.
 
     Pages that are not wanted are counted, and empty.
@@ -55,7 +55,7 @@ def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) 
             f"{label} has no text in it, only pictures of pages: recognise the text first, "
             f"as with `ocrmypdf scan.pdf text.pdf`, and give the result."
         )
-    return Converted(tuple(pages), _unread(label, textless, attached))
+    return Conversion(tuple(pages), _unread(label, textless, attached))
 
 
 def _chosen(label: str, many: int, wanted: Pages | None) -> range:

@@ -10,7 +10,7 @@ from typing import Protocol
 from memagent.core.records import Completion, Message, Request
 from memagent.core.tokenizer import Tokenizer
 from memagent.errors import UsageError
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 
 OnText = Callable[[str], None]
 """Called with the text of a completion as far as it has been written."""
@@ -44,8 +44,8 @@ class Chat(Protocol):
 
     sampling: Sampling
 
-    habits: Habits
-    """How the model is used to reading; `Habits()` where nobody knows."""
+    defaults: ReaderDefaults
+    """How the model is used to reading; `ReaderDefaults()` where nobody knows."""
 
     tokenizer: Tokenizer
     """Counts the tokens of a text, exactly or as an estimate."""

@@ -23,13 +23,13 @@ from memagent.core.records import Completion, Message, Request, Usage
 from memagent.core.tokenizer import EstimatedTokenizer, Tokenizer, count
 from memagent.errors import ModelError, UsageError, WindowOverflow
 from memagent.models.chat import OnText, Sampling
-from memagent.models.habits import Habits
 from memagent.models.http_client import Connections, Tail
 from memagent.models.http_counts import PromptCounts
 from memagent.models.http_dialect import Dialect
 from memagent.models.http_failures import BadReply, Failures, is_overflow
 from memagent.models.http_replies import Draft, Listing, Reply
 from memagent.models.http_sizes import at_most_tokens, longer, prompt_tokens, size
+from memagent.models.reader_defaults import ReaderDefaults
 
 _LISTING_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that cannot be used is asked for again
@@ -82,7 +82,7 @@ class HttpChat:
         self.window = window
         self.tokenizer: Tokenizer = tokenizer or EstimatedTokenizer()
         self.sampling = sampling or Sampling()
-        self.habits = Habits()
+        self.defaults = ReaderDefaults()
         self.lag = 4
         self._retries = retries
         self._connections = Connections(base_url, api_key, timeout, retries, concurrency)

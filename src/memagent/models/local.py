@@ -14,7 +14,7 @@ from memagent.core.records import Completion, Message, Request, Usage
 from memagent.core.tokenizer import EstimatedTokenizer, FileTokenizer, Tokenizer
 from memagent.errors import ModelError, WindowOverflow
 from memagent.models.chat import OnText, Sampling
-from memagent.models.habits import load_habits
+from memagent.models.reader_defaults import load_reader_defaults
 from memagent.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LocalChat:
     ) -> None:
         self._weights = find_weights(path)
         self.sampling = sampling or Sampling()
-        self.habits = load_habits(self._weights.folder)
+        self.defaults = load_reader_defaults(self._weights.folder)
         self.lag = 0
         self.warnings: Sequence[str] = ()
         self._prompt_lookup = prompt_lookup and self.sampling.temperature == 0

@@ -11,7 +11,7 @@ from memagent.core.records import Completion, Message, Request, Usage
 from memagent.core.tokenizer import ByteTokenizer, Tokenizer, count
 from memagent.errors import ModelError, UsageError, WindowOverflow
 from memagent.models.chat import OnText, Sampling
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 
 Reply = Callable[[Request], str]
 
@@ -29,7 +29,7 @@ class ScriptedChat:
 
     model = "scripted"
     sampling = Sampling()
-    habits = Habits()
+    defaults = ReaderDefaults()
     lag = 0
     warnings: Sequence[str] = ()
 

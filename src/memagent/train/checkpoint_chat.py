@@ -37,7 +37,7 @@ class CheckpointChat:
         self.model = f"{folder.name}-{_digest(folder)}"
         self.window = self._policy.window = window or self._policy.window
         self.tokenizer = self._policy.tokenizer
-        self.habits = self._policy.habits
+        self.defaults = self._policy.defaults
         self.lag = 0
         self.warnings: Sequence[str] = ()
         random = torch.Generator(self._policy.device).manual_seed(self.sampling.seed or 0)

@@ -61,7 +61,7 @@ def _accuracy(training: Training, config: TrainConfig, place: Path | None, lengt
         policy.load_weights(place)
     else:
         policy = make_policy(config.policy, config.seed, training.processes.device)
-        policy.habits = training.policy.habits
+        policy.defaults = training.policy.defaults
     suite = tests(task_list(config.problems, config.problems.tasks), [length], policy, config)
     found = evaluate(policy, suite, config.watch.final_samples, config.sample_tokens)[length]
     return {"mean": found.mean, "low": found.low, "high": found.high}

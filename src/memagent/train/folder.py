@@ -44,7 +44,7 @@ _UNSETTLED = {
 """Settings that may change between the sittings of a run."""
 
 
-class TrainingRun:
+class TrainingFolder:
     """The folder of a training run, held by one run at a time.
 
     Args:

@@ -19,7 +19,7 @@ from memagent.core.prompts import NO_MEMORY, NONE, NOTHING
 from memagent.core.reading import Underway
 from memagent.core.records import Completion
 from memagent.errors import UsageError
-from memagent.models.habits import load_habits
+from memagent.models.reader_defaults import load_reader_defaults
 from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem, Problems
 from memagent.tasks.practice.mixture import ABSENT
@@ -98,7 +98,7 @@ def lessons_from(
         return
     with TemporaryDirectory() as folder:
         speaker.transformers_tokenizer.save_pretrained(folder)
-        speaker.habits.save(Path(folder))
+        speaker.defaults.save(Path(folder))
         # Not forked: a fork of a process that has used threads or a GPU may hang.
         pool = ProcessPoolExecutor(config.warmup.workers, get_context("spawn"), _begin, (config, folder))
         try:
@@ -133,7 +133,7 @@ def _begin(config: TrainConfig, folder: str) -> None:
 
     from memagent.train.setup import curriculum
 
-    speaker = Speaker(AutoTokenizer.from_pretrained(folder), load_habits(Path(folder)))
+    speaker = Speaker(AutoTokenizer.from_pretrained(folder), load_reader_defaults(Path(folder)))
     alone = replace(config, warmup=replace(config.warmup, workers=0))
     _WORKER.append((curriculum(alone, speaker), speaker))
 

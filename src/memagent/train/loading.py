@@ -12,7 +12,7 @@ from memagent.core.records import Message
 from memagent.errors import ModelError, UsageError
 from memagent.models.adapters import CONFIG, WEIGHTS, adapter_config
 from memagent.models.catalogue import MODELS, model_path
-from memagent.models.habits import load_habits
+from memagent.models.reader_defaults import load_reader_defaults
 from memagent.models.weights import DEFAULT, cache_folder
 from memagent.train.attention import Block
 from memagent.train.config import PolicyConfig
@@ -43,7 +43,7 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
         model.activation_checkpointing_enable()
         model.enable_input_require_grads()
     return _checked(
-        Policy(model.to(device), tokenizer, load_habits(Path(config.model)), autocast=bfloat16), config.model
+        Policy(model.to(device), tokenizer, load_reader_defaults(Path(config.model)), autocast=bfloat16), config.model
     )
 
 
@@ -57,7 +57,7 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
     if not any(folder.glob("*.safetensors")):
         raise UsageError(f"There is no policy in {folder}: give a checkpoint of a training, or its --out.")
     model, tokenizer = _load(str(folder), torch.float32)
-    return _checked(Policy(model.to(device).eval(), tokenizer, load_habits(folder)), str(folder))
+    return _checked(Policy(model.to(device).eval(), tokenizer, load_reader_defaults(folder)), str(folder))
 
 
 def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import NO_MEMORY, Prompts
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 from memagent.tasks.practice.colours import COLOURS, DIGITS, FILLER, NOTHING
 from memagent.train.policy import Policy
 
@@ -21,14 +21,14 @@ _PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # with spaces
 
 def nano_policy(seed: int, segment: int = 24, autocast: bool = False) -> Policy:
     """An untrained one for `memagent.tasks.practice.colours`."""
-    habits = Habits(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
-    return small_policy(_WORDS, seed, habits, autocast=autocast)
+    defaults = ReaderDefaults(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
+    return small_policy(_WORDS, seed, defaults, autocast=autocast)
 
 
 def small_policy(
     words: Sequence[str],
     seed: int,
-    habits: Habits | None = None,
+    defaults: ReaderDefaults | None = None,
     *,
     width: int = 64,
     layers: int = 3,
@@ -55,7 +55,7 @@ def small_policy(
         eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(seed)
-    return Policy(LlamaForCausalLM(config), tokenizer, habits or Habits(), autocast=autocast)
+    return Policy(LlamaForCausalLM(config), tokenizer, defaults or ReaderDefaults(), autocast=autocast)
 
 
 def word_tokenizer(words: Sequence[str]) -> Any:

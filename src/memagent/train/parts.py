@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from memagent.train.config import TrainConfig
+from memagent.train.dapo import train
 from memagent.train.final_evaluation import Say, finish
 from memagent.train.folder import newest, part_folder
-from memagent.train.loop import train
 from memagent.train.processes import Processes
 from memagent.train.setup import set_up
 from memagent.train.training import OnStep

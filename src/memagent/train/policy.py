@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 from memagent.train import attention
 from memagent.train.attention import Block, Ragged, Trunk
 from memagent.train.speaker import Speaker
@@ -29,8 +29,8 @@ class Policy(Speaker):
         tokenizer: a fast tokenizer of transformers with a chat template.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, habits: Habits, *, autocast: bool = False) -> None:
-        super().__init__(tokenizer, habits)
+    def __init__(self, model: Any, tokenizer: Any, defaults: ReaderDefaults, *, autocast: bool = False) -> None:
+        super().__init__(tokenizer, defaults)
         disable_progress_bar()
         model.set_attn_implementation(attention.NAME)
         if autocast:  # it casts what an adapter is given; peft would to float32 before, and all of it back
@@ -134,12 +134,12 @@ class Policy(Speaker):
                 base.weight.data = weight
 
     def save(self, folder: Path) -> None:
-        """Weights (of an adapter, where there is one), tokenizer and habits."""
+        """Weights (of an adapter, where there is one), tokenizer and defaults."""
         # An adapter is saved without its base, which peft would look for on a hub.
         without = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, safe_serialization=True, **without)
         self.transformers_tokenizer.save_pretrained(folder)
-        self.habits.save(folder)
+        self.defaults.save(folder)
 
     def load_weights(self, folder: Path) -> None:
         """The weights that `save` has written, into this policy."""

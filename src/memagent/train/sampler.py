@@ -20,10 +20,10 @@ from memagent.models.chat import Sampling
 from memagent.rl.problems import Problem
 from memagent.rl.rollouts import Attempt, Rollout
 from memagent.train.cache import Kept
+from memagent.train.generation import Sampled, Work, sample
 from memagent.train.oom import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.prefixes import shares
-from memagent.train.sampling import Sampled, Work, sample
 
 
 @dataclass(slots=True)

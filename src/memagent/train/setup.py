@@ -11,13 +11,13 @@ from memagent.core.prompts import prompts_for
 from memagent.core.reading import shortest_prompts
 from memagent.core.scoring import METRICS
 from memagent.errors import UsageError
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 from memagent.readers import find_reader
 from memagent.rl.problems import MemoryProblems, Problem, Problems
 from memagent.tasks.catalog import RULER, SOURCES, Data
 from memagent.tasks.example import Length, Task, parse_length
 from memagent.train.config import ProblemsConfig, TrainConfig
-from memagent.train.folder import TrainingRun
+from memagent.train.folder import TrainingFolder
 from memagent.train.lessons import Curriculum
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
@@ -70,7 +70,7 @@ def set_up(
     first = task_list(given, given.warmup_tasks) if given.warmup_tasks else tasks
     final_lengths(config)
     policy = make_policy(config.policy, config.seed, processes.device)
-    policy.habits = adapted(policy.habits, given)
+    policy.defaults = adapted(policy.defaults, given)
     _check_budget(policy)
     warmup = mixture(first, given.warmup_lengths or given.lengths, policy, given, config.seed)
     training = Training(
@@ -78,7 +78,7 @@ def set_up(
         mixture(tasks, given.lengths, policy, given, config.seed),
         tests(tasks, config.watch.lengths or given.lengths[:1], policy, config),
         config,
-        TrainingRun(out, config, processes.first),
+        TrainingFolder(out, config, processes.first),
         warmup,
         _overwritten(first, policy, config),
         processes,
@@ -89,10 +89,10 @@ def set_up(
     return training
 
 
-def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
-    """The habits of a model, with what the configuration wants otherwise."""
-    layout, answer = habits.prompts.names
-    used = habits.budget
+def adapted(defaults: ReaderDefaults, config: ProblemsConfig) -> ReaderDefaults:
+    """The defaults of a model, with what the configuration wants otherwise."""
+    layout, answer = defaults.prompts.names
+    used = defaults.budget
     budget = Budget(
         used.question,
         config.segment_tokens or used.segment,
@@ -100,7 +100,7 @@ def adapted(habits: Habits, config: ProblemsConfig) -> Habits:
         config.answer_tokens or used.answer,
     )
     prompts = prompts_for(config.layouts[0] if config.layouts else layout, answer)
-    return Habits(prompts, budget, config.reader or habits.reader)
+    return ReaderDefaults(prompts, budget, config.reader or defaults.reader)
 
 
 def mixture(
@@ -154,10 +154,10 @@ def _overwritten(tasks: Sequence[Task], policy: Speaker, config: TrainConfig) ->
 def _source(
     task: Task, length: Length, policy: Speaker, config: ProblemsConfig, seed: int, test: bool
 ) -> MemoryProblems:
-    habits = policy.habits
-    prompts, every = [habits.prompts], task.together
+    defaults = policy.defaults
+    prompts, every = [defaults.prompts], task.together
     if not test:
-        _, answer = habits.prompts.names
+        _, answer = defaults.prompts.names
         prompts, every = [prompts_for(layout, answer) for layout in config.layouts] or prompts, 1
     first, many = 0, task.size
     if task.size is None:
@@ -165,8 +165,8 @@ def _source(
     elif held := min(_HELD, task.size // 2) // task.together * task.together:
         first, many = (0, held // every) if test else (held, (task.size - held) // task.together * task.together)
     return MemoryProblems(
-        task, length, seed, policy.tokenizer, prompts, habits.budget,
-        metric=config.metric, reader=config.reader or habits.reader, boxed=habits.prompts.style == "boxed",
+        task, length, seed, policy.tokenizer, prompts, defaults.budget,
+        metric=config.metric, reader=config.reader or defaults.reader, boxed=defaults.prompts.style == "boxed",
         first=first, many=many, every=every, slips=(0.0,) if test else config.slips,
     )  # fmt: skip
 
@@ -193,10 +193,10 @@ def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
 
 def _check_budget(policy: Policy) -> None:
     """Hold the budget against the window, with an empty question."""
-    habits = policy.habits
-    shortest = shortest_prompts(find_reader(habits.reader), "", habits.budget, habits.prompts)
+    defaults = policy.defaults
+    shortest = shortest_prompts(find_reader(defaults.reader), "", defaults.budget, defaults.prompts)
     tokens = {kind: len(policy.render(messages)) for kind, messages in shortest.items()}
-    habits.budget.check(
+    defaults.budget.check(
         question=0,
         update=max(size for kind, size in tokens.items() if kind != "answer"),
         answer=tokens["answer"],

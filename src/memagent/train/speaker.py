@@ -7,7 +7,7 @@ from typing import Any
 
 from memagent.core.records import Message
 from memagent.core.tokenizer import FileTokenizer
-from memagent.models.habits import Habits
+from memagent.models.reader_defaults import ReaderDefaults
 
 
 class Speaker:
@@ -17,8 +17,8 @@ class Speaker:
         tokenizer: a fast tokenizer of transformers with a chat template.
     """
 
-    def __init__(self, tokenizer: Any, habits: Habits) -> None:
-        self.habits = habits
+    def __init__(self, tokenizer: Any, defaults: ReaderDefaults) -> None:
+        self.defaults = defaults
         self.transformers_tokenizer = tokenizer
         self.tokenizer = FileTokenizer(tokenizer.backend_tokenizer)
         self.end: int = tokenizer.eos_token_id

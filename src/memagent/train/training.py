@@ -17,7 +17,7 @@ from memagent.rl.problems import Problem, Problems
 from memagent.rl.rollouts import Rollout
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import Accuracy, evaluate
-from memagent.train.folder import TrainingRun, newest
+from memagent.train.folder import TrainingFolder, newest
 from memagent.train.learner import Learner
 from memagent.train.lessons import Curriculum
 from memagent.train.policy import Policy
@@ -41,7 +41,7 @@ class Training:
     problems: Problems
     tests: dict[str, Problems]
     config: TrainConfig
-    run: TrainingRun
+    run: TrainingFolder
     warmup_problems: Problems | None = None
     overwritten: Problems | None = None
     """Of the steps of the warm start that practise overwriting beside a memory that collects."""

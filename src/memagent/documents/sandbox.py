@@ -17,8 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from memagent.documents.conversion import Conversion
 from memagent.documents.convert import Convertible, convert
-from memagent.documents.converted import Converted
 from memagent.documents.encodings import TextEncoding
 from memagent.documents.refusals import NotADocument
 from memagent.documents.scope import Pages
@@ -36,7 +36,7 @@ SECONDS = 600.0
 """The longest that a conversion may take. A PDF of 700 pages takes 2 seconds."""
 
 
-class Converter:
+class Sandbox:
     """Does what `convert` does, in another process. It may be called from several threads; they wait for each other."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Converter:
         encoding: TextEncoding,
         target: Path,
         pages: Pages | None = None,
-    ) -> Converted:
+    ) -> Conversion:
         """See `memagent.documents.convert.convert`.
 
         Raises:
@@ -75,7 +75,7 @@ class Converter:
             raise StorageError(found["full"])
         if "error" in found:
             raise (NotADocument if found["skip"] else DocumentError)(found["error"])
-        return Converted(tuple(found["pages"]), tuple(found["warnings"]))
+        return Conversion(tuple(found["pages"]), tuple(found["warnings"]))
 
     def close(self) -> None:
         if self._process and self._owner == os.getpid():
@@ -88,7 +88,7 @@ class Converter:
         if self._process and self._owner == os.getpid() and self._process.poll() is not None:
             self.close()
         if self._process is None or self._owner != os.getpid():
-            command = [sys.executable, "-m", "memagent.documents.converter"]
+            command = [sys.executable, "-m", "memagent.documents.sandbox"]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -112,8 +112,8 @@ class Converter:
         return line
 
 
-CONVERTER = Converter()
-atexit.register(CONVERTER.close)
+SANDBOX = Sandbox()
+atexit.register(SANDBOX.close)
 
 
 def _serve() -> None:

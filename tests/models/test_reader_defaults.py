@@ -11,14 +11,14 @@ import pytest
 from memagent.core.budget import Budget
 from memagent.core.prompts import prompts_for
 from memagent.errors import ModelError
-from memagent.models.habits import FILE, Habits, load_habits
+from memagent.models.reader_defaults import FILE, ReaderDefaults, load_reader_defaults
 
 
 def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
-    assert load_habits(tmp_path) == Habits()
-    habits = Habits(prompts_for("section-first", "sentence"), Budget(100, 200, 30, 40), "collect")
-    habits.save(tmp_path)
-    assert load_habits(tmp_path) == habits
+    assert load_reader_defaults(tmp_path) == ReaderDefaults()
+    defaults = ReaderDefaults(prompts_for("section-first", "sentence"), Budget(100, 200, 30, 40), "collect")
+    defaults.save(tmp_path)
+    assert load_reader_defaults(tmp_path) == defaults
 
 
 @pytest.mark.parametrize(
@@ -29,20 +29,20 @@ def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_strange_habits_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    (tmp_path / FILE).write_text(json.dumps(asdict(Habits()) | change))
+    (tmp_path / FILE).write_text(json.dumps(asdict(ReaderDefaults()) | change))
     with pytest.raises(ModelError, match=r"memagent\.json is damaged"):
-        load_habits(tmp_path)
+        load_reader_defaults(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"7", b"\xff\xfe\x00"])
 def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ModelError, match="is damaged"):
-        load_habits(tmp_path)
+        load_reader_defaults(tmp_path)
 
 
 def test_files_of_before_call_the_readers_otherwise(tmp_path: Path) -> None:
-    value = asdict(Habits())
+    value = asdict(ReaderDefaults())
     del value["reader"]
     (tmp_path / FILE).write_text(json.dumps(value | {"memory": "extractive"}))
-    assert load_habits(tmp_path) == Habits(reader="extract")
+    assert load_reader_defaults(tmp_path) == ReaderDefaults(reader="extract")

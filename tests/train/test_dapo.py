@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import config, metrics, run
 
 from memagent.errors import BudgetError, ModelError, RunError, StorageError, UsageError
+from memagent.train.dapo import train
 from memagent.train.final_evaluation import finish
 from memagent.train.folder import newest
 from memagent.train.loading import load_policy
-from memagent.train.loop import train
 from memagent.train.setup import set_up
 
 

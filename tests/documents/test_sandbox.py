@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from memagent.documents import open_documents
-from memagent.documents.converter import CONVERTER
+from memagent.documents.sandbox import SANDBOX
 from memagent.errors import DocumentError
 
 
@@ -36,13 +36,13 @@ def problem(path: Path) -> str:
 
 
 def stop() -> int:
-    assert CONVERTER._process is not None
-    os.kill(CONVERTER._process.pid, signal.SIGSTOP)
-    return CONVERTER._process.pid
+    assert SANDBOX._process is not None
+    os.kill(SANDBOX._process.pid, signal.SIGSTOP)
+    return SANDBOX._process.pid
 
 
 def test_one_that_takes_too_long(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memagent.documents.converter.SECONDS", 0.3)
+    monkeypatch.setattr("memagent.documents.sandbox.SECONDS", 0.3)
     stop()
     assert problem(page) == ("a.html took longer than 0.005 minutes to convert: convert it to text by other means.")
     monkeypatch.undo()
@@ -59,20 +59,20 @@ def test_one_that_brings_the_converter_down(page: Path) -> None:
 
 
 def test_a_converter_that_is_gone_is_begun_again(page: Path) -> None:
-    assert CONVERTER._process is not None
-    CONVERTER._process.kill()
-    CONVERTER._process.wait()
+    assert SANDBOX._process is not None
+    SANDBOX._process.kill()
+    SANDBOX._process.wait()
     assert read(page) == "The text."
 
 
 def test_a_fork_has_a_converter_of_its_own(page: Path) -> None:
-    assert CONVERTER._process is not None
-    before = CONVERTER._process.pid
+    assert SANDBOX._process is not None
+    before = SANDBOX._process.pid
     if (child := os.fork()) == 0:
-        os._exit(0 if read(page) == "The text." and CONVERTER._process.pid != before else 1)
+        os._exit(0 if read(page) == "The text." and SANDBOX._process.pid != before else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert read(page) == "The text."
-    assert CONVERTER._process.pid == before
+    assert SANDBOX._process.pid == before
 
 
 def test_a_page_nested_without_end_is_a_sentence(tmp_path: Path) -> None:

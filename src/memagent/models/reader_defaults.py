@@ -17,7 +17,7 @@ FILE = "memagent.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class ReaderDefaults:
     """What holds for a model unless its user wants it otherwise; the paper's, where a model has none of its own."""
 
     prompts: Prompts = field(default_factory=Prompts)
@@ -29,20 +29,20 @@ class Habits:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def load_habits(folder: Path) -> Habits:
-    """The habits in a model's folder; the paper's where there are none.
+def load_reader_defaults(folder: Path) -> ReaderDefaults:
+    """The defaults in a model's folder; the paper's where there are none.
 
     Raises:
         ModelError: the file is damaged.
     """
     path = folder / FILE
     if not path.is_file():
-        return Habits()
+        return ReaderDefaults()
     try:
         value = json.loads(path.read_bytes())
         if isinstance(value, dict) and value.get("memory") in READERS_BEFORE:
             value["reader"] = READERS_BEFORE[value.pop("memory")]
-        found = _HABITS.validate_json(json.dumps(value), strict=True)
+        found = _READER_DEFAULTS.validate_json(json.dumps(value), strict=True)
         prompts_for(*found.prompts.names)
         find_reader(found.reader)
     except (OSError, ValueError, BudgetError, UsageError) as error:
@@ -51,6 +51,6 @@ def load_habits(folder: Path) -> Habits:
     return found
 
 
-_HABITS = TypeAdapter(Habits)
+_READER_DEFAULTS = TypeAdapter(ReaderDefaults)
 READERS_BEFORE = {"abstractive": "overwrite", "extractive": "extract", "collected": "collect"}
 """What the readers were called in files of before."""

@@ -8,9 +8,9 @@ import torch
 from memagent.models.chat import Sampling
 from memagent.rl.conversations import Conversation
 from memagent.train.batches import Family, collate, logprobs
+from memagent.train.generation import Sampled, Work, sample
 from memagent.train.nano import nano_policy
 from memagent.train.policy import Policy
-from memagent.train.sampling import Sampled, Work, sample
 
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 7, 8, 9], [5, 6, 7, 20, 21, 22, 23], [40, 41], [40, 41, 42]]
 LIMITS = [6, 1, 4, 9, 3]

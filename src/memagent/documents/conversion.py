@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class Conversion:
     pages: tuple[int, ...] = ()
     """The character offset where each page starts; () where there are no pages."""
     warnings: tuple[str, ...] = ()
