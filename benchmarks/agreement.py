@@ -1,9 +1,9 @@
-"""The same weights through transformers (float32) and through OpenVINO (rounded for it): the same greedy text?
+"""Compares greedy texts of the same weights in transformers (float32) and in OpenVINO (rounded for it).
 
     python benchmarks/agreement.py [ADAPTER or a name of the catalogue]
 
-50 prompts of readings as the engine made them, so that they hold the memories that it meets. A model without an adapter
-reads short sections into short memories: transformers takes a quarter of a second a token.
+The 50 prompts come from readings by the engine, so they hold the memories that it meets. A model without an adapter
+reads short sections into short memories, because transformers takes a quarter of a second a token.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from common import clock, figure
 
 from memagent import Budget, MemoryAgent, Request, text_document
 from memagent.models.catalogue import MODELS, model_path
+from memagent.models.catalogue.policies import DEFAULT_POLICY, policy_folder
 from memagent.models.chat import Chat
 from memagent.models.connect import connect
-from memagent.models.weights import POLICY
 from memagent.tasks.catalog import Data
 from memagent.tasks.example import Length, parse_length
 from memagent.train.loading import dequantised
 
 Documents = tuple[Length, int, Budget | None]
-"""How long they are, how many there are for each task, and how they are read."""
+"""Length of the documents, number for each task, and budget for reading them."""
 
 TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt"]
 PROMPTS = 50
@@ -44,14 +44,15 @@ def requests(model: str, length: Length, examples: int, budget: Budget | None) -
 
 
 async def replies(chat: Chat, asked: list[Request]) -> list[str]:
-    """One prompt after the other: together they would be computed in an order, and so rounded, of their own."""
+    """Complete one prompt after another. Together they would be computed, and so rounded, in an order of their own."""
     await chat.open()
     found = [(await chat.complete(request)).text for request in asked]
     await chat.close()
     return found
 
 
-def main(model: str = str(POLICY)) -> None:
+def main(model: str = "") -> None:
+    model = model or str(policy_folder(DEFAULT_POLICY))
     if model in MODELS:
         names, documents = (model, f"checkpoint:{dequantised(model_path(model))}"), BARE
     else:

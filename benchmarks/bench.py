@@ -1,4 +1,4 @@
-"""The benchmark's runner beside a chat that replies at once: time a turn, and memory over many examples."""
+"""Measures the benchmark's runner with a chat that replies at once: time per turn, and memory over many examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASK = NeedleTask("niah_single_1", "noise")
 
 
 def measure(samples: int, length: int, segment: int) -> tuple[float, int]:
-    """Seconds of a whole run, and its turns."""
+    """Return the seconds of a whole run, and its number of turns."""
     chat = ScriptedChat(lambda request: "The keeper hid the compass. " * 30, keep=False)
     agent = MemoryAgent(chat, budget=Budget(segment=segment), citations=False)
     plan = Plan([TASK], [Length(length)], samples, ["memory"])
@@ -32,7 +32,7 @@ def measure(samples: int, length: int, segment: int) -> tuple[float, int]:
 
 
 def peak(samples: int) -> int:
-    """Peak memory of a run in a process of its own, in KB."""
+    """Return the peak memory of a run in a process of its own, in KB."""
     program = f"import bench; bench.measure({samples}, 8192, 4096); print(open('/proc/self/status').read())"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parent

@@ -1,4 +1,7 @@
-"""Ten questions with a plain answer on three novels: answers and citations. Those on one novel are read together."""
+"""Asks ten questions with a plain answer on three novels, and prints answers and citations.
+
+Questions on the same novel are read together.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from common import BOOKS, clock, figure
 
 from memagent import MemoryAgent
 
-# The words that a right answer holds, one of several.
+# A right answer holds at least one of these words.
 QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "the-time-machine": {
         "What is the name of the little woman whom the Time Traveller saves from drowning?": ("weena",),
@@ -31,7 +34,7 @@ QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def read(agent: MemoryAgent, folder: Path, book: str) -> list[bool]:
-    """Ask the questions on one novel in `folder` together: which are answered rightly."""
+    """Ask the questions on one novel in `folder` together. Returns whether each answer is right."""
     asked, found = QUESTIONS[book], []
     for answer, words in zip(agent.ask_many(list(asked), folder / f"{book}.txt.gz"), asked.values(), strict=True):
         found.append(any(word in answer.text.lower() for word in words))

@@ -1,6 +1,6 @@
-"""How long a server waits between two turns, and how many turns a second there are where nobody waits for it.
+"""Measures how long a server waits between two turns, and the turns per second with a server that replies at once.
 
-The server is simulated (`simulated.py`), the tokenizer and the journal with its fsync are real.
+The server is simulated (`simulated.py`); the tokenizer and the journal with its fsync are real.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def prose(characters: int) -> str:
 def read(
     tokens: int, questions: int, seconds: float, jitter: float = 0.0, apart: bool = False
 ) -> tuple[float, int, list[float]]:
-    """Seconds, turns, and of each question the mean seconds between a reply and its next request.
+    """Return seconds, turns, and for each question the mean seconds between a reply and the next request.
 
     Args:
-        apart: each question is read for itself, all at once, so that none waits for another.
+        apart: whether each question is read separately, all at once, so that none waits for another.
     """
     asked = [f"Who hid the compass, question-{number}?" for number in range(questions)]
     with (

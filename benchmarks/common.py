@@ -1,4 +1,4 @@
-"""What the benchmarks share: texts, clocks, and how a figure is printed."""
+"""Code that the benchmarks share: texts, clocks, and printing of figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOOKS = Path(__file__).parents[2] / "shared" / "data" / "books"
 
 
 def text(characters: int, book: str = "war-and-peace") -> str:
-    """A real book where it is at hand, else prose of our own."""
+    """Return the beginning of a real book if it is at hand and long enough, else generated prose."""
     path = BOOKS / f"{book}.txt.gz"
     if path.is_file():
         found = gzip.decompress(path.read_bytes()).decode()

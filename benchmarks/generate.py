@@ -1,6 +1,6 @@
-"""Making samples: against the time that tokenising each once takes, at 1M and 4M tokens.
+"""Compares the time to make a sample with the time to tokenise it once, at 1M and 4M tokens.
 
-Tokenising is done both ways: as one `encode`, and by `count`, which uses all cores and keeps no places.
+Tokenising is measured in two ways: as one `encode`, and by `count`, which uses all cores and keeps no places.
 """
 
 from __future__ import annotations

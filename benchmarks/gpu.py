@@ -1,9 +1,10 @@
-"""On a GPU: the trainer's attention for a whole row of conversations at once, beside that block by block.
+"""Compares the trainer's attention on a GPU for a whole row of conversations at once with attention block by block.
 
     python benchmarks/gpu.py
 
-The difference is to float32, relative, of the output and of the three gradients. A layer of Qwen2.5-0.5B: 14 heads that
-share 2 heads' keys, 64 wide. The row is like one of the preset `reader`'s: 8 sections, each shared by 8 conversations.
+Prints the relative differences from float32 of the output and of the three gradients. The layer is one of
+Qwen2.5-0.5B: 14 heads that share the keys of 2 heads, 64 wide. The row is like a row of the preset `reader`: 8
+sections, each shared by 8 conversations.
 """
 
 from __future__ import annotations

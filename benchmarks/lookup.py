@@ -1,8 +1,8 @@
-"""Prompt lookup: how much faster memories are written, and whether the text stays the same.
+"""Measures how much faster prompt lookup writes memories, and whether the text stays the same.
 
-The memory steps of one reading are asked again, with and without, so that both see the same prompts. Each is asked
-in two ways: as the model reads (an untrained model often repeats itself), and to copy a memory of plain prose, which
-is what a trained reader mostly does.
+Both variants, with and without prompt lookup, get the same prompts. One set are the memory steps of a reading, in which
+an untrained model often repeats itself. The other set asks for copies of plain prose, because a trained reader mostly
+copies.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def copying_steps() -> list[Request]:
 
 
 async def write(chat: LocalChat, requests: list[Request]) -> tuple[list[str], int, float]:
-    """Texts, tokens and seconds from the first token to the last."""
+    """Return the texts, and the tokens and seconds from the first token to the last."""
     await chat.open()
     texts, tokens, seconds = [], 0, 0.0
     for request in requests:

@@ -1,4 +1,4 @@
-"""Constant memory on a 1 GB text, and the speed of segmentation beside the bare tokenizer's."""
+"""Measures peak memory on a 1 GB text, and the speed of segmentation against the bare tokenizer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(len(answer.trace.turns), peak)
 
 
 def peak(megabytes: int) -> tuple[int, float]:
-    """Turns, and peak memory in MB of a process that reads so much text into a journal."""
+    """Return turns and peak memory in MB of a process that reads this much text into a journal."""
     piece = text(1_000_000).encode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "text.txt"
@@ -39,7 +39,7 @@ def peak(megabytes: int) -> tuple[int, float]:
 
 
 def segmentation() -> tuple[float, float]:
-    """Seconds to cut a book into segments of 5,000 tokens, and to only encode it in pieces of the same size."""
+    """Return the seconds to cut a book into segments of 5,000 tokens, and to only encode the same pieces."""
     tokenizer = find_weights().tokenizer
     assert tokenizer is not None
     book = text(3_000_000)

@@ -1,8 +1,8 @@
-"""Samples that NVIDIA's own package made (nvidia-long-context-eval), read by a model: RULER's score of each task.
+"""Has a model read samples made by NVIDIA's own package (nvidia-long-context-eval): RULER's score of each task.
 
     python benchmarks/nvidia.py SAMPLES [MODEL]
 
-SAMPLES holds TASK/validation.jsonl as its `prepare.py` writes them. The package needs an environment of its own.
+SAMPLES holds TASK/validation.jsonl as the package's `prepare.py` writes them. The package needs its own environment.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _VT = re.compile(r"(Memorize and track.*?text\.)\n\n(.*)\n(Question: .*?above\.)
 
 
 def parted(sample: str) -> tuple[str, str]:
-    """The document of a sample, and the question as a memory agent is asked it. Raises ValueError: it is neither."""
+    """Return the document of a sample and the question for a memory agent. Raises ValueError for any other text."""
     text = sample[sample.rindex("Memorize and track") :] if "Memorize and track" in sample else sample
     found = (_VT if text is not sample or sample.startswith("Memorize") else _NIAH).match(text)
     if found is None:
-        raise ValueError(f"This is no sample of niah or vt: {sample[:80]!r}")
+        raise ValueError(f"This is not a sample of niah or vt: {sample[:80]!r}")
     separator = "\n\n" if found[1].startswith("Memorize") else "\n"
     return found[2], f"{found[1]}{separator}{found[3]}"
 

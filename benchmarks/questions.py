@@ -1,4 +1,4 @@
-"""Four questions on one document, together against one after another, in both layouts."""
+"""Compares four questions on one document asked together and one after another, in both layouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUESTIONS = ["Who is Anna Pavlovna?", "Who is Prince Vasili?", "What does Pierre
 
 
 def seconds_for(layout: Layout, groups: list[list[str]]) -> float:
-    """Seconds to answer each group of questions, one group after another, on an engine without a past."""
+    """Return the seconds to answer each group of questions, one group after another, on a new engine."""
     with MemoryAgent(LocalChat(), budget=Budget(segment=3000, memory=96, answer=32), layout=layout) as agent:
         with text_document("Warm up.") as document:
             agent.ask("What is this?", document)

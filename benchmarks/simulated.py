@@ -1,9 +1,9 @@
-"""A server of completions that takes a given time for each, and notes how long it is kept waiting in between.
+"""A completion server that takes a given time for each reply, and records how long it waits in between.
 
     python benchmarks/simulated.py SECONDS JITTER
 
-It prints its port, then serves until its standard input is closed, and prints what it saw as a line of JSON: of each
-question (by the word "question-N" in its prompts) the seconds from a reply to the next request.
+It prints its port and serves until its standard input is closed. Then it prints a line of JSON: for each question (by
+the word "question-N" in its prompts), the seconds from a reply to the next request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEMORY = "The keeper hid the compass. " * 100
 
 
 class Server:
-    """Replies a memory of some 600 tokens to whatever it is asked."""
+    """Replies to every request with a memory of about 600 tokens."""
 
     def __init__(self, seconds: float, jitter: float) -> None:
         self._seconds, self._jitter = seconds, jitter
@@ -82,7 +82,7 @@ async def _main(seconds: float, jitter: float) -> None:
 
 @contextmanager
 def simulated(seconds: float, jitter: float = 0.0) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """The address of such a server in a process of its own; what it saw is there when the block is left."""
+    """Start the server in its own process. Yields its address, and its waits, which are filled when the block ends."""
     command = [sys.executable, str(Path(__file__)), str(seconds), str(jitter)]
     seen: dict[str, list[float]] = {}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""How long `memagent --help` takes: the median of 9 starts."""
+"""Measures how long `memagent --help` takes: the median of 9 starts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The trainer: readings in lockstep against one by one, padding of an update, what prompts share computed once, and
-tokens trained a second against TRL.
+"""Measures the trainer: readings in lockstep against one by one, padding of an update, the gain from shared prefixes,
+and tokens trained per second against TRL.
 
-TRL lives in an environment of its own: `python benchmarks/train.py PYTHON`, where PYTHON has trl 1.16 and torch 2.13.
+TRL needs its own environment: `python benchmarks/train.py PYTHON`, where PYTHON has trl 1.16 and torch 2.13.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from memagent.train.setup import set_up
 from memagent.train.training import Training
 from memagent.train.warmup import warm_up
 
-# Against TRL: prompts of one length and completions of one length, so that both process the same tokens.
+# Against TRL: all prompts have one length and all completions another, so that both process the same tokens.
 PROMPT, COMPLETION, GROUPS, GROUP, STEPS = 256, 48, 2, 8, 3
 
 
@@ -52,7 +52,7 @@ def main(trl: str = "") -> None:
 
 
 def nano(folder: Path) -> None:
-    """Readings of the nano preset after its warm start: 256 at once and, 32 of them, one by one."""
+    """Sample readings of the nano preset after its warm start: 256 at once, and 32 of them one by one."""
     config = load_config(preset="nano", sets=["watch.evaluate_every=0"])
     training = set_up(config, folder)
     warm_up(training, {"step": 0})
@@ -71,7 +71,7 @@ def nano(folder: Path) -> None:
 
 
 def _speed(policy: Policy, batches: list[list[Problem]]) -> tuple[float, list[Rollout]]:
-    """Tokens sampled a second."""
+    """Return the tokens sampled per second, and the rollouts."""
     sampler = Sampler(policy, Sampling(1.0), torch.Generator().manual_seed(1))
     with clock() as seconds:
         rollouts = [rollout for batch in batches for (rollout,) in sampler.rollouts(batch)]
@@ -79,7 +79,7 @@ def _speed(policy: Policy, batches: list[list[Problem]]) -> tuple[float, list[Ro
 
 
 def beginnings(policy: Policy) -> None:
-    """Forward and backward of conversations of SmolLM2-135M about one section, which comes first in their prompts."""
+    """Time forward and backward of SmolLM2-135M on conversations whose prompts begin with the same section."""
     ids = policy.tokenizer.ids(text(100_000))
     section = tuple(ids[:512])
     lessons = [
@@ -98,8 +98,8 @@ def beginnings(policy: Policy) -> None:
 
 
 def against_trl(python: str, policy: Policy, folder: Path) -> None:
-    """Whole steps, sampling and learning, of all weights of SmolLM2-135M in float32: ours, then TRL's."""
-    policy.stops = frozenset()  # completions of one length
+    """Compare whole steps (sampling and learning) of all weights of SmolLM2-135M in float32: ours, then TRL's."""
+    policy.stops = frozenset()  # so that all completions have the same length
     ids = policy.tokenizer.ids(text(200_000))
     prompts = [policy.decode(ids[start : start + PROMPT]) for start in range(0, GROUPS * STEPS * 1000, 1000)]
     ours = _ours(policy, prompts, folder)
@@ -124,7 +124,7 @@ def against_trl(python: str, policy: Policy, folder: Path) -> None:
 
 
 def _ours(policy: Policy, prompts: list[str], folder: Path) -> float:
-    """Tokens a second, the first step left out."""
+    """Return tokens per second without the first step."""
     config = TrainConfig(
         rl=RLConfig(steps=STEPS, problems=GROUPS, group=GROUP, draws=1, learning_rate=1e-6),
         optimiser=OptimiserConfig(micro_tokens=GROUP * (PROMPT + COMPLETION + 16)),
@@ -138,7 +138,7 @@ def _ours(policy: Policy, prompts: list[str], folder: Path) -> float:
 
 
 class _Prompts:
-    """Problems of one conversation, with a reward that differs within a group."""
+    """Problems with one conversation each, and a reward that differs within a group."""
 
     def __init__(self, prompts: list[str]) -> None:
         self._prompts = prompts

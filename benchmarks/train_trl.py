@@ -1,6 +1,7 @@
-"""TRL's GRPOTrainer on the same work, in its own environment; `train.py` runs it. Prints tokens a second.
+"""Runs TRL's GRPOTrainer on the same work, in its own environment, and prints tokens per second. `train.py` runs it.
 
-MODEL PROMPTS.json COMPLETION GROUPS GROUP: completions of exactly so many tokens, batches of GROUPS x GROUP.
+Arguments: MODEL PROMPTS.json COMPLETION GROUPS GROUP. Completions have exactly COMPLETION tokens; batches have
+GROUPS x GROUP of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask one question of one document, and watch the memory form: python examples/ask.py QUESTION DOCUMENT"""
+"""Ask one question about one document, and watch the memory form: python examples/ask.py QUESTION DOCUMENT"""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A second agent for the same trainer: it works out A * B + C, and may call a calculator.
+"""A different agent for the same trainer: it works out A * B + C, and may call a calculator.
 
     4 7 * 8 6 + 1 5 ?
     call 4 7 * 8 6        = 4 0 4 2
     call 4 0 4 2 + 1 5    = 4 0 5 7
     say 4 0 5 7
 
-An agent is a generator of Requests; with a reward it is a Problem. The warm start imitates a lazy pupil, who often
-gives up instead of calling. Nobody tells the policy that calling is right: RL finds out. A minute on two CPU cores.
+An agent is a generator of Requests; together with a reward it is a Problem. The warm start imitates a lazy pupil, who
+often gives up instead of calling. Only the reward of RL teaches the policy to call. Takes a minute on two CPU cores.
 
     python examples/calculator.py [OUT]
 """
@@ -30,12 +30,12 @@ from memagent.train.nano import small_policy
 from memagent.train.training import Training
 
 WORDS = [*"0123456789*+?=", "call", "say", "nothing", "error"]
-CALLS = 4  # at most
-LAZY = 0.6  # how often the pupil gives up instead of calling the calculator
+CALLS = 4  # most calls for one question
+LAZY = 0.6  # share of the questions on which the pupil gives up instead of calling
 
 
 def work_out(question: str) -> Generator[Request, Completion, str]:
-    """The agent: what the policy calls is calculated, and what it says is the answer."""
+    """The agent. It runs the calculations that the policy calls, and returns the first reply that is not a call."""
     messages = [Message("user", f"{question} ?")]
     for _ in range(CALLS):
         said = (yield Request(tuple(messages), 12)).text
@@ -58,7 +58,7 @@ def spaced(number: int) -> str:
 
 
 class Sums:
-    """Problems: A * B + C, numbers of two digits. The same number is the same problem."""
+    """Problems A * B + C with numbers of two digits. The same `number` always gives the same problem."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -76,7 +76,7 @@ class Sums:
 
 
 def pupil(a: int, b: int, c: int, draw: random.Random) -> Callable[[Request], str]:
-    """What the warm start imitates: right, unless it gives up."""
+    """The pupil that the warm start imitates: always right, unless it gives up."""
     replies = [f"call {spaced(a)} * {spaced(b)}", f"call {spaced(a * b)} + {spaced(c)}", f"say {spaced(a * b + c)}"]
 
     def reply(request: Request) -> str:
@@ -89,7 +89,7 @@ def pupil(a: int, b: int, c: int, draw: random.Random) -> Callable[[Request], st
 
 
 def learn(out: Path, config: TrainConfig) -> tuple[float, float]:
-    """The share of right answers before RL and after, greedy, on problems that were not trained on."""
+    """Train. Returns the share of right answers before and after RL, with greedy decoding, on held-out problems."""
     policy = small_policy(WORDS, config.seed)
     training = Training(policy, Sums(config.seed), {}, config, TrainingFolder(out, config))
     tests = Sums(10**9)

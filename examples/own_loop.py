@@ -1,6 +1,6 @@
-"""Drive THE LOOP by hand: it does no I/O, so any program can supply its completions.
+"""Drive THE LOOP by hand. It does no I/O, so any program can supply its completions.
 
-Here they come from a function; they might come from a queue, a game, or a person at the keyboard.
+Here they come from a function. They might come from a queue, a game, or a person at the keyboard.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ TEXT = "Nobody was about. " * 10 + "The keeper hid the compass in the oven. " + 
 
 
 def complete(request: Request) -> Completion:
-    """A reader that remembers whether it saw an oven."""
+    """Complete a request like a model that notes whether it saw an oven."""
     if request.kind == "answer":
         return Completion("\\boxed{in the oven}" if "oven" in request.messages[0].content else "\\boxed{unknown}")
     seen = "oven" in request.messages[0].content

@@ -1,9 +1,9 @@
-"""An adapter as it is shipped: of a checkpoint, the weights in float16 and the defaults, and nothing of the training.
+"""Copy the adapter of a checkpoint to ship it: the weights in float16 and the defaults, without the training state.
 
     python examples/ship.py runs/mine/checkpoints/rl-000050 my-policy
     memagent ask "Who hid the compass?" novel.txt --model local:my-policy
 
-The default model is its base.
+`local:` takes adapters of the default model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from memagent.models.reader_defaults import FILE as HABITS
 
 
 def ship(checkpoint: Path, out: Path) -> int:
-    """The size of the weights, in bytes."""
+    """Write the adapter to `out`. Returns the size of its weights in bytes."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("adapter_config.json", HABITS):
         shutil.copy(checkpoint / name, out / name)

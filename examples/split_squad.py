@@ -1,8 +1,8 @@
-"""Part SQuAD's articles: two thirds to train on, every third title in alphabetical order to test on.
+"""Split SQuAD's articles: every third title in alphabetical order is for tests, the others are for training.
 
     python examples/split_squad.py dev-v1.1.jsonl.gz train.jsonl test.jsonl
 
-No article stands in both, and so no paragraph and no question.
+No article is in both files, so no paragraph and no question is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from memagent.tasks.rows import read_rows
 
 
 def split(squad: Path, train: Path, test: Path) -> tuple[int, int]:
-    """How many titles each file has in the end."""
+    """Write both files. Returns the number of titles in each."""
     rows = [row for _, row in read_rows(squad)]
     titles = sorted({row["title"] for row in rows})
     held = set(titles[2::3])

@@ -1,4 +1,4 @@
-"""The turns as they happen, in a program with an event loop: python examples/stream.py"""
+"""Print the turns as they happen, in a program with an event loop: python examples/stream.py"""
 
 from __future__ import annotations
 

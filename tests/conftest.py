@@ -8,7 +8,7 @@ from data import BOOKS
 
 @pytest.fixture(scope="session")
 def books() -> dict[str, str]:
-    """The real books, by name."""
+    """Return the real books by name."""
     return {
         path.name.removesuffix(".txt.gz"): gzip.decompress(path.read_bytes()).decode() for path in BOOKS.glob("*.gz")
     }

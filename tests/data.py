@@ -1,4 +1,4 @@
-"""What tests need from outside the project: the development data beside it, and the default model's package."""
+"""Things that tests need from outside the project: the development data beside it, and the default model's package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"
 BOOKS = DATA / "books"
 DEFAULT_MODEL: None = None
-"""`find_weights(None)` is the default model."""
+"""Stands for the default model in `find_weights`."""
 
 needs_books = pytest.mark.skipif(not BOOKS.is_dir(), reason=f"no books at {BOOKS}")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")

@@ -1,4 +1,4 @@
-"""docs/errors.md, made of the program's sentences. `PYTHONPATH=tests python tests/errors_page.py` writes it anew."""
+"""Write docs/errors.md from the program's error messages: `PYTHONPATH=tests python tests/errors_page.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Other statuses: 0 done; 1 a wrong answer of `demo`, or a fault of the program it
 
 
 def sentences() -> dict[int, dict[str, set[str]]]:
-    """By exit status and room, the sentences with which an error is raised or made."""
+    """Return the messages of all errors that the source creates, by exit status and room."""
     found: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for path in sorted(ROOT.rglob("*.py")):
         room = path.relative_to(ROOT).parts[0].removesuffix(".py")
@@ -55,7 +55,7 @@ STATUSES = {
     for name, each in {**vars(errors), "NotADocument": errors.DocumentError, "BadReply": errors.ModelError}.items()
     if isinstance(each, type) and issubclass(each, errors.MemagentError)
 }
-"""Of the classes of errors."""
+"""Exit status of each error class, by the name of the class."""
 
 MEANINGS = {
     2: "the command, its options, or a run",
@@ -66,7 +66,7 @@ MEANINGS = {
 
 
 def _text(node: ast.expr) -> str:
-    """A string with the names of what is put into it; empty for what is no string, or a part of one."""
+    """Return a string, with its fields as names in braces; empty if the node is not a string, or only one word."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         text = node.value
     elif isinstance(node, ast.JoinedStr):
@@ -80,7 +80,7 @@ def _text(node: ast.expr) -> str:
 
 
 def _name(node: ast.expr) -> str:
-    """What an expression is about: its last name."""
+    """Return the name that stands for an expression: the outermost one in it."""
     names = [each.attr if isinstance(each, ast.Attribute) else each.id for each in ast.walk(node)
              if isinstance(each, ast.Attribute | ast.Name)]  # fmt: skip
     return names[0].strip("_") if names else "…"

@@ -1,11 +1,10 @@
-"""A misbehaving OpenAI-compatible server on 127.0.0.1: it does what it is told, one fault a request.
+"""A misbehaving OpenAI-compatible server on 127.0.0.1. A list says which fault it commits on each request.
 
     with FaultServer([status(429, headers={"Retry-After": "1"}), ok("Paris")]) as server:
         HttpChat("m", base_url=server.url)
 
-A fault is a function from the body of a request to a Reply. The last one is used again and again. GET /v1/models is
-answered by `models` and neither uses up a fault nor counts among `requests`; nor does what is asked outside of /v1,
-which `outside` answers.
+A fault is a function from the body of a request to a Reply. The last fault repeats. `models` answers GET /v1/models,
+and `outside` answers requests to other addresses; neither uses up a fault or counts among `requests`.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     framing: Literal["length", "chunked", "close"] = "length"
     cut: int | None = None
-    """Drop the connection after so many bytes of the body."""
+    """Number of bytes of the body after which the connection is dropped; None to send all of them."""
     hang: bool = False
-    """Say nothing until the server is closed."""
+    """Whether to send nothing until the server is closed."""
 
 
 Fault = Callable[[Body], Reply]
@@ -41,13 +40,13 @@ Fault = Callable[[Body], Reply]
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it came in."""
+    """A request as it arrived."""
 
     raw: bytes
     authorization: str | None
     time: float
     query: str = ""
-    """What follows a question mark in its address."""
+    """Part of the address after the question mark."""
 
     @property
     def body(self) -> Body:
@@ -62,7 +61,7 @@ def ok(
     usage: object = "true",
     message: Mapping[str, object] | None = None,
 ) -> Fault:
-    """A completion: whole, or as a stream where the request wants one. `message` adds fields to the message."""
+    """Reply with a completion, as a stream if the request asks for one. `message` adds fields to the message."""
 
     def reply(body: Body) -> Reply:
         counted = {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23} if usage == "true" else usage
@@ -103,13 +102,13 @@ def raw(body: str, content_type: str = "application/json") -> Fault:
 
 
 def status(code: int, error: object = "no", *, headers: Mapping[str, str] | None = None) -> Fault:
-    """An error as OpenAI writes it; `error` is its message, or the whole body."""
+    """Reply with an error in OpenAI's format; `error` is its message, or the whole body."""
     value = error if isinstance(error, dict) else {"error": {"message": error, "type": "some_error", "code": None}}
     return lambda _: Reply(json.dumps(value).encode(), code, headers=headers or {})
 
 
 def cut(fault: Fault, part: float = 0.5, *, silent: bool = False) -> Fault:
-    """Drop the connection inside the body; `silent` when nothing told how long the body would be."""
+    """Drop the connection inside the body. If `silent`, no header says how long the body should be."""
 
     def reply(body: Body) -> Reply:
         whole = fault(body)
@@ -126,7 +125,7 @@ PAGE = raw("<!DOCTYPE html><html><body>Welcome to the web interface</body></html
 
 
 class FaultServer:
-    """Serves `faults` in order. `requests` are those for completions, `most_at_once` how many ran at one time."""
+    """Serves `faults` in order. `requests` has the requests for completions, `most_at_once` their peak concurrency."""
 
     def __init__(
         self,
@@ -184,7 +183,7 @@ class FaultServer:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # joined at close, so that no socket outlives a test
+    daemon_threads = False  # threads are joined at close, so that no socket outlives a test
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:

@@ -1,4 +1,4 @@
-"""The same paragraphs as a PDF, DOCX, EPUB, HTML or text file, for the tests."""
+"""Write the same paragraphs as a PDF, DOCX, EPUB or HTML file, for the tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def html(paragraphs: Sequence[str]) -> str:
 
 
 def pdf(path: Path, pages: Sequence[str], password: str | None = None) -> Path:
-    """Each page's text as lines of a narrow column; a page "" stays blank."""
+    """Write a PDF with the text of each page in a narrow column; "" gives a blank page."""
     writer = FPDF()
     writer.set_font("Times", size=11)
     for text in pages:

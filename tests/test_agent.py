@@ -34,7 +34,7 @@ BUDGET = Budget(segment=700, memory=300, answer=50)
 
 
 def gather(request: Request) -> str:
-    """A reader that remembers the squares it saw, and answers with the last one."""
+    """Reply like a model that remembers the squares it saw, and answers with the last one."""
     [message] = request.messages
     memory = message.content.split("<memory>\n")[1].split("\n</memory>")[0]
     if request.segment is None:
@@ -45,7 +45,7 @@ def gather(request: Request) -> str:
 
 
 def quote(request: Request) -> str:
-    """A reader that notes a section's last two sentences, one each time it looks, and always one that it made up."""
+    """Reply like a model that notes a section's last two sentences, one per look, and always makes one up."""
     [message] = request.messages
     memory = message.content.split("<memory>\n")[1].split("\n</memory>")[0]
     if request.segment is None:
@@ -56,7 +56,7 @@ def quote(request: Request) -> str:
 
 
 class Dies(BaseException):
-    """As little caught as a kill."""
+    """Stands for a kill: no code catches it."""
 
 
 def dying(
@@ -131,7 +131,7 @@ def test_a_memory_of_quotes_holds_what_the_text_says_and_the_section_is_read_aga
 
 
 def pick(request: Request) -> str:
-    """A reader that collects every third sentence, and keeps the last two when the memory is full."""
+    """Reply like a model that collects sentences, and keeps the last two when the memory is full."""
     if request.kind == "choose":
         many = len((request.memory or "").splitlines())
         return f"{many - 1}, {many}"
@@ -155,7 +155,7 @@ def test_a_full_memory_is_chosen_from_and_a_journal_holds_it(tmp_path: Path) -> 
 
 
 def told(turns: Sequence[Turn]) -> list[tuple[Request, str, str]]:
-    """All but times."""
+    """Return the turns without their times."""
     return [(turn.request, turn.completion.text, turn.memory) for turn in turns]
 
 
@@ -286,7 +286,7 @@ def test_readings_of_one_document_are_kept_in_step() -> None:
 
 
 class Small(ScriptedChat):
-    """A server whose window is found out only by overflowing it."""
+    """A server whose window shows only when a prompt overflows it."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
         self.window = 1300
@@ -298,7 +298,7 @@ class Small(ScriptedChat):
 
 @pytest.mark.parametrize("questions", [("What is key199?",), ("Why?", "What is key199?", "Who? " * 40)])
 def test_halved_segments_are_resumed_as_they_were(tmp_path: Path, questions: tuple[str, ...]) -> None:
-    """Killed after any number of calls, with readings that overflow at different places: the same turns."""
+    """A run killed after any number of calls gives the same turns, even if readings overflow at different places."""
 
     def cuts(answers: list[Answer]) -> list[list[tuple[int, int]]]:
         segments = [[turn.request.segment for turn in answer.trace.memories] for answer in answers]

@@ -1,4 +1,4 @@
-"""The examples run, and the README's snippets are theirs."""
+"""The examples run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_adapter_is_shipped_in_half_the_size(tmp_path: Path) -> None:
 
 
 def test_an_agent_with_a_calculator_is_trained(tmp_path: Path) -> None:
-    """Its parts, and a few steps; LOG.md has what it learns."""
+    """Test its parts and a few steps; LOG.md says how well it learns."""
     program = (
         "import sys; sys.path.insert(0, 'examples'); from pathlib import Path; from dataclasses import replace; "
         "import calculator as c; config = replace(c.CONFIG, warmup=replace(c.CONFIG.warmup, steps=2), "

@@ -19,7 +19,7 @@ APART = {"bench", "train"}
 
 
 def rooms() -> list[str]:
-    """The rooms, in the order of the table's rows; a row may name several."""
+    """Return the rooms in the order of the table's rows; a row may name several."""
     rows = re.findall(r"^\| (`[^|]+`) \|", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
     return [name for row in rows for name in re.findall(r"`(\w+)(?:/|\.py)`", row)]
 
@@ -29,7 +29,7 @@ def room_of(path: Path) -> str:
 
 
 def imports(path: Path, root: Path = ROOT) -> set[str]:
-    """The rooms that a file imports, wherever in it and in whatever form; "" is the package itself."""
+    """Return the rooms that a file imports, anywhere and in any form of import; "" is the package itself."""
     here = ("memagent", *path.relative_to(root).parts[:-1])
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

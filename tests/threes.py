@@ -1,4 +1,4 @@
-"""A reader of one's own: three segments at once, then a turn that merges what was noted."""
+"""A custom reader: three segments at once, then a turn that merges the notes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MERGE = "Problem: {prompt}\n\nMemory:\n{memory}\n\nNotes:\n{notes}\n\nThe memory
 
 
 def threes(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Take notes on three segments at once, each beside the same memory, then merge them into it."""
+    """Take notes on three segments at once, each with the same memory, then merge the notes into the memory."""
     memory, left = NO_MEMORY, iter(segments)
     while three := tuple(islice(left, 3)):
         written = yield tuple(update(question, memory, segment, budget, prompts) for segment in three)

@@ -1,4 +1,4 @@
-"""What a reading under way waits for, where it asks for one thing at a time."""
+"""The request that a reading waits for, if it asks for one at a time."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Split the data into what is trained on and what is tested on.
+"""Split the data into one side for training and one for tests.
 
     python training/prepare.py ../shared/data runs/data
 
-By title: every third article of SQuAD's development set (in alphabetical order) and five books are held back for tests.
-HotpotQA's `dev.jsonl.gz` and FairytaleQA's `val.jsonl.gz` are files of their own and are never trained on.
-`split.json` lists what is on each side.
+Every third article of SQuAD's development set (by title, in alphabetical order) and five books are held back for tests.
+HotpotQA's `dev.jsonl.gz` and FairytaleQA's `val.jsonl.gz` are separate files and never trained on. `split.json` lists
+the names on each side.
 """
 
 from __future__ import annotations

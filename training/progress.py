@@ -1,4 +1,4 @@
-"""A small evaluation of a policy while it is trained: eight questions each on a document of 8K tokens, four on a novel.
+"""A small evaluation of a policy in training: eight questions on each of four documents of 8K tokens, four on a novel.
 
     python training/progress.py DATA MODEL [OUT.jsonl]
 
@@ -30,7 +30,7 @@ NOVEL = "the-time-machine"  # the shortest of benchmarks/books.py, 45,000 tokens
 
 
 def evaluate(agent: MemoryAgent, data: Path) -> list[dict[str, Any]]:
-    """The mean score of each task, with what went wrong in the examples that are not fully right."""
+    """The mean score of each task and of the novel. Prints every answer with the fate of its facts."""
     test = data / "test"
     source = Data(
         str(test / "books"), str(test / "squad.jsonl.gz"), str(test / "hotpotqa.jsonl.gz"),

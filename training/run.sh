@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Train the reader unattended: sittings of two hours, an evaluation after each, until the preset's steps are done.
+# Train the reader unattended: two hours at a time, with an evaluation after each, until the preset's steps are done.
 #
 #   training/run.sh FOLDER        # FOLDER/data as prepare.py wrote it; FOLDER/reader is the run; FOLDER/log is the log
 #
-# Stop it with `kill $(cat FOLDER/pid)`; the same command goes on from the last checkpoint. See training/README.md.
+# Stop it with `kill $(cat FOLDER/pid)`. The same command resumes from the last checkpoint. See training/README.md.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=$(realpath "$1"); shift
 python=${PYTHON:-.venv/bin/python}
-# An allocator that keeps what is freed: where the first touch of a page is slow, as in many virtual machines, glibc's
-# makes a step take twice as long (LOG.md).
+# tcmalloc keeps freed memory. Where the first touch of a page is slow, as in many virtual machines, a step takes twice as
+# long with glibc's allocator (LOG.md).
 for library in /usr/lib/*/libtcmalloc_minimal.so.4; do
     [ -e "$library" ] && export LD_PRELOAD=$library TCMALLOC_RELEASE_RATE=0
 done
-# A processor that multiplies bfloat16 itself takes a step in two fifths of the time; on any other it is slower (LOG.md).
+# On a processor with bfloat16 instructions a step takes two fifths of the time; on others bfloat16 is slower (LOG.md).
 precision=float32
 grep -qE "avx512_bf16|amx_bf16" /proc/cpuinfo && precision=bfloat16
-begun=$folder/reader/config.json # a run goes on with what it began with, also on another machine
+begun=$folder/reader/config.json # a resumed run keeps its precision, also on another machine
 [ -e "$begun" ] && precision=$(sed -n 's/.*"precision": "\([a-z0-9]*\)".*/\1/p' "$begun")
-export OMP_WAIT_POLICY=passive # a thread that waits for one that was put aside must not spin
+export OMP_WAIT_POLICY=passive # a thread must not spin while the one it waits for is suspended
 echo $$ >"$folder/pid"
 child=
 trap '[ -n "$child" ] && kill "$child"; wait; exit 130' TERM

@@ -1,10 +1,10 @@
-"""`memagent`, and `python -m memagent`. Little is imported here, so that Ctrl-C is heard while the rest is."""
+"""Entry point of `memagent` and `python -m memagent`. It imports little, so that Ctrl-C works while the rest loads."""
 
 import sys
 
 
 def main() -> None:
-    """Run the program. Interrupted before its commands could be loaded, it says so and ends with 130."""
+    """Run the program. If interrupted before its commands are loaded, say so and exit with status 130."""
     try:
         from memagent.cli import main as run
 

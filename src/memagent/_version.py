@@ -1,3 +1,3 @@
-"""The version, where every room can see it."""
+"""The version, importable from every room."""
 
 __version__ = "0.1.0"

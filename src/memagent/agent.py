@@ -1,7 +1,7 @@
 """MemoryAgent: a reading, a chat and a journal put together.
 
-The story is `MemoryAgent.ask_all`: open the document, the model and a journal a question, check the budget, and let
-`asking.drive` take turns until every question has its answer.
+`MemoryAgent.ask_all` tells the story: it opens the document, the model and one journal per question, checks the budget,
+and lets `driver.drive` take turns until every question has its answer.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ from memagent.runs.driver import drive
 from memagent.runs.journal import Journal
 from memagent.runs.journal_lines import Header
 from memagent.runs.resume import begin
+from memagent.runs.threads import off_the_loop
 from memagent.runs.watch import Watch, harmless
 
 Source = Document | str | Path | Sequence[str | Path]
-"""A Document, or what `open_documents` opens: paths, folders, URLs, "-" for standard input."""
+"""A Document, or anything that `open_documents` opens: paths, folders, URLs, "-" for standard input."""
 
 
 class MemoryAgent:
@@ -49,17 +50,16 @@ class MemoryAgent:
 
     Args:
         chat: the model, or its name as for `--model`.
-        budget: tokens for question, segment, memory and answer; None is what the model is used to.
+        budget: tokens for question, segment, memory and answer; None for the model's default.
         cut: where segments end, see `memagent.core.segments`.
-        layout: "paper", "section-first" for many questions on one document, or a template of your own; None is what
-            the model is used to.
-        answer: "boxed", "sentence", or a template of your own; None is what the model is used to.
-        reader: how to read, a name in `memagent.readers.READERS` or a reader of your own; None is what the model is
-            used to.
-        fsync: wait for the disk after each turn of a journalled reading.
-        citations: follow the facts of the last memory back to the document.
+        layout: "paper", "section-first" for many questions about one document, or a template of your own; None for the
+            model's default.
+        answer: "boxed", "sentence", or a template of your own; None for the model's default.
+        reader: a name in `memagent.readers.READERS`, or a reader of your own; None for the model's default.
+        fsync: whether to wait for the disk after each turn of a journalled reading.
+        citations: whether to follow the facts of the last memory back to the document.
 
-    A context manager, `with` or `async with`: closing lets go of the model.
+    It is a context manager (`with` or `async with`), which releases the model at the end.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class MemoryAgent:
         citations: bool = True,
     ) -> None:
         if cut not in get_args(Cut):
-            raise UsageError(f"cut is {' or '.join(get_args(Cut))}, not {cut}.")
+            raise UsageError(f"cut must be {' or '.join(get_args(Cut))}, not {cut}.")
         self.chat = connect(chat) if isinstance(chat, str) else chat
         defaults = self.chat.defaults
         own_layout, own_answer = defaults.prompts.names
@@ -87,7 +87,7 @@ class MemoryAgent:
         self._fsync, self._citations = fsync, citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it
 
-    # -- what people call -------------------------------------------------------------------------------------------
+    # -- public -----------------------------------------------------------------------------------------------------
 
     def ask(
         self,
@@ -102,7 +102,7 @@ class MemoryAgent:
         """Read `document` (a path, a folder, a URL, several of them, or a Document) and answer `question`.
 
         Args:
-            run: a folder where the journal is kept, and resumed from. None keeps nothing.
+            run: folder where the journal is kept and resumed from; None for no journal.
             limits, watch, fresh: see `ask_all`.
         """
         return self.ask_many([question], document, runs=_runs(run), limits=limits, watch=watch, fresh=fresh)[0]
@@ -117,7 +117,7 @@ class MemoryAgent:
         watch: Watch | None = None,
         fresh: bool = False,
     ) -> list[Answer]:
-        """Several questions on one document, read together. See `ask_all`."""
+        """Ask several questions about one document, which is read once for all of them. See `ask_all`."""
         _refuse_loop("ask_async or ask_all")
         return self._runner.run(self.ask_all(questions, document, runs=runs, limits=limits, watch=watch, fresh=fresh))
 
@@ -131,7 +131,7 @@ class MemoryAgent:
         watch: Watch | None = None,
         fresh: bool = False,
     ) -> Answer:
-        """`ask` for programs with an event loop of their own."""
+        """Do the same as `ask`, for programs with an event loop of their own."""
         return (await self.ask_all([question], document, runs=_runs(run), limits=limits, watch=watch, fresh=fresh))[0]
 
     async def stream(
@@ -144,7 +144,7 @@ class MemoryAgent:
         watch: Watch | None = None,
         fresh: bool = False,
     ) -> AsyncGenerator[Turn | Answer, None]:
-        """The turns as they happen, then the Answer. Leaving early stops the reading."""
+        """Yield the turns as they finish, then the Answer. Leaving early stops the reading."""
         queue: asyncio.Queue[Turn | None] = asyncio.Queue()
         watch = watch or Watch()
         tell = watch.on_turn
@@ -177,60 +177,64 @@ class MemoryAgent:
         """Read `document` once for all `questions`, in step.
 
         Args:
-            runs: a folder a question, where its journal is kept, and resumed from. None keeps nothing.
+            runs: one folder per question, where its journal is kept and resumed from; None for no journals.
             limits: the most that may be spent.
-            watch: callbacks while reading.
-            fresh: begin the runs anew instead of resuming them.
+            watch: callbacks during the reading.
+            fresh: whether to start the runs over instead of resuming them.
 
         Raises:
-            MemagentError: see `memagent.errors`. What is in the journals stays there; calling again goes on.
+            MemagentError: see `memagent.errors`. The journals keep the finished turns; calling again continues.
         """
         started = time.perf_counter()
         watch = harmless(watch or Watch())
         if isinstance(questions, str):
-            raise UsageError("ask_many and ask_all take a list of questions; for one, there is ask.")
+            raise UsageError("ask_many and ask_all take a list of questions; for a single question, use ask.")
         for question in questions:
             if not question.strip():
                 raise BudgetError("The question is empty: ask something.")
         if not questions or (runs is not None and len(runs) != len(questions)):
-            raise UsageError(f"{len(questions)} questions and {len(runs or ())} runs: give at least one, and as many.")
+            raise UsageError(
+                f"Got {len(questions)} questions and {len(runs or ())} runs: give at least one question, and one run "
+                "for each."
+            )
         with ExitStack() as stack:
             if not isinstance(document, Document):
                 names = [document] if isinstance(document, str | Path) else document
                 opened = await asyncio.to_thread(open_documents, [str(name) for name in names])
                 document = stack.enter_context(opened)
-            journals = self._journals(questions, document, runs, fresh, stack)
+            journals = await off_the_loop(self._journals, questions, document, runs, fresh, stack)
             if not all(journal and journal.end for journal in journals):
                 await self.chat.open()
                 for question in questions:
                     self.check_budget(question)
-            asked = begin(
-                questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut, self._reader,
-                stack,
+            asked = await off_the_loop(
+                begin, questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut,
+                self._reader, stack,
             )  # fmt: skip
             read = sum(min(each.place, document.length) for each in asked)
             watch.on_start(document.length, sum(each.turns for each in asked), int(read))
             await drive(asked, self.chat, limits or Limits(), watch)
-            return [self._finish(each, document, time.perf_counter() - started) for each in asked]
+            seconds = time.perf_counter() - started
+            return [await off_the_loop(self._finish, each, document, seconds) for each in asked]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How it reads, whatever it is asked."""
+        """Settings of the agent's readings, which do not depend on question and document."""
         layout, answer = self.prompts.names
         reader = self._reader.__name__
         return {"reader": reader, "budget": asdict(self.budget), "cut": self._cut, "layout": layout, "answer": answer}
 
     def reading_by(self, reader: str) -> MemoryAgent:
-        """The same agent, with the same model, except for how it reads."""
+        """Return the same agent, with the same model but a different reader."""
         other = copy(self)
         other._reader = find_reader(reader)
         return other
 
     def check_budget(self, question: str) -> None:
-        """Hold the budget against the window, chat template included. The chat must be open.
+        """Check that the budget fits the window, chat template included. The chat must be open.
 
         Raises:
-            BudgetError: says by how many tokens it is too large.
+            BudgetError: the message says by how many tokens it is too large.
         """
         shortest = shortest_prompts(self._reader, question, self.budget, self.prompts)
         tokens = {kind: self.chat.prompt_tokens(messages) for kind, messages in shortest.items()}
@@ -242,7 +246,7 @@ class MemoryAgent:
         )
 
     def header(self, question: str, document: Document) -> Header:
-        """What a run is: two readings with the same header may share a journal."""
+        """Return the identity of a run: two readings with the same header may share a journal."""
         return {
             "memagent": __version__,
             "question": question,
@@ -256,7 +260,7 @@ class MemoryAgent:
         }
 
     def close(self) -> None:
-        """Let go of the model. Not for programs with an event loop of their own: they `await aclose()`."""
+        """Release the model. Programs with an event loop of their own `await aclose()` instead."""
         _refuse_loop("aclose")
         self._runner.run(self.chat.close())
         self._runner.close()
@@ -281,7 +285,7 @@ class MemoryAgent:
     ) -> None:
         await self.aclose()
 
-    # -- how it is done ---------------------------------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------------------------------------
 
     def _journals(
         self,
@@ -335,7 +339,7 @@ def _runs(run: Path | None) -> list[Path] | None:
 
 
 def _refuse_loop(instead: str) -> None:
-    """Synchronous calls need an event loop of their own."""
+    """Raise an error if an event loop is running, because synchronous calls need their own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Everything memagent raises on purpose. Each class carries the exit status the command line ends with.
+"""All errors that memagent raises on purpose. Each class has the exit status that the command line ends with.
 
     MemagentError
     ├── UsageError            2   a wrong flag or value
@@ -6,19 +6,19 @@
     │   └── RunError          2   the run directory is in use, damaged, or belongs to another reading
     ├── DocumentError         3   missing, empty, binary, undecodable, protected …
     ├── ModelError            4   the model or its server
-    │   └── WindowOverflow    4   a prompt is longer than the window; the loop splits the segment
-    └── Stopped               5   stopped early with everything paid for kept: the same command goes on
+    │   └── WindowOverflow    4   a prompt is longer than the window; the reader splits the segment
+    └── Stopped               5   stopped early; paid turns are kept, and the same command resumes
         ├── LimitReached      5   --max-tokens or --max-cost
         └── StorageError      5   the journal could not be written (a full disk …)
 
-A message is one sentence that says what was wrong and what to do next. Ctrl-C and SIGTERM end with 130.
+A message says what was wrong and what to do next, in one sentence or two. Ctrl-C and SIGTERM end with 130.
 """
 
 from __future__ import annotations
 
 
 class MemagentError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of all errors raised on purpose."""
 
     status = 1
 

@@ -1,4 +1,4 @@
-"""A benchmark of 200 examples with a chat whose replies are a function of the prompt. Run and killed by test_killed.
+"""A benchmark of 200 examples with a chat whose replies depend only on the prompt. test_killed runs and kills it.
 
 Usage: killed.py OUT SECONDS_A_REPLY
 """
@@ -22,7 +22,7 @@ from memagent.tasks.tracing import TracingTask
 
 def main(out: str, delay: str) -> None:
     def reply(request: Request) -> str:
-        """Now and then what stands in the prompt, as sha256 has it; else nothing."""
+        """Box up to seven of the prompt's numbers and upper-case words; the prompt's sha256 decides how many."""
         time.sleep(float(delay))
         prompt = request.messages[0].content
         digest = sha256(prompt.encode()).digest()

@@ -1,4 +1,4 @@
-"""Results as a benchmark run might leave them, drawn from a seed: for tests of tables, charts and reports."""
+"""Results such as a benchmark run leaves, drawn from a seed, for tests of tables, charts and reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memagent.bench.results import Cell, Result, State, Status, Tracked
 from memagent.tasks.example import Length
 
 READERS = ("memory", "direct", "truncate", "retrieve")
-WINDOW = 32 * 1024  # of the model, in tokens
+WINDOW = 32 * 1024  # tokens of the model's context window
 SEGMENT = 4096  # tokens
 _FACTS = {"niah_multivalue": 4, "niah_multiquery": 4, "vt": 5, "cwe": 10, "fwe": 3, "qa_2": 2, "hqa": 2}
 _TOKENS_A_PARAGRAPH = 140
@@ -40,7 +40,7 @@ def make_results(
     model: str = "smollm2-360m",
     seed: int = 1,
 ) -> list[Result]:
-    """`samples` results for each task, length and reader."""
+    """Return `samples` results for each task, length and reader."""
     source = random.Random(seed)
     return [
         _result(source, task, length, number, reader, model)
@@ -108,7 +108,7 @@ def _tracked(source: random.Random, depth: float, steps: int) -> Tracked:
 
 
 def make_cells(results: Iterable[Result]) -> list[Cell]:
-    """The cells of these results, in their order. Intervals are Wilson's, also where scores are fractions."""
+    """Return the cells of these results, in their order. Intervals are Wilson's, even if scores are fractions."""
     cells = []
     for (task, length, unit, reader, model), group in groupby(
         results, lambda result: (result.task, result.length, result.unit, result.reader, result.model)
@@ -151,7 +151,7 @@ def _causes(members: Iterable[Result], metric: str) -> dict[str, int]:
 
 
 def one_cell(**changes: object) -> Cell:
-    """A plain cell, with changes."""
+    """Return a plain cell with changes."""
     cell = Cell("niah_single_1", 4096, "tokens", "memory", "m", "string_match_all", 83.6, 75.1, 90.2, 100, 0, 0,
                 4090.0, 500_000, 12_000, {})  # fmt: skip
     return replace(cell, **changes)  # type: ignore[arg-type]

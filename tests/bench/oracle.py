@@ -15,9 +15,9 @@ FORGOTTEN = "I forgot."
 
 @dataclass
 class Oracle:
-    """Knows the examples, and recognises each by the text of a segment, later by the memory it wrote of it.
+    """Knows the examples. Recognises each by the text of a segment, and later by the memory that it wrote for it.
 
-    `forgets`: the step, from 1, at which it forgets everything, and writes nothing from then on.
+    `forgets` is the step, from 1, at which it forgets everything; it writes nothing from then on.
     """
 
     known: list[tuple[Task, Example]]
@@ -55,11 +55,11 @@ class Oracle:
 
 
 def answers(task: Task, example: Example, memory: str) -> Iterable[str]:
-    """What can be answered from the memory alone."""
-    if not task.placed:  # a tally: the words that lead it
+    """Return the answers that the memory alone gives."""
+    if not task.placed:  # a tally, whose first words are the answers
         return [line.split(": ")[0] for line in memory.split("\n")][: len(example.answers)]
     named = [answer for answer in example.answers if answer in memory]
     if task.metrics[0] == "string_match_all":
         return named
     known = all(fact.text in memory for fact in example.facts)
-    return (named or list(example.answers if known else ()))[:1]  # yes and no stand nowhere: the facts decide
+    return (named or list(example.answers if known else ()))[:1]  # yes and no are in no memory, so the facts decide

@@ -27,7 +27,7 @@ def titles(figure: Figure | None) -> list[str]:
 
 
 def heights(figure: Figure | None) -> dict[str, float]:
-    """Of the bars in the first chart, by colour."""
+    """Return the heights of the bars in the first chart, by colour."""
     assert figure is not None
     bars = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
     return {to_hex(bar.get_facecolor()): bar.get_height() for bar in bars}
@@ -97,7 +97,7 @@ def test_hqa_has_the_lines_of_the_paper_within_its_lengths() -> None:
     grey = [line.get_xydata()[:, 1].tolist()  # type: ignore[index, union-attr]
             for line in figure.axes[0].lines if line.get_color() == "#a8a297"]  # fmt: skip
     assert grey == [list(row[:3]) for row in published.RULER_HQA.values()]
-    assert titles(figure) == ["hqa (grey: as the paper reports)"]
+    assert titles(figure) == ["hqa (grey: reported by the paper)"]
     assert titles(charts.accuracy([one_cell(task="hqa", length=4096)])) == ["hqa"]
 
 
@@ -147,7 +147,7 @@ def test_causes_are_stacked_in_percent_of_the_examples() -> None:
     figure = charts.causes(cells, {("memory", "m"): charts.Seen(lost_at=Counter({3: 10, 5: 2}))})
     assert titles(figure) == ["memory: examples gone wrong", "when facts were lost"]
     assert figure is not None
-    # Of 200 examples: "own" has no record of facts.
+    # Percent of 200 examples: the facts of "own" were not tracked.
     assert heights(figure) == {"#ddaa33": 2.5, "#bb5566": 5.0, "#4477aa": 0.0, "#9a958c": 0.5}
     assert [patch.get_height() for patch in figure.axes[1].patches if isinstance(patch, Rectangle)] == [10, 0, 2]
     assert charts.causes([one_cell(score=100.0)], {}) is None

@@ -17,7 +17,7 @@ RESULT = Result(
 
 
 def run(*scores: float, first: int = 0, **fields: Any) -> list[Result]:
-    """Results numbered from `first`, with these scores and fields."""
+    """Return results numbered from `first`, with these scores and fields."""
     return [
         replace(RESULT, number=number, example=str(number), scores={"string_match_all": score, "f1": 0.5}, **fields)
         for number, score in enumerate(scores, first)

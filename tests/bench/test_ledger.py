@@ -99,9 +99,9 @@ def test_other_settings_are_refused_but_another_version_and_more_data_are_not(tm
     filled(tmp_path).close()
     Ledger(tmp_path, SETTINGS | {"memagent": "2", "data": {"squad": "xyz"}}).close()
     assert read_settings(tmp_path)["data"] == {"prose": "abc", "squad": "xyz"}
-    with pytest.raises(RunError, match=r"its data was .*abc.*, now it is .*def"):
+    with pytest.raises(RunError, match=r"its data was .*abc.* and is now .*def"):
         Ledger(tmp_path, SETTINGS | {"data": {"prose": "def"}})
-    with pytest.raises(RunError, match='its model was "m", now it is "n"; give the same, or another --out'):
+    with pytest.raises(RunError, match=r'its model was "m" and is now "n"\. Give the same settings, or another --out'):
         Ledger(tmp_path, SETTINGS | {"model": "n"})
 
 
@@ -110,13 +110,13 @@ def test_settings_under_which_nothing_was_paid_for_bind_nobody(tmp_path: Path) -
     Ledger(tmp_path, SETTINGS | {"seed": 7}).close()
     assert read_settings(tmp_path)["seed"] == 7
     (tmp_path / "runs").mkdir()  # a journal may hold turns
-    with pytest.raises(RunError, match="its seed was 7, now it is 42"):
+    with pytest.raises(RunError, match="its seed was 7 and is now 42"):
         Ledger(tmp_path, SETTINGS)
 
 
 def test_two_processes_do_not_write_at_once(tmp_path: Path) -> None:
     ledger = filled(tmp_path)
-    with pytest.raises(RunError, match="Another process writes to"):
+    with pytest.raises(RunError, match="Another process is writing to"):
         Ledger(tmp_path, SETTINGS)
     ledger.close()
 
@@ -126,9 +126,9 @@ def test_places_that_cannot_be_written_or_read(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(RunError, match="is a file: give --out a folder"):
         Ledger(file, SETTINGS)
-    with pytest.raises(RunError, match="There are no results of a benchmark in"):
+    with pytest.raises(RunError, match="There are no benchmark results in"):
         list(read_results(tmp_path))
-    with pytest.raises(RunError, match="There are no results of a benchmark in"):
+    with pytest.raises(RunError, match="There are no benchmark results in"):
         read_settings(tmp_path)
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(RunError, match=r"run\.json is damaged"):

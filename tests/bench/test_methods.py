@@ -16,7 +16,7 @@ SENTENCES = [f"Sentence {number} tells of the {number * number} boats." for numb
 
 
 def prompt(reader: str, document: str, question: str = "How many boats?", **options: object) -> str:
-    """What the model is shown."""
+    """Return the prompt that the model is shown."""
     tokenizer: Tokenizer = options.pop("tokenizer", ByteTokenizer())  # type: ignore[assignment]
     chat = ScriptedChat(lambda request: "", tokenizer=tokenizer, **options)  # type: ignore[arg-type]
     template = "Read: {context}\n" + question
@@ -50,7 +50,7 @@ def test_where_the_window_holds_the_question_alone_the_document_is_left_out() ->
 
 
 def test_where_the_estimate_was_too_low_the_prompt_is_cut_until_the_model_takes_it() -> None:
-    """A model that counts twice the tokens that are estimated, as of uuids."""
+    """The model counts twice the estimated tokens, as with uuids."""
     real, refused = EstimatedTokenizer(1.5), []
 
     class Server(ScriptedChat):

@@ -26,7 +26,7 @@ def written(folder: Path, results: Sequence[Result], header: dict[str, object] =
 
 
 class _Tags(HTMLParser):
-    """Fails at a tag that is closed in the wrong place; collects what stands in the page."""
+    """Fails at a tag that is closed in the wrong place, and collects the contents of the page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_tables_show_score_interval_and_what_was_not_read(tmp_path: Path) -> Non
     assert '">83.6<span>75.1–90.2</span><span class="left-out">2 failed</span></td>' in page
     assert '<td class="over">overflow</td>' in page
     assert '<tr class="other"><th scope="row">f1</th><td title="[75.1–90.2]">12.3</td><td>–</td></tr>' in page
-    assert "RULER&#x27;s: the fraction of the gold answers found" in page
+    assert "RULER&#x27;s metric: the fraction of the gold answers found" in page
 
 
 def test_the_header_is_shown_whole(tmp_path: Path) -> None:
@@ -119,7 +119,8 @@ def test_the_examples_gone_wrong_and_the_failed_ones_have_their_sections(tmp_pat
     worst, failed = page[page.index('id="worst"') : page.index('id="failed"')], page[page.index('id="failed"') :]
     assert re.findall(r"What is asked in example \d\?", worst) == ["What is asked in example 0?"]
     assert re.findall(r"vt, 4k, example \d", failed) == ["vt, 4k, example 1", "vt, 4k, example 2"]
-    assert "It was not among the readers." in written(tmp_path, make_results(["vt"], tokens(4096), ["direct"]))
+    page = written(tmp_path, make_results(["vt"], tokens(4096), ["direct"]))
+    assert "The memory reader was not among the readers." in page
 
 
 def test_a_chart_without_data_is_left_out_and_an_old_one_removed(tmp_path: Path) -> None:

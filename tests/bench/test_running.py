@@ -143,7 +143,7 @@ def test_truncating_needs_to_know_the_window(tmp_path: Path) -> None:
 
 
 def failing(numbers: set[int]) -> ScriptedChat:
-    """Fails on the examples whose key stands in the documents of these numbers."""
+    """Return a chat that fails on the examples with these numbers, recognised by their questions."""
     keys = [NOISE.example(LENGTH, number, 42, BYTES).question for number in numbers]
 
     def reply(request: Request) -> str:
@@ -180,7 +180,7 @@ def test_a_failed_example_scores_0_is_counted_and_alone_is_tried_again(tmp_path:
 
 def test_a_model_that_only_fails_is_taken_for_dead(tmp_path: Path) -> None:
     plan = Plan([NOISE], [LENGTH], 50, ["memory"])
-    with pytest.raises(ModelError, match="8 examples in a row failed, the last one so: The server fell asleep"):
+    with pytest.raises(ModelError, match="8 examples in a row failed, the last one with: The server fell asleep"):
         measure(plan, failing(set(range(50))), tmp_path, concurrency=1)
     assert len(results(tmp_path)) == 8
 
@@ -212,7 +212,7 @@ def test_a_folder_gathers_tasks_lengths_and_samples_but_not_other_settings(tmp_p
     measure(Plan([NOISE], [Length(4000)], 2, ["direct"]), chat, tmp_path)
     cells = measure(Plan([TracingTask()], [LENGTH], 3, ["direct"]), chat, tmp_path)
     assert [(cell.task, cell.length, cell.samples) for cell in cells] == [("niah_single_1", 4000, 2), ("vt", 6000, 3)]
-    with pytest.raises(RunError, match="its seed was 42, now it is 7"):
+    with pytest.raises(RunError, match="its seed was 42 and is now 7"):
         measure(Plan([NOISE], [LENGTH], 2, ["direct"], seed=7), chat, tmp_path)
 
 
@@ -300,7 +300,7 @@ def test_names_beyond_ascii_have_journals_of_their_own(tmp_path: Path) -> None:
 def test_a_score_by_the_box_is_for_readers_that_are_asked_for_one(tmp_path: Path) -> None:
     task = own(tmp_path, "mine.jsonl", {**LINE, "scorer": "boxed"})
     chat = ScriptedChat(lambda request: "\\boxed{baker}")
-    with pytest.raises(UsageError, match="only the reader memory is asked for one"):
+    with pytest.raises(UsageError, match="which only memory readers give: give --reader memory"):
         measure(Plan([task], [], None, ["memory", "direct"]), chat, tmp_path / "out")
     assert chat.requests == []
     [cell] = measure(Plan([task], [], None, ["memory"]), chat, tmp_path / "out")
@@ -341,7 +341,7 @@ def test_an_example_with_other_right_answers_has_another_fingerprint(tmp_path: P
 
 
 def test_what_was_not_tried_comes_before_what_failed(tmp_path: Path) -> None:
-    """The first eight always fail, and eight in a row stop a run: the others are read all the same, by the next."""
+    """The first eight always fail, and eight failures in a row stop a run. The next run still reads the others."""
     task = NeedleTask("niah_single_1", "noise")
     questions = [task.example(LENGTH, number, 42, ByteTokenizer()).question for number in range(8)]
     refused = [question.split("\n")[-1] for question in questions]

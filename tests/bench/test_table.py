@@ -92,7 +92,7 @@ def test_several_models_are_named() -> None:
 
 def test_the_caption_tells_examples_and_metrics() -> None:
     alike = grids([one_cell(task="vt"), one_cell(task="cwe"), one_cell(task="qa_1", metric="sub_em")])[0]
-    assert caption(alike) == "Score and 95 % interval, 100 examples each, by string_match_all; of qa_1: sub_em."
+    assert caption(alike) == "Score and 95 % interval, 100 examples each, by string_match_all; for qa_1: sub_em."
     mixed = grids([one_cell(samples=20), one_cell(length=8192)])[0]
     assert caption(mixed) == "Score and 95 % interval, 20 to 100 examples each, by string_match_all."
 

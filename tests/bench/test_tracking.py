@@ -14,7 +14,7 @@ EXAMPLE = Example(DOCUMENT, "What is the code?", ("1234",), (FACT,), "{context}"
 
 
 def trace(*memories: str, size: int = 20) -> Trace:
-    """A reading of segments of 20 characters: the fact ends in the second."""
+    """Return a reading in segments of 20 characters. The fact ends in the second segment."""
     turns = [
         memorized(place, Segment(place * size, (place + 1) * size, "", 1), memory)
         for place, memory in enumerate(memories)
@@ -30,7 +30,7 @@ def trace(*memories: str, size: int = 20) -> Trace:
         (("", "code 1234", "1234", "", ""), "", "lost", 4),
         (("", "1234", "", "1234", ""), "", "lost", 5),
         (("", "", "", "1234", "1234"), "", "not answered", None),
-        (("1234", "", "", "", ""), "", "never written", None),  # it was a guess: the fact was not yet read
+        (("1234", "", "", "", ""), "", "never written", None),  # a guess, because the fact was not yet read
         (("", "12345", "x1234", "1234x", ""), "", "never written", None),
         (("", "", "", "", ""), "it is 1234", "answered", None),
     ],

@@ -21,7 +21,7 @@ SEGMENTS = 33  # of 450 bytes
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without a past."""
+    """A user who has not used memagent before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
@@ -46,7 +46,7 @@ def memagent(*arguments: str, stdin: str = "", **environment: str) -> subprocess
 
 
 def failed(done: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence on stderr of a run that failed as it should."""
+    """The single sentence on stderr of a command that failed."""
     assert done.stdout == ""
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("Error: ")
@@ -144,7 +144,7 @@ def test_kill_9_and_resume_pays_for_no_turn_twice(tmp_path: Path) -> None:
     assert "".join(piece.text for piece in pieces if piece) == TEXT
     assert len(pieces) == SEGMENTS
     calls = Path("calls").read_text().splitlines()
-    assert len(calls) - len(set(calls)) <= 3  # the calls in flight when it was killed
+    assert len(calls) - len(set(calls)) <= 3  # calls in flight when it was killed
     assert len(set(calls)) == SEGMENTS + 1
 
 
@@ -183,7 +183,7 @@ def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
+        # Tests in the background of a shell ignore Ctrl-C, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
         env=os.environ | {"TMPDIR": str(temporary)},
     )
@@ -194,12 +194,12 @@ def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert output == ""
-    assert errors.splitlines()[-1] == "Interrupted. What was read is kept: the same command goes on."
+    assert errors.splitlines()[-1] == "Interrupted. What was read is kept. Run the same command to go on."
     assert "Traceback" not in errors
     assert not list(temporary.iterdir())
     done = memagent("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out")
     assert done.returncode == 0
-    assert "going on after" in done.stderr
+    assert "resuming after" in done.stderr
 
 
 def test_a_dead_server_ends_with_4_and_resumes(tmp_path: Path) -> None:

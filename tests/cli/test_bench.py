@@ -1,4 +1,4 @@
-"""`memagent bench` as a user runs it: in a process of its own."""
+"""Runs `memagent bench` as a user does: in its own process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def failed(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
-    """Exit status and the one sentence of a run that failed as it should."""
+    """Return exit status and message of a run that was expected to fail."""
     assert done.stdout == ""
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("Error: ")
@@ -136,20 +136,20 @@ def lines_of_jsonl(broken: int) -> str:
         (["vt2", "--lengths", "4k"], 2, "There is no task vt2: give niah_single_1, "),
         ([], 2, "A benchmark needs a task, a reader and at least one sample"),
         (["vt"], 2, "vt needs another length: give --lengths, such as 8k"),
-        (["vt", "--lengths", "4kb"], 2, "A length is tokens, such as 4096, 8k or 1m, or paragraphs"),
+        (["vt", "--lengths", "4kb"], 2, "'4kb' is not a length: give tokens, such as 4096, 8k or 1m, or paragraphs"),
         (["vt", "--lengths", "50p"], 2, "vt needs another length"),
         (["vt", "--lengths", "100"], 2, "No example of this task has 100 tokens (100): give a greater length."),
         (["vt", "--lengths", "4k", "--reader", "skim"], 2, "There is no reader skim: give memory, overwrite"),
         (["--preset", "huge"], 2, "There is no preset huge: give quick, ruler-paper, hqa-paper."),
-        (["niah_single_2", "--lengths", "4k"], 2, "niah_single_2: data is missing: give --prose PATH"),
+        (["niah_single_2", "--lengths", "4k"], 2, "Data for niah_single_2 is missing: give --prose PATH"),
         (["niah_single_2", "--lengths", "4k", "--prose", "nowhere"], 3, "nowhere"),
         (["mine.jsonl"], 3, "Line 17 of mine.jsonl is not JSON"),
         (["gone.jsonl"], 3, "gone.jsonl"),
         (["cwe", "--lengths", "4m"], 2, "too few for cwe at 4m: give more with --words, or a smaller length."),
         (["vt", "--lengths", "4k", "--out", "script.jsonl"], 2, "script.jsonl is a file: give --out a folder."),
-        (["vt", "--lengths", "4k", "--reader", "truncate"], 2, "The reader truncate must know the model's window"),
-        (["compare", "nowhere", "elsewhere"], 2, "There are no results of a benchmark in nowhere"),
-        (["report", "nowhere"], 2, "There are no results of a benchmark in nowhere"),
+        (["vt", "--lengths", "4k", "--reader", "truncate"], 2, "The reader truncate needs the size of the model's"),
+        (["compare", "nowhere", "elsewhere"], 2, "There are no benchmark results in nowhere"),
+        (["report", "nowhere"], 2, "There are no benchmark results in nowhere"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_its_status(arguments: list[str], code: int, says: str) -> None:
@@ -176,15 +176,15 @@ def test_one_report_of_several_benchmarks() -> None:
     assert json.loads(done.stdout)["cells"] == sorted(apart, key=lambda cell: (cell["length"], cell["reader"]))
     names = {path.name for path in Path("all").iterdir()}
     assert {name for name in names if not name.endswith(".png")} == {"report.html", "results.json"}
-    assert "heatmap.png" in names  # which one length alone has not
+    assert "heatmap.png" in names  # a single length gives no heat map
     named = bench("report", "one=a", "two=d", "--out", "named", "--json")
     assert {cell["model"] for cell in json.loads(named.stdout)["cells"]} == {"one", "two"}
     for folders, says in (
         (["a", "b"], "needs a folder of its own: give --out."),
         (["one=a"], "needs a folder of its own: give --out."),
-        (["a", "b", "--out", "c"], "c is the folder of a benchmark: give --out another one."),
+        (["a", "b", "--out", "c"], "c is the folder of a benchmark: give another --out."),
         (["a", "d", "--out", "all"], "a and d both have example 0 of niah_single_1 at 4k by memory with"),
-        (["a", "nowhere", "--out", "all"], "There are no results of a benchmark in nowhere"),
+        (["a", "nowhere", "--out", "all"], "There are no benchmark results in nowhere"),
     ):
         code, sentence = failed(bench("report", *folders))
         assert (code, says in sentence) == (2, True)
@@ -239,12 +239,12 @@ def test_failed_examples_end_with_4_and_the_same_command_retries_them() -> None:
     with FaultServer([ok("no"), ok("a probe"), status(500), ok("no")]) as server:
         done = bench(*run, "--concurrency", "1", "--base-url", server.url, OPENAI_API_KEY="k")
         assert done.returncode == 4
-        assert done.stderr.splitlines()[-1].startswith("Error: Failed examples, counted as 0: 1 (the causes are in o/")
+        assert done.stderr.splitlines()[-1].startswith("Error: Failed examples: 1. They count as 0 (the causes")
         assert "1 failed" in done.stdout
         asked = len(server.requests)
         done = bench(*run, "--base-url", server.url, OPENAI_API_KEY="k")
         assert done.returncode == 0
-        assert len(server.requests) == asked + 1 + 1  # a probe: the server's counts do not follow the prompts
+        assert len(server.requests) == asked + 1 + 1  # and a probe: the server's counts do not follow the prompts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -263,7 +263,7 @@ def test_interrupted_it_keeps_what_was_read(number: signal.Signals) -> None:
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
-    assert errors.splitlines()[-1] == "Interrupted. What was read is kept: the same command goes on."
+    assert errors.splitlines()[-1] == "Interrupted. What was read is kept. Run the same command to go on."
     assert "Traceback" not in errors
     kept = results.read_bytes().count(b"\n")
     assert 10 <= kept < 500

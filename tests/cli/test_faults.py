@@ -1,4 +1,4 @@
-"""The program against a misbehaving server: how it ends, and that the same command then goes on."""
+"""The program against a misbehaving server: how it ends, and how the same command then goes on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(server: FaultServer, *options: str) -> subprocess.CompletedProcess[str]:
-    """Estimates start at 3 bytes a token, and this server's usage is too odd to learn from: 1,500 bytes a segment."""
+    """Segments have 1,500 bytes: estimates start at 3 bytes a token, and nothing can be learnt from this server."""
     options = ("--model", "m", "--base-url", server.url, "--run", "run", "--segment-tokens", "500", "--quiet", *options)
     return subprocess.run(
         [sys.executable, "-m", "memagent", "ask", "Why?", "book.txt", *options],
@@ -44,7 +44,7 @@ FAULTS: list[tuple[Fault, int, str]] = [
     (status(429, headers={"Retry-After": "0"}), 4, "(429) in 2 tries"),
     (hang, 4, "sent nothing for 0.5 seconds in 2 tries"),
     (cut(ok("half")), 4, "connection"),
-    (raw('{"choices": [{"mess'), 4, "no chat completion"),
+    (raw('{"choices": [{"mess'), 4, "not a chat completion"),
     (raw("<html><body>Hello</body></html>", "text/html"), 4, "web page"),
     (raw('{"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": []}'), 4, "without text"),
     (status(404, {"error": {"message": "The model `m` does not exist.", "code": "model_not_found"}}), 4, "m"),

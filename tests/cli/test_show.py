@@ -50,7 +50,7 @@ def test_an_unfinished_run_can_be_looked_at() -> None:
 
 def test_the_page_stands_alone() -> None:
     class Links(HTMLParser):
-        """Everything a page would fetch."""
+        """Collects everything that a page would fetch."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -74,8 +74,8 @@ def test_the_page_stands_alone() -> None:
     [
         (["show", "none"], 2, "There is no run at none"),
         (["show", "run", "--html", "none/page.html"], 2, "none/page.html cannot be written"),
-        (["demo", "--length", "long"], 2, "A length is tokens, such as 4096, 8k or 1m"),
-        (["demo", "--length", "50p"], 2, "--length is a number of tokens from 200"),
+        (["demo", "--length", "long"], 2, "'long' is not a length: give tokens, such as 4096, 8k or 1m"),
+        (["demo", "--length", "50p"], 2, "--length must be at least 200 tokens"),
         (["demo", "--length", "1k", "--model", "scripted:none"], 2, "cannot be read"),
     ],
 )

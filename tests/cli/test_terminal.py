@@ -1,4 +1,4 @@
-"""Nothing from outside steers a terminal."""
+"""Text from outside cannot control a terminal."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_few_values_do_not_make_certain() -> None:
     assert mean == 0.5
     assert 0.47 < low < 0.49
     assert 0.51 < high < 0.53
-    mean, low, high = interval([1.0, 1.0, 1.0, 1.0, 0.8], binary=False)  # not narrower than Wilson's of five times 1
+    mean, low, high = interval([1.0, 1.0, 1.0, 1.0, 0.8], binary=False)  # about as wide as Wilson's for five of 1
     assert low == pytest.approx(wilson(5, 5)[0], abs=0.07)
     assert high == 1
 
@@ -91,7 +91,7 @@ def test_paired_differences_that_are_all_the_same() -> None:
     assert mean == 0
     assert (low, high) == pytest.approx((-0.14, 0.14), abs=0.05)
     assert paired([1.0] * 20)[2] == 1
-    assert paired([1.0, 0.5])[1] < 0  # two examples decide nothing
+    assert paired([1.0, 0.5])[1] < 0  # two examples are too few to decide
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.5, 0.9])

@@ -13,7 +13,7 @@ from memagent.core.prompts import (
 
 
 def test_the_papers_templates_are_byte_for_byte() -> None:
-    # sha256 of the templates as the released weights were trained on them
+    # sha256 of the templates that the released weights were trained on
     assert {sha256(template.encode()).hexdigest() for template in (UPDATE, ANSWER_BOXED, ANSWER_SENTENCE)} == {
         "49fa58187bb7d23e58b08ed1a15732c71008196a1f633be2b4a3be507ee366b3",
         "64632c4a5ae63b70e018366632a44d6a4ac7cb62cef4f977bf8afa30eb0a6622",

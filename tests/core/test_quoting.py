@@ -1,4 +1,4 @@
-"""Quotes are found whatever their spelling, kept in the document's own, and never half."""
+"""Quotes are found in any spelling, kept in the document's own spelling, and never cut in half."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waves: what may be completed at the same time, in whatever order it comes."""
+"""Waves: requests that may be completed at the same time, in any order."""
 
 from __future__ import annotations
 

@@ -92,14 +92,14 @@ def test_string_matches_look_at_the_whole_completion_in_any_case() -> None:
     assert string_match_all(completion, ["abc-1", "DEF2", "ghi", "xyz"]) == 0.75
     assert string_match_part(completion, ["ghi", "def2"]) == 1
     assert string_match_part(completion, ["ghi"]) == 0
-    assert string_match_part("12345678", ["234567"]) == 1  # RULER's: a substring, not a word
+    assert string_match_part("12345678", ["234567"]) == 1  # RULER looks for a substring, not a word
     assert string_match_all("a\x07b", ["a\nb"]) == 1
 
 
 @pytest.mark.parametrize(
     ("answer", "gold", "score"),
     [
-        ("the  Eiffel-Tower!", "Eiffel Tower", 0),  # punctuation goes, and leaves no space
+        ("the  Eiffel-Tower!", "Eiffel Tower", 0),  # punctuation is removed without leaving a space
         ("The Eiffel Tower.", "eiffel tower", 1),
         ("1,984", "1984", 1),
         ("Cafe\u0301", "Café", 0),  # no Unicode folding in the official definition
@@ -115,7 +115,7 @@ def test_exact_match_is_squads(answer: str, gold: str, score: float) -> None:
 
 def test_f1_is_hotpotqas() -> None:
     assert f1(r"\boxed{the town of Vik in Norway}", ["Vik, Norway"]) == pytest.approx(2 * (2 / 5) * 1 / (2 / 5 + 1))
-    assert f1("Vik Vik", ["Vik"]) == pytest.approx(2 / 3)  # a word counts as often as it stands in both
+    assert f1("Vik Vik", ["Vik"]) == pytest.approx(2 / 3)  # a word counts as often as it stands in both texts
     assert f1("Vik", ["Oslo", "Vik i Sogn"]) == pytest.approx(1 / 2)
     assert f1("yes it is", ["yes"]) == 0
     assert f1("no", ["no date"]) == 0
@@ -128,7 +128,7 @@ def test_f1_is_hotpotqas() -> None:
         ("in Oslo, Norway", "Norway", 1, 1),
         ("“Norway”", "Norway", 1, 1),
         ("the year 1984", "1984", 1, 1),
-        # containment in either direction, and of characters
+        # containment in either direction, character by character
         ("no", "Norway", 0, 1),
         ("Norway", "no", 0, 1),
         ("e", "yes", 0, 1),
@@ -137,7 +137,7 @@ def test_f1_is_hotpotqas() -> None:
         ("The", "Norway", 0, 1),
         ("Oslo", "Oslo, Norway", 0, 1),
         ("Sweden", "Norway", 0, 0),
-        # yes and no are words that stand in wrong answers too
+        # "yes" and "no" also stand in wrong answers
         ("No, he was a Dane", "no", 1, 1),
         ("**Yes**. Both are", "yes", 1, 1),
         ("No date is given", "no", 0, 1),

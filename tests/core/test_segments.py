@@ -59,17 +59,17 @@ def test_a_segment_ends_at_the_best_place_in_its_last_tenth() -> None:
         return next(segments([text + "z" * 200], 100, ByteTokenizer())).text
 
     filler = "x" * 91
-    assert first(f"{filler}\n\nab. c d") == f"{filler}\n\n"  # a paragraph before a sentence before a word
+    assert first(f"{filler}\n\nab. c d") == f"{filler}\n\n"  # paragraph before sentence before word
     assert first(f"{filler}y. c d") == f"{filler}y. "
     assert first(f"{filler}y c d") == f"{filler}y c "
-    assert first(f"{'x' * 50} {'y' * 60}") == "x" * 50 + " "  # none in the last tenth: the last word that ends
+    assert first(f"{'x' * 50} {'y' * 60}") == "x" * 50 + " "  # no end in the last tenth: the last word end before
     assert first("y" * 300) == "y" * 100  # a word longer than the segment
 
 
 def test_exactly_so_many_tokens_with_cut_tokens() -> None:
     pieces = list(segments(["a b c d e f g"], 4, ByteTokenizer(), "tokens"))
     assert [piece.text for piece in pieces] == ["a b ", "c d ", "e f ", "g"]
-    # A character of three bytes is not torn, and one of more than a segment's tokens is a segment.
+    # A character of three bytes stays whole, and is a segment if it has more tokens than one.
     assert [piece.text for piece in segments(["日本語"], 8, ByteTokenizer(), "tokens")] == ["日本", "語"]
     assert [piece.text for piece in segments(["日本語"], 2, ByteTokenizer(), "tokens")] == ["日", "本", "語"]
 
@@ -118,7 +118,7 @@ def test_halves_are_the_segment(text: str, start: int) -> None:
 @needs_books
 @needs_default_model
 def test_a_book_is_cut_as_its_tokens_are(books: dict[str, str]) -> None:
-    """On a real text and a real tokenizer: what one encoding of the whole book says, found block by block."""
+    """A real tokenizer cuts a real book block by block just as one encoding of the whole book does."""
     text = books["the-time-machine"]
     tokenizer = find_weights(DEFAULT_MODEL).tokenizer
     assert tokenizer is not None

@@ -54,7 +54,7 @@ def test_an_estimate_learns_within_bounds() -> None:
     text = "word " * 100
     tokenizer.correct(text, 100)
     assert count(tokenizer, text) == 100
-    tokenizer.correct(text, 1)  # a server that cannot be right
+    tokenizer.correct(text, 1)  # an impossible count from a server
     assert count(tokenizer, text) == 62
     tokenizer.correct(text, 0)
     assert count(tokenizer, text) == 62
@@ -87,7 +87,7 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 def byte_level() -> Tokenizer:
-    """GPT-2's kind, trained on a few words."""
+    """Return a tokenizer of GPT-2's kind, trained on a few words."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
@@ -96,7 +96,7 @@ def byte_level() -> Tokenizer:
 
 
 def with_a_space_before() -> Tokenizer:
-    """Llama 2's kind: it puts a space before each text."""
+    """Return a tokenizer of Llama 2's kind, which puts a space before each text."""
     tokenizer = Tokenizer(models.BPE({"▁": 0, "a": 1, "▁a": 2, "b": 3, "?": 4}, [("▁", "a")], unk_token="?"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     return tokenizer

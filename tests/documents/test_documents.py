@@ -43,7 +43,7 @@ def read(*names: str | Path, encoding: str | None = None, stdin: bytes | None = 
 
 
 def problem(*names: str | Path, encoding: str | None = None, stdin: bytes | None = None) -> str:
-    """The message of the error, without the folder that the files are in."""
+    """Return the error message, without the folder that the files are in."""
     with pytest.raises(DocumentError) as caught:
         read(*names, encoding=encoding, stdin=stdin)
     assert caught.value.status == 3
@@ -183,7 +183,7 @@ def test_a_string_is_read_as_it_is() -> None:
     ("text", "message"),
     [
         (" \n", "text has no text in it: give a document with something to read."),
-        ("ab\ud800", "text holds half a character at 2: repair the string first."),
+        ("ab\ud800", "text contains a lone surrogate at position 2: repair the string first."),
     ],
 )
 def test_a_string_that_cannot_be_read(text: str, message: str) -> None:
@@ -304,7 +304,7 @@ def test_a_damaged_document_in_a_folder_is_not_passed_over(tmp_path: Path) -> No
 
 
 def ole(name: str) -> bytes:
-    """The container of old Office files and of encrypted new ones: its mark, and a directory entry."""
+    """Return the container of old Office files and of encrypted new ones: its first bytes, and a directory entry."""
     return b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1016) + name.encode("utf-16-le") + bytes(100)
 
 
@@ -318,13 +318,13 @@ PROBLEMS: dict[str, tuple[bytes, str]] = {
     "photo.txt": (b"\x89PNG\r\n\x1a\n", f"photo.txt is a PNG image, not a document: {GIVE}."),
     "data.bin": (
         b"abc\0def",
-        f"data.bin is binary (it holds zero bytes), not a document: {GIVE}, "
-        "or name its encoding with --encoding if it is text in one such as utf-16-le.",
+        f"data.bin is binary (it contains zero bytes), not a document: {GIVE}, "
+        "or name its encoding with --encoding if it is text, for example in utf-16-le.",
     ),
     "late.bin": (
         b"a" * 200_000 + b"\0",
-        f"late.bin is binary (it holds zero bytes), not a document: {GIVE}, "
-        "or name its encoding with --encoding if it is text in one such as utf-16-le.",
+        f"late.bin is binary (it contains zero bytes), not a document: {GIVE}, "
+        "or name its encoding with --encoding if it is text, for example in utf-16-le.",
     ),
     "latin.txt": (
         "Der Zug fährt über die Brücke nach Köln, sagte das Mädchen. Schön wäre es früher.\n".encode("cp1252"),
@@ -414,7 +414,7 @@ def test_an_encoding_that_does_not_exist_or_does_not_fit(tmp_path: Path) -> None
         )
     assert problem(path, encoding="ascii").startswith("a.txt is not ascii text: the byte 0xef at offset 2 cannot")
     assert problem(path, encoding="utf-16") == (
-        "a.txt is not utf-16 text (UTF-16 stream does not start with BOM): give --encoding another name."
+        "a.txt is not utf-16 text (UTF-16 stream does not start with BOM): give another --encoding."
     )
 
 
@@ -432,8 +432,8 @@ def test_pdfs_that_cannot_be_read(tmp_path: Path) -> None:
         "locked.pdf is protected by a password: save a copy without one and give that."
     )
     assert problem(make.pdf(tmp_path / "scan.pdf", ["", ""])) == (
-        "scan.pdf has no text in it, only pictures of pages: recognise the text first, "
-        "as with `ocrmypdf scan.pdf text.pdf`, and give the result."
+        "scan.pdf has no text in it, only pictures of pages: run OCR on it first, "
+        "for example `ocrmypdf scan.pdf text.pdf`, and give the result."
     )
     whole = make.pdf(tmp_path / "whole.pdf", FACTS).read_bytes()
     assert problem(write(tmp_path / "cut.pdf", whole[: len(whole) // 2])) == (
@@ -449,7 +449,7 @@ def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
         "half.docx is damaged (it cannot be read as DOCX): get a whole copy of it."
     )
     assert problem(make.archive(tmp_path / "half.epub", {"META-INF/container.xml": "<container/>"})) == (
-        "half.epub is damaged (its container names no package file): get a whole copy of it."
+        "half.epub is damaged (its container does not name a package file): get a whole copy of it."
     )
     assert problem(make.docx(tmp_path / "blank.docx", [""])) == (
         "blank.docx has no text in it: give a document with something to read."
@@ -511,7 +511,7 @@ PAGES: dict[str, tuple[str, bytes]] = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # which chunks need
+    protocol_version = "HTTP/1.1"  # needed for chunked replies
 
     def do_GET(self) -> None:
         if self.path == "/slow":
@@ -640,14 +640,14 @@ def test_addresses_that_fail(server: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert found == {
         f"{server}/x": f"{server}/x cannot be fetched (the server answers 404 Not Found): check the address.",
         f"{server}/slow": f"{server}/slow cannot be fetched (timed out): {other}",
-        f"{server}/short": f"{server}/short broke off (peer closed connection without sending complete message body "
-        "(received 10 bytes, expected 100)): try again.",
-        f"{server}/cut": f"{server}/cut broke off (peer closed connection without sending complete message body "
-        "(incomplete chunked read)): try again.",
+        f"{server}/short": f"The download of {server}/short broke off "
+        "(peer closed connection without sending complete message body (received 10 bytes, expected 100)): try again.",
+        f"{server}/cut": f"The download of {server}/cut broke off "
+        "(peer closed connection without sending complete message body (incomplete chunked read)): try again.",
         f"{server}/away": f"{server}/away cannot be fetched "
         f"(Request URL has an unsupported protocol 'ftp://'): {other}",
         dead: f"{dead} cannot be fetched ([Errno 111] Connection refused): {other}",
-        "ftp://a/b": "ftp://a/b cannot be fetched: only http and https are spoken; download it and give its path.",
+        "ftp://a/b": "ftp://a/b cannot be fetched (only http and https are supported): download it and give its path.",
         "http://[": f"http://[ cannot be fetched (Invalid IPv6 URL): {other}",
     }
 

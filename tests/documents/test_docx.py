@@ -1,4 +1,4 @@
-"""What Word shows of a DOCX file is in its text."""
+"""The text of a DOCX file contains everything that Word shows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def table(*rows: str) -> str:
 
 
 def docx(path: Path, body: str, main: str = "word/document.xml", slash: str = "/", **parts: str) -> Path:
-    """A DOCX of this body. `parts` are others, by kind and number: header1="<w:hdr>…". Their ids are their names."""
+    """Write a DOCX file. `parts` are further parts by kind and number, as in header1="<w:hdr>…"; names serve as ids."""
     kinds = {name: name.rstrip("0123456789") for name in parts}
     relation = '<Relationship Id="{0}" Type="' + R + '/{1}" Target="{2}"/>'
     folder, base = main.rsplit("/", 1)
@@ -227,7 +227,9 @@ def test_merged_cells_are_filled(tmp_path: Path) -> None:
 def test_an_embedded_document_is_named_as_skipped(tmp_path: Path) -> None:
     path = docx(tmp_path / "a.docx", p(t("Body.")) + "<w:altChunk r:id='x'/>")
     with open_documents([str(path)]) as document:
-        assert document.warnings == (f"Skipped in {path}: an embedded document; open it in Word and save its text.",)
+        assert document.warnings == (
+            f"Skipped in {path}: an embedded document; open the file in Word and save that text.",
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Encodings are declared and decoded as browsers have it."""
+"""Declared encodings are found and decoded as browsers do it."""
 
 from __future__ import annotations
 

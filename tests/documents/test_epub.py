@@ -1,4 +1,4 @@
-"""All chapters of an EPUB are read, or it is said which is missing."""
+"""All chapters of an EPUB are read, or a message names the missing one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def item(number: int, href: str, kind: str = "application/xhtml+xml") -> str:
 
 
 def epub(path: Path, items: list[str], files: dict[str, bytes], package: str = "{}", missing: str = "") -> Path:
-    """An EPUB that reads its items in order. `package` may wrap what the package file holds."""
+    """Write an EPUB whose reading order is that of `items`. `package` is a format string around the package file."""
     spine = "".join(f'<itemref idref="i{number}"/>' for number in range(len(items))) + missing
     opf = (
         '<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/">'
@@ -115,4 +115,4 @@ def test_a_picture_in_the_reading_order_is_named_as_skipped(tmp_path: Path) -> N
     items = [item(0, "cover.svg", "image/svg+xml"), item(1, "C2.xhtml")]
     path = epub(tmp_path / "a.epub", items, TWO | {"OEBPS/cover.svg": b"<svg/>"})
     with open_documents([str(path)]) as document:
-        assert document.warnings == (f"Skipped in {path}: OEBPS/cover.svg, which is no page of text.",)
+        assert document.warnings == (f"Skipped in {path}: OEBPS/cover.svg, which is not a page of text.",)

@@ -1,4 +1,4 @@
-"""Files that look like text and are not are refused by name; in a folder they are named as skipped."""
+"""Files that only look like text are refused, with the name of their format; in a folder, a warning names them."""
 
 from __future__ import annotations
 

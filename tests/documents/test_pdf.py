@@ -1,4 +1,4 @@
-"""What stands on the pages of a PDF, in its fields and notes; and what is said of the rest."""
+"""The pages, form fields and notes of a PDF are read, and a message names the rest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LINES = "(First line.) Tj T* (Second line.) Tj T* (Third line.) Tj"
 
 
 def pdf(path: Path, pages: list[str], *, page: str = "", catalog: str = "", more: tuple[str, ...] = ()) -> Path:
-    """A PDF of content streams. `page` and `catalog` are added to the pages' and the document's dictionary; `more` are
-    objects from number 5 on."""
+    """Write a PDF with these content streams. `page` and `catalog` are added to the dictionaries of the pages and the
+    document; `more` are further objects, from number 5 on."""
     objects = [
         "",
         "",
@@ -126,7 +126,7 @@ def test_attached_files_are_named_as_skipped(tmp_path: Path) -> None:
     )
     _, [warning] = read(pdf(tmp_path / "a.pdf", ["72 700 Td (Cover) Tj"], catalog=names, more=attached))
     assert warning.startswith("1 file attached to ")
-    assert warning.endswith("a.pdf was skipped: save what matters and give it, too.")
+    assert warning.endswith("a.pdf was skipped: save what you need and add it as a document.")
 
 
 def test_a_dynamic_form_is_refused(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_dynamic_form_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_font_that_does_not_say_its_letters_is_refused(tmp_path: Path) -> None:
-    """Such as the subset fonts of some printers: the page shows letters, and what can be read is others."""
+    """The subset fonts of some printers are like that: the page shows other letters than its text has."""
     more = (
         "<< /Type /Font /Subtype /CIDFontType2 /BaseFont /ABCDEF+X /CIDSystemInfo << /Registry (Adobe) "
         "/Ordering (Identity) /Supplement 0 >> /FontDescriptor 7 0 R >>",
@@ -148,7 +148,7 @@ def test_a_font_that_does_not_say_its_letters_is_refused(tmp_path: Path) -> None
     )
     page = "/Resources << /Font << /F1 6 0 R >> >>"
     path = pdf(tmp_path / "a.pdf", ["72 700 Td <0012001300140015001600170018> Tj"], page=page, more=more)
-    assert problem(path).startswith("Page 1 of a.pdf has a font that does not say which letters its signs are")
+    assert problem(path).startswith("Page 1 of a.pdf has a font that does not say which letters its glyphs stand for")
 
 
 PAGES = [f"72 700 Td (Page {number} says it.) Tj" for number in range(1, 13)]
@@ -179,9 +179,12 @@ def test_a_range_of_pages_is_a_document(tmp_path: Path, scope: str, numbers: lis
     ("name", "said"),
     [
         ("a.pdf#pages=13-14", "a.pdf#pages=13-14 has only 12 pages: give pages that it has."),
-        ("a.pdf#pages=5-3", "a.pdf#pages=5-3 names no pages: give a range such as #pages=10-20, counted from 1."),
-        ("a.pdf#pages=0", "a.pdf#pages=0 names no pages: give a range such as #pages=10-20, counted from 1."),
-        ("a.txt#pages=1-2", "a.txt#pages=1-2 has no pages, which only a PDF has: name the whole document."),
+        (
+            "a.pdf#pages=5-3",
+            "a.pdf#pages=5-3 has an invalid page range: give one such as #pages=10-20, counted from 1.",
+        ),
+        ("a.pdf#pages=0", "a.pdf#pages=0 has an invalid page range: give one such as #pages=10-20, counted from 1."),
+        ("a.txt#pages=1-2", "a.txt#pages=1-2 has no pages because it is not a PDF: leave out the #pages part."),
         ("b.pdf#pages=1", "There is no file or folder b.pdf: check the path."),
     ],
 )

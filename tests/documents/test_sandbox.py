@@ -1,4 +1,4 @@
-"""A document that takes too long, too much, or the converter down ends with a sentence; the next one is read."""
+"""A document that takes too long, is too large or crashes the converter gives an error; the next one is still read."""
 
 from __future__ import annotations
 

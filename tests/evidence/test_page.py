@@ -1,4 +1,4 @@
-"""A reading as one HTML page."""
+"""The HTML page of a reading."""
 
 import re
 from html.parser import HTMLParser
@@ -17,7 +17,7 @@ VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
 class Checker(HTMLParser):
-    """Collects tags, ids and links, and sees that every tag is closed."""
+    """Collects tags, ids and links, and checks that every tag is closed."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -117,7 +117,7 @@ def test_a_page_without_answer_memory_or_citations() -> None:
     assert "There is no answer yet" in page(Trace("?", ()), [], title="t")
     html = page(trace(("Nothing.", "")), [], title="t", answer="  ")
     parse(html)
-    for note in ("No passage was found", "It is empty.", "(an empty answer)", "The memory stayed empty."):
+    for note in ("No passage was found", "The memory is empty.", "(an empty answer)", "The memory stayed empty."):
         assert note in html
 
 

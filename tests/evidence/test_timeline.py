@@ -1,4 +1,4 @@
-"""What each turn changed in the memory."""
+"""Changes that each turn made to the memory."""
 
 import io
 import random
@@ -15,7 +15,7 @@ from memagent.evidence.timeline import Change, changes, elided, picture, render
 
 
 def trace(*memories: str, finish: Finish = "stop") -> Trace:
-    """A reading of ten characters a turn that wrote these memories."""
+    """Return a reading of ten characters per turn that wrote these memories."""
     usage = Usage(1200, 34, 2.5)
     turns = [
         memorized(k, Segment(10 * k, 10 * k + 10, "x" * 10, 3), memory, finish, usage)
@@ -78,7 +78,7 @@ def test_long_unchanged_stretches_are_elided() -> None:
     assert parts[0][1].startswith("… ")
     assert parts[0][1].endswith("word98 word99")
     assert len(parts[0][1]) < 80
-    assert parts[1:] == list(change.parts[1:])  # what changed is never shortened
+    assert parts[1:] == list(change.parts[1:])  # changes are never shortened
 
 
 def test_elided_keeps_both_sides_of_a_stretch_between_two_changes() -> None:
@@ -132,7 +132,7 @@ def test_seven_hundred_turns_take_seconds(kind: str) -> None:
         memories.append(" ".join(memory) if kind == "edits" else loop)
     started = time.perf_counter()
     assert len(changes(trace(*memories))) == 700
-    assert time.perf_counter() - started < 20  # under 1 s alone
+    assert time.perf_counter() - started < 20  # under 1 s on an idle machine
 
 
 def test_a_turn_that_read_no_segment_says_what_it_was_for() -> None:

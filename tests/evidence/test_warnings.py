@@ -1,4 +1,4 @@
-"""What a reading says that it lost."""
+"""Warnings about losses in a reading, and about doubtful answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_was_lost_is_said_with_the_numbers_of_the_sections() -> None:
     ]
     assert losses(Trace("?", turns)) == [
         "Section 1 did not fit the model's context window and had to be read in halves.",
-        "The model replied with nothing to sections 2 and 4; the memory was kept.",
+        "The model gave an empty reply to sections 2 and 4; the memory stayed as it was.",
         "The reply to section 3 was cut by --memory-tokens, so facts may be missing.",
         "The answer was cut by --answer-tokens.",
         "The model gave an empty answer.",
@@ -51,9 +51,9 @@ def test_many_sections_are_counted() -> None:
     ]
 
 
-EMPTY = "The memory is empty: the answer does not rest on the document."
-NO_PASSAGE = "No passage of the document was found for this answer: take it with care."
-NOT_HELD = "The words of the answer are not in the memory: take it with care."
+EMPTY = "The memory is empty, so the answer is not based on the document."
+NO_PASSAGE = "No passage in the document was found to support this answer: check it yourself."
+NOT_HELD = "The words of the answer are not in the memory: check the answer yourself."
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_reply_of_nothing_keeps_the_memory_and_is_told_everywhere(tmp_path: Pa
         answer = agent.ask("Which codes?", text, run=tmp_path / "run")
     assert answer.memory == "The first code is 11."
     assert "The first code is 11." in chat.requests[-1].messages[0].content
-    assert answer.warnings == ("The model replied with nothing to section 2; the memory was kept.",)
+    assert answer.warnings == ("The model gave an empty reply to section 2; the memory stayed as it was.",)
     end = json.loads((tmp_path / "run" / "journal.jsonl").read_text().splitlines()[-1])["end"]
     assert end["warnings"] == list(answer.warnings)
     assert Run(tmp_path / "run").trace.memory == answer.memory

@@ -1,10 +1,10 @@
-"""Input that atheris grows towards code not yet run, until it is stopped.
+"""Fuzz memagent with atheris, which changes inputs to reach code not yet run, until it is stopped.
 
     pip install atheris
     PYTHONPATH=tests python tests/faults/fuzz.py journal -max_total_time=600
 
-The target is journal, document, reply or quotes; what follows it is libFuzzer's. It is not one of the tests, which draw
-their bytes at random.
+The target is journal, document, reply or quotes; the arguments after it are for libFuzzer. This is not one of the
+tests, which draw their bytes at random.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["memagent"]):
     from memagent.runs.run import FILE, Run
 
 Target = tuple[Callable[[bytes], None], list[bytes]]
-"""What reads the bytes, and good ones to begin with."""
+"""A function that reads bytes, and good inputs to begin with."""
 
 
 def a_sentence(error: Exception) -> None:
@@ -39,7 +39,7 @@ def a_sentence(error: Exception) -> None:
 
 
 def journal(folder: Path) -> Target:
-    """The lines of a run after its header, which would be refused at once."""
+    """Fuzz the lines of a run after its header, because a changed header would be refused at once."""
     with MemoryAgent(ScriptedChat(lambda request: "a memory")) as agent, text_document("Text. " * 3000) as document:
         agent.ask("What?", document, run=folder / "run")
     path = folder / "run" / FILE
@@ -57,7 +57,7 @@ def journal(folder: Path) -> Target:
 
 
 def document(folder: Path) -> Target:
-    """Files of every kind, told by their bytes. They are converted in this process, so that atheris sees it."""
+    """Fuzz files of every kind, told by their bytes. They are converted in this process, so that atheris sees it."""
     sandbox.SANDBOX.convert = convert  # type: ignore[method-assign]
     path = folder / "document"
 
@@ -76,7 +76,7 @@ def document(folder: Path) -> Target:
 
 
 def reply(folder: Path) -> Target:
-    """JSON of a server: a completion in parts, or its list of models."""
+    """Fuzz the JSON of a server: a completion in parts, or its list of models."""
 
     def read(data: bytes) -> None:
         draft = Draft()
@@ -99,13 +99,13 @@ def reply(folder: Path) -> Target:
 
 
 def stands(text: str, place: int, quote: str) -> bool:
-    """Whether the quote is the text from that place on; a heading may come before it."""
+    """Whether the text at `place` begins with the quote; the quote may have a heading in front."""
     parts = quote.split(": ")
     return any(squeezed(text[place:]).startswith(": ".join(parts[start:])) for start in range(len(parts)))
 
 
 def quotes(folder: Path) -> Target:
-    """Lines that may stand in a section: what is found there is the section's own text."""
+    """Fuzz lines that may stand in a section. Whatever is found must be the section's own text."""
 
     def read(data: bytes) -> None:
         text, _, lines = data.decode(errors="ignore").partition("\0")

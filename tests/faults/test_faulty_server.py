@@ -1,4 +1,4 @@
-"""Twelve faults of servers at random, 2,000 calls: every run ends by itself, with every section read exactly once."""
+"""Twelve random server faults in 2,000 calls: every run finishes by itself and reads every section exactly once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CODE, _SUM = re.compile(r"code-(\d+)"), re.compile(r"sum-(\d+)")
 
 
 def adding(body: Body) -> Reply:
-    """The sum of the codes so far: a section that is left out, or read twice, makes it another."""
+    """Reply with the sum of the codes so far. A section that is left out or read twice changes the sum."""
     text = body["messages"][0]["content"]
     total = sum(map(int, _SUM.findall(text))) + sum(map(int, _CODE.findall(text)))
     return ok(f"sum-{total}" if "<section>" in text else f"\\boxed{{{total}}}")(body)
@@ -42,7 +42,7 @@ FAULTS: dict[str, Fault] = {
 
 
 class Random:
-    """Mostly right; now and then one of the faults. Probes are answered as they should be."""
+    """Replies correctly to most requests, and to a few of them with one of the faults."""
 
     def __init__(self, seed: int) -> None:
         self._draw, self._lock = random.Random(seed), threading.Lock()

@@ -1,4 +1,4 @@
-"""A disk that is full after so many bytes, at one place after the other: a sentence, and nothing paid for is lost."""
+"""The disk is full after a number of bytes, at various places: there is one error, and nothing paid for is lost."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PLACES = 6
 
 
 def counting(body: Body) -> Reply:
-    """The highest code that memory and section have; each section has one."""
+    """Reply with the highest code in memory and section; each section has one."""
     text = body["messages"][0]["content"]
     last = max(map(int, re.findall(r"code-(\d+)", text)), default=0)
     return ok(f"code-{last}" if "<section>" in text else f"\\boxed{{code-{last}}}")(body)
 
 
 def run(command: Sequence[str], room: int | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    """`memagent` where no file can have more bytes than there is room for."""
+    """Run `memagent` so that no file can have more than `room` bytes."""
 
     def fill() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -44,7 +44,7 @@ def run(command: Sequence[str], room: int | None = None, stdin: bytes = b"") -> 
 
 
 def full(process: subprocess.CompletedProcess[str]) -> None:
-    """It stopped because of the disk, and says so in one sentence."""
+    """Check that the process stopped because of the disk, and says so in one sentence."""
     assert process.returncode == 5, process.stderr
     assert "Traceback" not in process.stderr
     assert "cannot be written" in process.stderr.splitlines()[-1]
@@ -74,7 +74,7 @@ def test_a_reading(tmp_path: Path, document: Path) -> None:
         for place in range(PLACES):
             begun, name = len(server.bodies), f"run-{place}"
             stopped = run(command(name), room=size * place // PLACES)
-            if stopped.returncode != 0:  # what comes last, the citations, may be made again
+            if stopped.returncode != 0:  # the citations come last, and may be made again
                 full(stopped)
             finished = run(command(name))
             assert finished.returncode == 0, finished.stderr
@@ -88,7 +88,7 @@ def test_a_reading(tmp_path: Path, document: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["piped", "pdf", "html"])
 def test_a_document_that_is_kept_or_converted(tmp_path: Path, document: Path, kind: str) -> None:
-    """The journal has room: what is full is the temporary folder."""
+    """The temporary folder is full, while the journal has room."""
     content = document.read_bytes()
     name = "-"
     if kind == "pdf":

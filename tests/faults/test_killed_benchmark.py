@@ -1,4 +1,4 @@
-"""kill -9 at random points of one benchmark: every example is there once, and little is read again."""
+"""After kill -9 at random points of a benchmark, every example is there exactly once, and little is read again."""
 
 from __future__ import annotations
 
@@ -49,4 +49,4 @@ def test_a_benchmark_that_is_killed_eight_times(tmp_path: Path) -> None:
     keys = {(line["task"], line["number"], line["reader"]) for line in lines}
     assert len(lines) == len(keys) == 2 * SAMPLES * len(READERS)
     assert {line["status"] for line in lines} == {"done"}
-    assert asked <= needed + KILLS * (16 + 3)  # what was in flight, 16 at most, and a probe or two for each start
+    assert asked <= needed + KILLS * (16 + 3)  # for each start, at most 16 calls in flight, and a few probes

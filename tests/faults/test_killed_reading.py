@@ -1,4 +1,4 @@
-"""kill -9 at random points of one reading: no finished call is paid for twice, and at most one is lost each time."""
+"""After kill -9 at random points of a reading, no finished call is paid for twice; each kill loses at most one call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SENTENCE = "The river runs slowly past the old mills of the valley. "
 
 
 def counting(body: Body) -> Reply:
-    """A memory that says how many of the codes it has seen: each section has one."""
+    """Reply with the highest code seen so far; each section has one."""
     text = body["messages"][0]["content"]
     seen = [int(number) for number in re.findall(r"code-(\d+)", text)]
     reply = f"code-{max(seen, default=0)}" if "<section>" in text else f"\\boxed{{code-{max(seen, default=0)}}}"
@@ -63,7 +63,7 @@ def test_a_reading_that_is_killed_a_hundred_times(tmp_path: Path) -> None:
 
 
 def _wait_for(server: FaultServer, asked: int, process: subprocess.Popen[bytes], longer: float) -> None:
-    """Until the server was asked so often, and a little longer; or the process has ended."""
+    """Wait until the server has had `asked` requests or the process has ended, and then `longer` seconds more."""
     while len(server.requests) < asked and process.poll() is None:
         threading.Event().wait(0.003)
     threading.Event().wait(longer)

@@ -1,4 +1,4 @@
-"""Ten million random bytes, as journals, documents and replies of a server: they are read, or refused in a sentence."""
+"""Ten million random bytes as journals, documents and server replies: they are read, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = {
 
 
 def spoilt(content: bytes, draw: random.Random) -> bytes:
-    """The same with some bytes changed, taken out, or put in."""
+    """Return the content with some bytes changed, removed or inserted."""
     found = bytearray(content)
     for _ in range(draw.randrange(1, 12)):
         place = draw.randrange(len(found))
@@ -41,7 +41,7 @@ def spoilt(content: bytes, draw: random.Random) -> bytes:
 
 
 def read(path: Path) -> str:
-    """Read it to the end, as `ask` does. Gives the sentence that refuses it, or nothing."""
+    """Read a file to its end, as `ask` does. Returns the message of the error, or "" if there is none."""
     try:
         with open_documents([str(path)]) as document:
             assert sum(map(len, document.chunks())) == document.length

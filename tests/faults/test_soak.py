@@ -1,4 +1,4 @@
-"""A reading of 20,000 turns, with its journal and its citations: the memory that the process takes stays flat."""
+"""The process's memory stays flat over a reading of 20,000 turns, with its journal and citations."""
 
 from __future__ import annotations
 

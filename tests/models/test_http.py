@@ -42,7 +42,7 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(server: FaultServer, request: Request = QUESTION, on_text: OnText | None = None, **options: Any) -> Completion:
-    """One completion by a fresh chat."""
+    """Return one completion of a fresh chat."""
     return asyncio.run(_ask(server.url, [request], on_text, **options))[0]
 
 
@@ -74,7 +74,7 @@ def shown(stream: bool) -> OnText | None:
 
 
 def sentence(server: FaultServer, error: BaseException) -> str:
-    """The message, with the address of the server as URL."""
+    """Return the error message, with URL for the address of the server."""
     text = str(error).replace(server.url, "URL")
     assert "\n" not in text
     assert text.endswith(".")
@@ -84,7 +84,7 @@ def sentence(server: FaultServer, error: BaseException) -> str:
 def fails(
     faults: Sequence[Fault], stream: bool = False, models: Fault | None = None, **options: Any
 ) -> tuple[str, int]:
-    """The sentence a completion fails with, and the number of requests made."""
+    """Return the message that a completion fails with, and the number of requests made."""
     with FaultServer(faults, models) as server:
         with pytest.raises(ModelError) as caught:
             ask(server, on_text=shown(stream), **options)
@@ -98,7 +98,7 @@ def test_is_a_chat() -> None:
     asyncio.run(chat.close())
 
 
-# What is sent
+# Requests
 
 
 def test_whole_body() -> None:
@@ -168,7 +168,7 @@ def test_no_key_and_no_server() -> None:
     "url", ["localhost:8000/v1", "ftp://127.0.0.1/v1", "http://", "http://h:port/v1", "http://[::1"]
 )
 def test_base_url_that_is_none(url: str) -> None:
-    with pytest.raises(UsageError, match=f"^{re.escape(url)} is no address of a server"):
+    with pytest.raises(UsageError, match=f"^{re.escape(url)} is not the address of a server"):
         HttpChat("m", base_url=url)
 
 
@@ -241,7 +241,7 @@ def test_server_that_ignores_stream() -> None:
     assert ["stream" in body for body in server.bodies] == [True, False, False]
 
 
-# What comes back
+# Replies
 
 
 @STREAM
@@ -271,12 +271,12 @@ def test_usage_missing_or_wrong_is_estimated(usage: object, stream: bool) -> Non
 
 
 def counting(body: Body) -> int:
-    """Tokens of the prompt, four characters each."""
+    """Count the tokens of the prompt, at four characters each."""
     return sum(len(message["content"]) for message in body["messages"]) // 4
 
 
 def counts(tell: Callable[[int], int]) -> Fault:
-    """A server that reports for a prompt what `tell` makes of its true number of tokens."""
+    """Reply with a token count of `tell(n)` to a prompt of n tokens."""
     return lambda body: ok(usage={"prompt_tokens": tell(counting(body)), "completion_tokens": 2})(body)
 
 
@@ -369,7 +369,7 @@ def test_reasoning_alone(stream: bool) -> None:
     assert fails([ok(None, message={"reasoning": "all"})], stream) == (told, 1)
 
 
-# Retries, which are the client's
+# Retries by the client
 
 
 @STREAM
@@ -408,7 +408,7 @@ def test_wait_too_long_is_not_waited_for() -> None:
 
 @STREAM
 def test_hang(stream: bool) -> None:
-    told = f"m at URL sent nothing for 0.2 seconds in 2 tries: see whether the server is overloaded, {GO_ON}"
+    told = f"m at URL sent nothing for 0.2 seconds in 2 tries: check whether the server is overloaded, {GO_ON}"
     assert fails([hang], stream, timeout=0.2, retries=1) == (told, 2)
 
 
@@ -422,13 +422,13 @@ def test_cut_body_for_ever() -> None:
     text, requests = fails([cut(ok())], retries=1)
     assert re.fullmatch(
         r"m at URL dropped the connection in 2 tries \(peer closed connection .*\): "
-        r"see that the server still runs, then run the same command again to go on\.",
+        r"check that the server is still running, then run the same command again to go on\.",
         text,
     )
     assert requests == 2
 
 
-# Replies that are none
+# Replies that cannot be used
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
@@ -441,7 +441,10 @@ def test_cut_stream(part: float) -> None:
         assert ask(server, on_text=shown(True), retries=1).text == "Paris"
 
 
-CUT = f"m at URL broke off its reply in the middle, and none of it is kept: see that the server still runs, {GO_ON}"
+CUT = (
+    "m at URL broke off its reply in the middle, and none of it is kept: "
+    f"check that the server is still running, {GO_ON}"
+)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.55, 0.6, 0.8])
@@ -464,7 +467,7 @@ def test_reply_without_a_finish_reason_is_whole(stream: bool) -> None:
 
 @STREAM
 def test_cancelled(stream: bool) -> None:
-    """A call that is given up frees its place and its connection."""
+    """A cancelled call frees its slot and its connection."""
 
     async def go(server: FaultServer) -> str:
         chat = HttpChat("m", base_url=server.url, concurrency=1)
@@ -493,7 +496,7 @@ def test_stream_with_an_error_in_it() -> None:
 
 
 NO_COMPLETION = (
-    "m at URL sent a reply that is no chat completion: see that --base-url leads to an OpenAI-compatible server, "
+    "m at URL sent a reply that is not a chat completion: check that --base-url points to an OpenAI-compatible server, "
     + GO_ON
 )
 
@@ -522,7 +525,7 @@ def test_malformed_event(event: str) -> None:
 
 @STREAM
 def test_web_page(stream: bool) -> None:
-    assert fails([PAGE], stream)[0] == "URL answers with a web page where m was asked: check --base-url."
+    assert fails([PAGE], stream)[0] == "URL answered with a web page instead of a reply from m: check --base-url."
 
 
 def test_web_page_where_v1_is_missing() -> None:
@@ -530,7 +533,7 @@ def test_web_page_where_v1_is_missing() -> None:
         asyncio.run(_ask(server.url.removesuffix("/v1"), [QUESTION], None, open_first=True))
     root = server.url.removesuffix("/v1")
     assert str(caught.value) == (
-        f"{root} answers with a web page where m was asked: --base-url should probably end in /v1."
+        f"{root} answered with a web page instead of a reply from m: --base-url should probably end in /v1."
     )
 
 
@@ -538,8 +541,8 @@ def test_404_where_v1_is_missing() -> None:
     with FaultServer([ok()]) as server, pytest.raises(ModelError) as caught:
         asyncio.run(_ask(server.url.removesuffix("/v1"), [QUESTION], None, open_first=True))
     assert str(caught.value) == (
-        f"{server.url.removesuffix('/v1')} knows no such model or address (404 for m: “no”): check --model, and that "
-        "--base-url ends in /v1 where the server wants that."
+        f"{server.url.removesuffix('/v1')} does not know this model or address (404 for m: “no”): check --model, and "
+        "whether --base-url should end in /v1."
     )
 
 
@@ -581,7 +584,7 @@ def test_an_empty_reply_for_ever_is_a_text_but_no_answer(stream: bool) -> None:
             == ""
         )
         assert len(server.requests) == 2
-    told = f"m at URL sent an empty reply: see that it is a chat model, {GO_ON}"
+    told = f"m at URL sent an empty reply: check that it is a chat model, {GO_ON}"
     assert fails([ok("")], stream, retries=1) == (told, 2)
 
 
@@ -654,19 +657,25 @@ def test_refused_temperature_is_left_out_and_said(said: str) -> None:
     with FaultServer([refuses]) as server:
         assert asyncio.run(go(server)) == (
             ["Paris", "Paris"],
-            ["m does not take a temperature of 0; it used its own."],
+            ["m does not accept a temperature of 0; it used its own."],
         )
     assert ["temperature" in body for body in server.bodies] == [True, False, False]
 
 
 def test_a_temperature_out_of_range_is_refused() -> None:
-    told = "m at URL refused the request (400: “temperature must be between 0 and 2”): change what it refuses, "
+    told = (
+        "m at URL refused the request (400: “temperature must be between 0 and 2”): "
+        "change the setting that it refuses, "
+    )
     assert fails([status(400, "temperature must be between 0 and 2")], sampling=Sampling(5)) == (told + GO_ON, 1)
 
 
 def test_refused_model() -> None:
     faults = [status(400, "Server is pinned to 'a'; requested 'm'")]  # transformers serve
-    told = "m at URL refused the request (400: “Server is pinned to 'a'; requested 'm'”): change what it refuses, "
+    told = (
+        "m at URL refused the request (400: “Server is pinned to 'a'; requested 'm'”): "
+        "change the setting that it refuses, "
+    )
     assert fails(faults) == (told + GO_ON, 1)
 
 
@@ -757,7 +766,7 @@ def test_exact_count_overflows_without_a_call() -> None:
         with pytest.raises(WindowOverflow) as caught:
             ask(server, tokenizer=ByteTokenizer(), window=124)
         assert sentence(server, caught.value) == (
-            "The prompt has 61 tokens and the completion may have 64, more than the 124 of m at URL: "
+            "The prompt has 61 tokens and the completion may have 64, more than the 124 in the window of m at URL: "
             "lower --segment-tokens."
         )
         assert len(server.requests) == 0
@@ -797,7 +806,7 @@ def test_reading_over_a_small_window() -> None:
         assert asyncio.run(read(server)) == r"\boxed{40}"
     assert "".join(seen) == document
     assert len(seen) == 4
-    assert len(server.requests) == 2 + 4 + 1 + 1  # a probe, which the server refuses: it cuts nothing in silence
+    assert len(server.requests) == 2 + 4 + 1 + 1  # one is a probe; the server refuses it, so it cuts nothing silently
     assert "<memory>\nmemory 4\n</memory>" in server.bodies[-1]["messages"][0]["content"]
 
 
@@ -892,7 +901,7 @@ def test_model_that_is_not_served() -> None:
 
 def test_other_refusals_of_an_alias_do_not_blame_the_model() -> None:
     text, _ = fails([status(400, "bad temperature")], models=listing({"id": "a"}, {"id": "b"}), open_first=True)
-    assert text == f"m at URL refused the request (400: “bad temperature”): change what it refuses, {GO_ON}"
+    assert text == f"m at URL refused the request (400: “bad temperature”): change the setting that it refuses, {GO_ON}"
 
 
 def test_of_many_models_the_likely_ones_are_named() -> None:
@@ -905,8 +914,8 @@ def test_of_many_models_the_likely_ones_are_named() -> None:
 
 def test_model_not_found_without_a_listing() -> None:
     assert fails([NOT_FOUND], open_first=True) == (
-        "URL knows no such model or address (404 for m: “The model `m` does not exist”): check --model, and that "
-        "--base-url ends in /v1 where the server wants that.",
+        "URL does not know this model or address (404 for m: “The model `m` does not exist”): check --model, and "
+        "whether --base-url should end in /v1.",
         1,
     )
 

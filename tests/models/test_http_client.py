@@ -1,4 +1,4 @@
-"""Addresses, keys, proxies, certificates; several event loops."""
+"""Addresses, keys, proxies and certificates of the HTTP client, and several event loops."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_certificates_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_key_that_is_none_is_not_told(key: str) -> None:
     with pytest.raises(UsageError) as caught:
         HttpChat("m", base_url="http://127.0.0.1:1/v1", api_key=key)
-    assert str(caught.value).startswith("OPENAI_API_KEY holds a character that no key has")
+    assert str(caught.value).startswith("OPENAI_API_KEY contains a character that no key has")
     assert "secret" not in str(caught.value)
 
 
@@ -101,7 +101,7 @@ def test_a_proxy_on_the_way_is_named(code: int, monkeypatch: pytest.MonkeyPatch)
     with FaultServer([squid]) as server:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         monkeypatch.setattr("memagent.models.http_failures.proxy_bypass", lambda host: False)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")  # so that the request comes here
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")  # so that the request reaches this server
         chat = HttpChat("m", base_url=server.url, retries=0)
         with pytest.raises(ModelError) as caught:
             ask(chat)

@@ -1,4 +1,4 @@
-"""A server that cuts long prompts in silence: every fact of the document is read, or the run says that it cannot be."""
+"""If a server silently cuts long prompts, every fact of the document is still read, or the run says that it cannot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIDES: tuple[Side, ...] = ("front", "back", "middle")
 
 
 def remembering(limit: int, side: Side, per_token: float = 4.0) -> Fault:
-    """A server that lists the codes it sees, of a prompt that it cuts to `limit` tokens."""
+    """Cut each prompt to `limit` tokens and reply with the codes that are left."""
 
     def reply(body: Body) -> Reply:
         text = body["messages"][0]["content"]
@@ -40,7 +40,7 @@ def remembering(limit: int, side: Side, per_token: float = 4.0) -> Fault:
 
 
 def read(fault: Fault) -> tuple[str | None, str, int]:
-    """The answer, or the sentence that the reading ended with; and the number of requests."""
+    """Return the answer, the message of the error that ended the reading, and the number of requests."""
     with FaultServer([fault]) as server:
         chat = HttpChat("m", base_url=server.url, retries=0, timeout=5)
         budget = Budget(question=40, segment=500, memory=100, answer=100)
@@ -72,7 +72,7 @@ def test_where_there_is_room_the_sections_are_halved(side: Side) -> None:
 
 
 def test_a_server_that_cuts_nothing_costs_two_probes() -> None:
-    """One of the first prompt, and one of the longer ones that follow when the size of a token is known."""
+    """One probe is for the first prompt, one for the longer prompts that follow once the size of a token is known."""
     limits: list[int] = []
 
     def reply(body: Body) -> Reply:

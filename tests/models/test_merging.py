@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written_is_said(adapter: Path) -> None:
 def test_the_default_model_is_made_once_and_again_where_it_was_damaged(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "POLICY", adapter)
+    monkeypatch.setattr(weights, "policy_folder", lambda policy: adapter)
     monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path)
     found, base = find_weights(), find_weights("base")
     assert found.name != base.name

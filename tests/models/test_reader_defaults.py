@@ -1,4 +1,4 @@
-"""`memagent.json`: what a model is used to, from a stranger's folder."""
+"""`memagent.json`, the defaults of a model, may come from a stranger's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasoning is taken off the front of a reply, and nothing else is."""
+"""Reasoning is removed from the front of a reply, and nothing else is."""
 
 from __future__ import annotations
 

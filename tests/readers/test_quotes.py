@@ -1,4 +1,4 @@
-"""Three kinds of memory: what the model wrote, quotes it writes again each time, and quotes it collects."""
+"""The two memories of quotes: one that the model writes again each time, and one that collects quotes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ TEXT = "The key to the\n  attic is 12345. The key to the cellar\n is 777."
 
 
 def step(memory: str, text: str = TEXT) -> Underway:
-    """What it yields are the requests of one section, and its answer is the next memory."""
+    """Return a reading of one section. Its answer is the next memory."""
     return Underway(extracting("which keys", memory, Segment(0, len(text), text, len(text)), BUDGET, PROMPTS))
 
 
 def memories(memory: str, *written: str, text: str = TEXT) -> list[str]:
-    """The memories that the requests after the first show, then the one that the step gives."""
+    """Return the memories after each completion: those that the later requests show, then the next memory."""
     under = step(memory, text)
     found = [under.take(Completion(text)).memory for text in written[:-1]]
     under.take(Completion(written[-1]))
@@ -164,7 +164,7 @@ LONG = f"{ATTIC} " + "The river runs slowly past the old mills. " * 20 + f"\n\n{
 
 
 def closer_look(*written: str) -> tuple[list[tuple[str, bool, bool]], str]:
-    """The kind of each request, whether it shows the attic and the cellar; and the next memory."""
+    """Return the kind of each request, and whether it shows the attic and the cellar; and the next memory."""
     under = Underway(extracting("which keys", NO_MEMORY, Segment(0, len(LONG), LONG, 600), BUDGET, PROMPTS))
     seen: list[tuple[str, bool, bool]] = []
     for text in written:
@@ -206,7 +206,7 @@ def test_a_turn_holds_what_was_written_and_what_was_kept() -> None:
 
 
 def collected(memory: str, *written: str, text: str = TEXT, tokens: int = 30) -> list[str]:
-    """The memories that the requests after the first show, then the next memory."""
+    """Return the memories after each completion: those that the later requests show, then the next memory."""
     under = Underway(collecting("which keys", memory, Segment(0, len(text), text, tokens), BUDGET, PROMPTS))
     found = [under.take(Completion(text)).memory for text in written[:-1]]
     under.take(Completion(written[-1]))
@@ -237,11 +237,11 @@ def test_the_prompt_shows_the_section_first_and_then_the_problem_and_the_memory(
     assert (asked.kind, asked.memory, asked.max_tokens) == ("memorize", ATTIC, BUDGET.memory)
 
 
-LINES = [f"Line {number} has exactly forty characters." for number in range(3)]  # 3 x 42 are more than 100
+LINES = [f"Line {number} has exactly forty characters." for number in range(3)]  # 3 x 42 tokens are more than 100
 
 
 def full(reply: str) -> str:
-    """The memory after a turn of choice between three lines, two of which fit."""
+    """Return the memory after the model chose between three lines, two of which fit."""
     under = Underway(collecting("which", "\n".join(LINES[:2]), Segment(0, 42, LINES[2], 42), BUDGET, PROMPTS))
     under.take(Completion(LINES[2]))
     under.take(Completion(NONE))

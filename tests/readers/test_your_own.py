@@ -1,6 +1,6 @@
-"""A reader of one's own is driven, killed, resumed, shown and scored without a change anywhere else.
+"""A custom reader is driven, killed, resumed, shown and scored without a change anywhere else.
 
-That it is trained, `tests/train/test_own_reader.py` shows.
+`tests/train/test_own_reader.py` trains it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEYS = f"{3 * 7919}, {44 * 7919}"
 
 
 def model(asked: Request) -> str:
-    """Notes the keys that are asked for, and merges notes with the memory by keeping their lines."""
+    """Note the keys that are asked for, and merge notes with the memory by keeping their lines."""
     text = asked.messages[0].content
     if asked.kind == "answer":
         return "\\boxed{" + ", ".join(re.findall(r"key (\d+)", text)) + "}"
@@ -47,7 +47,7 @@ def ask(reply: Callable[[Request], str], run: Path | None = None) -> Answer:
 
 
 def told(turns: list[Turn]) -> list[tuple[Request, str]]:
-    """What was asked and replied, whatever the order within a wave."""
+    """Return requests and replies in an order that does not depend on the order within a wave."""
     return sorted(((turn.request, turn.completion.text) for turn in turns), key=str)
 
 
@@ -61,7 +61,7 @@ def test_it_is_driven_and_cited() -> None:
 
 
 class Dies(BaseException):
-    """As little caught as a kill."""
+    """Stands for a kill: no code catches it."""
 
 
 def test_it_is_killed_and_resumed_and_nothing_is_paid_for_twice(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ REWARDS = st.lists(st.floats(0, 1), min_size=1, max_size=16)
 
 
 def test_the_mean_is_over_rollouts_and_not_over_conversations() -> None:
-    # By conversation the mean would be (2 x 1 + 3 x 0 + 5 x 0.5) / 10 = 0.45.
+    # A mean over conversations would be (2 x 1 + 3 x 0 + 5 x 0.5) / 10 = 0.45.
     assert advantages([1.0, 0.0, 0.5]) == [0.5, -0.5, 0.0]
 
 

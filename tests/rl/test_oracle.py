@@ -1,4 +1,4 @@
-"""What a perfect reader replies, and the lessons made of it."""
+"""Replies of a perfect reader, and the lessons made from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def problems(slips: tuple[float, ...] = (0.0,), memory: int = 900) -> MemoryProb
 
 
 def read(number: int, slips: tuple[float, ...] = (0.0,), room: int = 900) -> tuple[list[tuple[Request, str]], str]:
-    """The requests of a reading with the ideal reply to each, and the last memory."""
+    """Return the requests of a reading with the ideal reply to each, and the last memory."""
     problem = problems(slips, room).problem(number)
     assert problem.ideal is not None
     under, found, memory = Underway(problem.begin()), list[tuple[Request, str]](), ""
@@ -93,7 +93,7 @@ def test_a_careless_reader_collects_what_does_not_help_and_the_ideal_stays_ideal
                 assert request.segment is not None
                 section = Section(request.segment.text)
                 found = [section.sentence(line, example.question) for line in text.splitlines()]
-                # A statement without a full stop is held with the sentence after it.
+                # A statement without a full stop is kept together with the sentence after it.
                 assert all(place and any(text in place[1] for text in helpful) for place in found)
         noisy += any(
             not any(text in line for text in helpful)

@@ -116,7 +116,7 @@ def test_a_run_in_which_nothing_happened_leaves_nothing_behind(tmp_path: Path) -
 
 
 def strange(line: bytes) -> list[bytes]:
-    """The line of a turn with one thing in it that no reading writes, and ends that no reading has."""
+    """Return variants of a turn's line, each with one value that no reading writes, and invalid last lines."""
     turn = json.loads(line)
     wrong = {
         "text": 7, "finish": "bored", "seconds": -1.0, "prompt_tokens": "12", "completion_tokens": 1e99, "memory": None,
@@ -178,7 +178,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 )
 def test_another_reading_is_refused_with_what_changed(tmp_path: Path, key: str, value: object) -> None:
     Journal(tmp_path, header()).close()
-    journal = Journal(tmp_path, header(**{key: value}))  # nothing was paid for: another reading may begin
+    journal = Journal(tmp_path, header(**{key: value}))  # the run has no turns yet, so another reading may begin
     journal.close()
     journal = Journal(tmp_path, header())
     journal.append(memory_turn(0, "m1"))

@@ -58,17 +58,17 @@ def test_a_million_tokens_keep_their_length_too(tokenizer: Tokenizer) -> None:
 
 
 def test_tasks_that_need_data_say_which() -> None:
-    with pytest.raises(UsageError, match="niah_single_2: data is missing: give --prose PATH, a text file or a folder"):
+    with pytest.raises(UsageError, match="Data for niah_single_2 is missing: give --prose PATH, a text file"):
         Data().tasks(["vt", "niah_single_2"])
-    with pytest.raises(UsageError, match="qa_1: data is missing: give --squad PATH"):
+    with pytest.raises(UsageError, match="Data for qa_1 is missing: give --squad PATH"):
         Data().tasks(["qa_1"])
-    with pytest.raises(UsageError, match="qa_2: data is missing: give --hotpotqa PATH"):
+    with pytest.raises(UsageError, match="Data for qa_2 is missing: give --hotpotqa PATH"):
         Data().tasks(["qa_2"])
 
 
 @needs_data
 def test_hqa_needs_paragraphs_too() -> None:
-    with pytest.raises(UsageError, match="hqa: data is missing: give --paragraphs PATH"):
+    with pytest.raises(UsageError, match="Data for hqa is missing: give --paragraphs PATH"):
         Data(hotpotqa=ALL.hotpotqa).tasks(["hqa"])
 
 

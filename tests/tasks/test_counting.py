@@ -79,7 +79,7 @@ def test_a_text_of_coded_words_may_have_any_number_of_them() -> None:
         assert times == sorted(times, reverse=True)
         assert times[0] == pytest.approx(words * 6 / math.pi**2, abs=0.12 * words)
     whole = [int(1000 / rank**2 * 6 / math.pi**2) for rank in range(1, 81)]
-    assert _zipf(sum(whole), 80) == whole  # RULER's own, where its steps meet the number
+    assert _zipf(sum(whole), 80) == whole  # the same as RULER's if its steps meet the number
 
 
 @needs_default_model
@@ -93,7 +93,7 @@ def test_coded_words_can_be_made_at_every_short_length() -> None:
 
 
 def test_common_words_can_be_made_however_long_the_words() -> None:
-    """30 times and 3 times are too many for 4,096 tokens, where words are long: then it is 6 times and once."""
+    """With long words, 30 times and 3 times exceed 4,096 tokens, so words stand 6 times and once."""
     task = CommonWords(words=[f"{'long' * 4}{number}" for number in range(2000)])
     for number in range(5):
         example = task.example(Length(4096), number, 42, ByteTokenizer())
@@ -118,7 +118,7 @@ def test_the_template_of_coded_words() -> None:
 @pytest.mark.parametrize("task", [CommonWords(), CodedWords()], ids=lambda task: task.name)
 def test_the_ideal_memory_is_a_tally_that_ends_with_the_answers(task: CommonWords | CodedWords) -> None:
     example = task.example(SHORT, 0, 9, ByteTokenizer())
-    cuts = [*range(0, len(example.document), 97), len(example.document)]  # in the middle of words, too
+    cuts = [*range(0, len(example.document), 97), len(example.document)]  # cuts some words in the middle
     segments = [Segment(a, b, example.document[a:b], 1) for a, b in pairwise(cuts)]
     memories = list(task.memories(example, segments))
     assert len(memories) == len(segments)

@@ -155,7 +155,7 @@ WRONG: list[tuple[Callable[[Path], object], str, str, str]] = [
     (data.load_words, "w.txt", "", "FILE is empty"),
     (data.load_prose, "p.json", '{"text": " "}', "FILE has no text in it"),
     (data.load_prose, "p.json", '{"essay": "A"}', "Entry 1 of FILE is not prose: text: Field required"),
-    (data.load_squad, "s.json", '{"data": [{"title": "A"}]}', "Entry 1 of FILE is not of SQuAD"),
+    (data.load_squad, "s.json", '{"data": [{"title": "A"}]}', "Entry 1 of FILE is not a SQuAD entry"),
     (data.load_squad, "s.json", '{"data": [{"title": "A", "paragraphs": []}]}', "FILE has no question with an answer"),
     (
         data.load_squad,
@@ -167,7 +167,7 @@ WRONG: list[tuple[Callable[[Path], object], str, str, str]] = [
         data.load_squad,
         "s.jsonl",
         lines({"title": "A", "context": "B", "qas": [{"question": "C?", "answers": ["D"]}]}),
-        "Line 1 of FILE has the answer 'D' that is not in its context",
+        "Line 1 of FILE has the answer 'D', which is not in its context",
     ),
     (
         data.load_squad,

@@ -25,13 +25,13 @@ def test_lengths_are_read_and_written(text: str, length: Length) -> None:
 
 @pytest.mark.parametrize("text", ["", "k", "0", "-4k", "4kk", "4.5k", "own", "0p"])
 def test_what_is_no_length_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="A length is tokens, such as 4096, 8k or 1m, or paragraphs"):
+    with pytest.raises(UsageError, match="is not a length: give tokens, such as 4096, 8k or 1m, or paragraphs"):
         parse_length(text)
 
 
 def test_a_length_beyond_measure_is_refused() -> None:
     assert parse_length("1024m") == Length(1 << 30)
-    with pytest.raises(UsageError, match="A length of 99999999m is beyond measure: give at most 1024m"):
+    with pytest.raises(UsageError, match="A length of 99999999m is too great: give at most 1024m"):
         parse_length("99999999m")
 
 
@@ -66,4 +66,4 @@ def test_what_is_random_depends_on_task_length_number_and_seed() -> None:
 
 
 DRAWN = 471203150
-"""The same on every machine: Python seeds with sha512 of the text."""
+"""A draw that is the same on every machine, because Python seeds with sha512 of the text."""

@@ -35,7 +35,7 @@ def test_a_task_comes_out_of_a_file_of_ones_own(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("content", "name", "says"),
     [
-        (None, "X", "There is no file"), ("X = 7", "X", "is no task (it has no name)"), ("", "X", "is no task"),
+        (None, "X", "There is no file"), ("X = 7", "X", "is not a task (it has no name)"), ("", "X", "is not a task"),
         ("class X(", "X", "cannot be run"), ("import nowhere", "X", "cannot be run (No module named 'nowhere')"),
     ],
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""A golden sample of each of RULER's tasks and of RULER-HQA, over data of our own: they must not change unnoticed.
+"""Golden samples of RULER's tasks and of RULER-HQA, over made-up data, so that no change goes unnoticed.
 
-The files in `golden/` were written by this test's `write` (`python tests/tasks/test_golden.py`) and read by hand.
+The files in `golden/` were written by this file (`python tests/tasks/test_golden.py`) and read by a person.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMES = [*RULER, "hqa"]
 
 
 def tasks(folder: Path) -> dict[str, Task]:
-    """All tasks, over the small data below."""
+    """Return all tasks, over the small data below."""
     paths = {name: folder / f"{name}.json" for name in ("squad", "hotpotqa", "paragraphs")}
     paths["prose"] = folder / "prose.txt"
     paths["prose"].write_text(make_demo(20_000).document)
@@ -38,7 +38,7 @@ TOWNS = "Marlow Tenby Orsay Harrow Skerry Calder Wexley Dunmore Fairlie Penrith 
 
 
 def squad() -> dict[str, Any]:
-    """In the form of SQuAD 2.0: towns, of each two paragraphs with a question."""
+    """Return data in the form of SQuAD 2.0: towns, each with two paragraphs and a question on each."""
     articles = []
     for place, town in enumerate(TOWNS):
         about = []
@@ -59,7 +59,7 @@ def squad() -> dict[str, Any]:
 
 
 def hotpotqa() -> list[dict[str, Any]]:
-    """In the form of HotpotQA: who wrote the book that a film was made after?"""
+    """Return data in the form of HotpotQA: who wrote the book that a film is based on?"""
     rows = []
     for number, town in enumerate(TOWNS):
         film, book, author = f"Night in {town}", f"A Year in {town}", f"Ada {town}"
@@ -84,7 +84,7 @@ def hotpotqa() -> list[dict[str, Any]]:
 
 
 def paragraphs() -> list[dict[str, str]]:
-    """Lakes, with texts of different lengths: so that some fit what is left of a length."""
+    """Return paragraphs on lakes, of different lengths so that some fit the rest of a length."""
     return [
         {
             "title": f"Lake {number}",

@@ -42,7 +42,7 @@ def test_an_independent_reader_counts_what_ruler_asks_for(
         right = [value for _, key, value in found if key in keys]
         if hidden:
             assert len(found) == hidden
-        else:  # every line is a needle, but for the last, which may break off
+        else:  # every line is a needle, except the last, which may break off
             *lines, last = example.document.split("\n")
             assert len(found) - len(lines) == len(needles(last))
             assert needles(last) or ("One of the special magic".startswith(last[:24]) and len(last.split()) < 10)

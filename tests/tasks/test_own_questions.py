@@ -72,7 +72,7 @@ def test_a_document_outside_of_the_folder_is_refused_unless_it_is_allowed(tmp_pa
     (tmp_path / "tasks" / "link.txt").symlink_to(tmp_path / "secret.txt")
     for path in ("../secret.txt", str(tmp_path / "secret.txt"), "link.txt"):
         file = write(tmp_path / "tasks" / "own.jsonl", {"question": "Which key?", "path": path, "answer": "7"})
-        with pytest.raises(DocumentError, match=f"names {path}, which is not in the folder of the file"):
+        with pytest.raises(DocumentError, match=f"names {path}, which is outside the file's folder"):
             load_own(file)
         example = load_own(file, anywhere=True).example(OWN, 0, 0, ByteTokenizer())
         assert example.document == "The key is 7."
@@ -114,17 +114,17 @@ def test_the_scorer_is_the_files(tmp_path: Path) -> None:
 WRONG: list[tuple[object, str]] = [
     (
         {**LEASE, "scorer": "f1"},
-        "Line 17 of FILE has the scorer f1, the lines before it another (sub_em, where none is",
+        "Line 17 of FILE has the scorer f1, but the lines before it have another (sub_em if none",
     ),
     ({**LEASE, "scorer": "best"}, "Line 17 of FILE has the unknown scorer 'best': give one of string_match_all,"),
     ({**LEASE, "question": 5}, "Line 17 of FILE is not a question: question: Input should be a valid string"),
     ({**LEASE, "question": "  "}, "Line 17 of FILE is not a question: question: there is nothing in it"),
     ({**LEASE, "answers": ["", "a"]}, "Line 17 of FILE is not a question: answers.0: there is nothing in it"),
     ({**LEASE, "anwers": ["a"]}, "Line 17 of FILE is not a question: anwers: Extra inputs are not permitted"),
-    ({**LEASE, "answers": []}, "Line 17 of FILE needs answers"),
-    ({**LEASE, "answer": "a"}, "Line 17 of FILE needs answers"),
-    ({**LEASE, "path": "lease.txt"}, "Line 17 of FILE needs a document or the path of one"),
-    ({"question": "Who?", "answer": "a"}, "Line 17 of FILE needs a document or the path of one"),
+    ({**LEASE, "answers": []}, "Line 17 of FILE needs either answers (a list) or answer"),
+    ({**LEASE, "answer": "a"}, "Line 17 of FILE needs either answers (a list) or answer"),
+    ({**LEASE, "path": "lease.txt"}, "Line 17 of FILE needs either document or path"),
+    ({"question": "Who?", "answer": "a"}, "Line 17 of FILE needs either document or path"),
     ({"question": "Who?", "answer": "a", "path": "gone.pdf"}, "Line 17 of FILE: There is no file or folder"),
     ({"question": "Who?", "answer": "a", "path": "own.jsonl/x"}, "Line 17 of FILE: There is no file or folder"),
     (["Who?"], "Line 17 of FILE is not a JSON object"),
@@ -142,13 +142,13 @@ def test_a_wrong_line_is_said_when_the_file_is_loaded(row: object, sentence: str
 def test_a_line_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text((json.dumps(LEASE) + "\n") * 16 + '{"question": "Who?",\n', encoding="utf-8")
-    with pytest.raises(DocumentError, match=r"Line 17 of .*own\.jsonl is not JSON: .* at column \d+; mend it"):
+    with pytest.raises(DocumentError, match=r"Line 17 of .*own\.jsonl is not JSON: .* at column \d+; fix it"):
         load_own(path)
 
 
 def test_a_length_or_a_number_that_it_has_not(tmp_path: Path) -> None:
     task = load_own(write(tmp_path / "own.jsonl", LEASE))
-    with pytest.raises(UsageError, match="documents of own have their own length, which cannot be 8k"):
+    with pytest.raises(UsageError, match="own has documents with a length of their own, so 8k does not apply"):
         task.example(Length(8192), 0, 1, BYTES)
     with pytest.raises(UsageError, match=r"own has 1 questions, too few for example 1 \(counted from 0\)"):
         task.example(OWN, 1, 1, BYTES)

@@ -1,4 +1,4 @@
-"""The questions' examples, read back by a reader that shares no code with what wrote them."""
+"""Examples of the question tasks, read back by a reader that shares no code with their writer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def real_tokenizer() -> FileTokenizer:
 
 @dataclass(frozen=True)
 class Read:
-    """What an independent reader finds in a prompt."""
+    """The parts that an independent reader finds in a prompt."""
 
     documents: list[str]
     question: str
@@ -116,7 +116,7 @@ def check_squad(example: Example, found: Read) -> None:
         for row in raw(SQUAD)
     }
     gold = [(key, answers) for key, answers in article.items() if answers]
-    # Two paragraphs may be asked the same; it is the one with these answers.
+    # Two paragraphs may have the same question; take the one with these answers.
     ((title, context), _), *_ = [
         (key, answers) for key, answers in gold if any(tuple(dict.fromkeys(a)) == example.answers for a in answers)
     ]
@@ -148,7 +148,7 @@ def check_hotpot(example: Example, found: Read) -> Any:
         assert fact.key.casefold() in fact.text.casefold()
         # A memory that only repeats the question must not seem to hold the fact.
         named = re.search(rf"(?<!\w){re.escape(fact.key)}(?!\w)", asked["question"], re.IGNORECASE)
-        assert not named or fact.key == title  # the sentence says no more than the question
+        assert not named or fact.key == title  # every word of the sentence is in the question
     return asked
 
 
@@ -199,7 +199,7 @@ def test_lengths_are_met_in_tokens_of_the_real_tokenizer(name: str) -> None:
 @needs_data
 @needs_default_model
 def test_tokens_of_paragraphs_add_up_to_those_of_the_whole() -> None:
-    """Also where the tokenizer makes one token of a full stop and the line ends after it."""
+    """Tokens add up even if the tokenizer merges a full stop with the line ends after it."""
     texts = [row["title"] + "\n" + row["text"] for row in raw(WIKI)[:300]]
     for tokenizer in (real_tokenizer(), llama_like(texts), BYTES):
         counts = Counts(tokenizer, texts)
@@ -272,7 +272,7 @@ def test_the_paragraphs_of_the_answer_lie_anywhere() -> None:
     for number in range(100):
         example = task("hqa").example(parse_length("50p"), number, 1, BYTES)
         places.append(min(fact.start for fact in example.facts) / len(example.document))
-    # The lower of two places drawn at random from 0 to 1 is 1/3 on average, with a standard error of 0.024 here.
+    # The lower of two random places from 0 to 1 is 1/3 on average, with a standard error of 0.024 here.
     assert 0.24 < fmean(places) < 0.43
     assert min(places) < 0.05
     assert max(places) > 0.7
@@ -291,7 +291,7 @@ def test_the_ideal_memory_holds_each_sentence_once_its_end_was_read() -> None:
         assert [fact.text in memory for memory in memories] == [fact.end <= segment.end for segment in segments]
 
 
-# --- a golden example of each, over data small enough to be written here ---------------------------------------------
+# --- a golden example of each task, over data small enough to write here ----------------------------------------------
 
 SMALL_SQUAD = [
     {
@@ -323,7 +323,7 @@ def write(path: Path, rows: object) -> Path:
 
 
 def orders(*texts: str) -> Iterator[str]:
-    """The documents in either order."""
+    """Yield the documents in both orders."""
     yield f"Document 1:\n{texts[0]}\n\nDocument 2:\n{texts[1]}"
     yield f"Document 1:\n{texts[1]}\n\nDocument 2:\n{texts[0]}"
 
@@ -422,7 +422,7 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     assert "hqa cannot be 300 long: no choice of paragraphs" in refused("300")
     assert f"hqa cannot be {most - 10} long: no choice of paragraphs makes example 0 that" in refused(str(most - 10))
     assert "has 1 questions, too few for example 1" in refused("2p", 1)
-    with pytest.raises(UsageError, match="A length of hqa is given in tokens or paragraphs, and own is not"):
+    with pytest.raises(UsageError, match="hqa takes a length in tokens or paragraphs, not own"):
         made.example(Length(0, "own"), 0, 1, BYTES)
 
 

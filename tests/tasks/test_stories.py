@@ -84,7 +84,7 @@ def test_what_was_left_out_of_a_story_is_not_answered_by_the_document() -> None:
     assert 0.1 < len(absent) / len(examples) < 0.4
     for example in absent:
         assert not example.facts
-        own = example.document  # of the neighbouring stories, too: none of them may hold a long answer by chance
+        own = example.document  # includes the neighbouring stories, which must not hold a long answer either
         assert not any(len(answer) > 20 and find_words(own, answer) for answer in answers[example.question])
         *_, last = task.memories(example, segments([example.document], 4000, TOKENIZER))
         assert last == NOTHING

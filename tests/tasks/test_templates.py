@@ -1,4 +1,4 @@
-"""RULER's prompts are protocol constants: a changed byte changes every score."""
+"""RULER's prompts must not change: a single byte changes every score."""
 
 from __future__ import annotations
 

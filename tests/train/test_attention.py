@@ -1,4 +1,4 @@
-"""Attention block by block: what PyTorch computes from a mask, forward and backward."""
+"""Attention block by block equals PyTorch's attention with a mask, forward and backward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROW = 140 + 110 + 150 + 40 + 60
 
 
 def seen() -> torch.Tensor:
-    """Which token of the row attends to which, written out: whose each token is, and with whom it is shared."""
+    """Mask of the tokens that each token attends to, from the conversation of each token and its shared prefix."""
     widths = (70, 70, 110, 50, 50, 50, 40, 30, 30)
     whose = [number for number, width in enumerate(widths) for _ in range(width)]
     begins_with = {3: 2, 4: 2, 5: 2, 6: 2}
@@ -31,8 +31,7 @@ def seen() -> torch.Tensor:
 def test_blocks_attend_to_what_they_share_and_to_their_own(
     dtype: torch.dtype, error: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four heads share two heads' keys. In bfloat16 it is computed otherwise than in the other types, some queries at a
-    time."""
+    """Four heads share the keys of two. bfloat16 takes a path of its own, some queries at a time."""
     monkeypatch.setattr("memagent.train.attention._AT_ONCE", 0)
     torch.manual_seed(0)
     given = torch.randn(1, ROW, 4, 8, dtype=torch.float64)
@@ -51,7 +50,7 @@ def test_blocks_attend_to_what_they_share_and_to_their_own(
 def one_by_one(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, *most: int, **how: Any
 ) -> torch.Tensor:
-    """What the GPU's kernel computes, conversation by conversation: the last queries see all of their keys."""
+    """The GPU kernel's result, computed conversation by conversation: the last query sees all of its keys."""
     assert how == {"scale": 8**-0.5, "window_size": (-1, 0), "enable_gqa": True}
     found = []
     for first, last, begin, end in zip(queries, queries[1:], keys, keys[1:], strict=False):
@@ -64,7 +63,7 @@ def one_by_one(
 
 
 def test_a_ragged_row_is_the_same_as_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a GPU has the kernel, which benchmarks/gpu.py runs. What it is given is looked at here."""
+    """Only a GPU has the kernel; benchmarks/gpu.py runs it. This test checks its arguments."""
     monkeypatch.setattr("memagent.train.attention.varlen_attn", one_by_one)
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, heads, ROW, 8, requires_grad=True) for heads in (4, 2, 2))

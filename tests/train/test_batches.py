@@ -1,4 +1,4 @@
-"""Micro-batches: little padding, and nothing lost."""
+"""Micro-batches have little padding and lose no conversation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memagent.train.policy import Policy
 
 @pytest.fixture
 def policy() -> Policy:
-    """In double precision: `logits` are in single precision all the same."""
+    """A policy in double precision; its `logits` are still in single precision."""
     policy = nano_policy(0)
     policy.model.double()
     return policy
@@ -82,7 +82,7 @@ def test_a_padded_batch_gives_the_log_probabilities_of_single_conversations() ->
     together, entropies = logprobs(policy, collate([Family([[each] for each in conversations])], policy.pad))
     alone = torch.cat([logprobs(policy, collate([Family([[each]])], policy.pad))[0] for each in conversations])
     assert torch.allclose(together, alone, atol=1e-5)
-    # Against the whole model's own logits, token by token.
+    # Compare with the logits of the whole model, token by token.
     ids = torch.tensor([[*conversations[1].prompt, *conversations[1].completion]])
     expected = policy.model(input_ids=ids).logits[0].log_softmax(-1)
     assert torch.allclose(together[2], expected[10, 30], atol=1e-5)
@@ -119,7 +119,7 @@ def test_a_family_is_one_part_of_a_row_with_what_its_prompts_share_once() -> Non
 
 
 def test_what_prompts_share_is_computed_once_and_the_gradient_stays(policy: Policy) -> None:
-    """Two families with long beginnings in common, and two conversations that share too little."""
+    """Two families with long shared prefixes, and two conversations that share too little."""
     draw = random.Random(1)
 
     def words(many: int) -> tuple[int, ...]:
@@ -141,7 +141,7 @@ def test_what_prompts_share_is_computed_once_and_the_gradient_stays(policy: Poli
 
 
 def gradient(policy: Policy, packs: list[Pack]) -> torch.Tensor:
-    """Of all log-probabilities, each weighted by what its token is."""
+    """Gradient of all log-probabilities, each weighted by its token's number."""
     policy.model.zero_grad()
     for pack in packs:
         batch = collate(pack, policy.pad)

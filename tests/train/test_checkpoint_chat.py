@@ -1,4 +1,4 @@
-"""A checkpoint as a model: prompts and budget of the policy, completions of the sampler, `ask` and `bench`."""
+"""A checkpoint as a model: its prompts and budget, its completions, and `ask` and `bench` with it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_requests_made_at_once_are_completed_as_the_sampler_would(checkpoint: Pa
 
 
 def test_a_reading_is_the_one_of_training(checkpoint: Path) -> None:
-    """The agent takes templates and budget from the checkpoint: its turns are those of a greedy rollout."""
+    """The agent takes templates and budget from the checkpoint, so its turns equal those of a greedy rollout."""
     policy = nano_policy(3)
     task = ColourTask()
     problems = MemoryProblems(task, Length(96), 5, policy.tokenizer, [PROMPTS], policy.defaults.budget, boxed=False)

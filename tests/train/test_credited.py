@@ -1,4 +1,4 @@
-"""Credit for whole rollouts, through the loss: equal to hand-worked numbers, however the batch is cut."""
+"""Credit for whole rollouts equals numbers worked out by hand, through the loss and however the batch is cut."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from memagent.train.training import Training
 
 
 def rollout(reward: float, conversations: int, tokens: int = 2, limit: int = 8) -> Rollout:
-    """Each conversation: a prompt of its own, and as many tokens."""
+    """A rollout whose conversations have different prompts and completions of `tokens` tokens."""
     turns = []
     for number in range(conversations):
         ids = tuple(10 + (3 * number + place) % 60 for place in range(tokens))
@@ -58,7 +58,7 @@ def test_the_soft_punishment_is_part_of_the_reward() -> None:
 
 
 def gradients(micro_tokens: int) -> tuple[float, torch.Tensor]:
-    """Of one step on all groups, before the optimiser changes anything: the loss, and the gradient as one vector."""
+    """Loss of one step on all groups, and its gradient as one vector before the optimiser changes anything."""
     policy = nano_policy(0)
     policy.model.double()
     config = OptimiserConfig(micro_tokens=micro_tokens, max_norm=1e9)
@@ -134,7 +134,7 @@ processes.close()
 
 
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
-    """Each has a group; gloo, on the CPU."""
+    """Each process has one group. They use gloo on the CPU."""
     program = tmp_path / "two.py"
     program.write_text(TWO, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""A whole training in small: what it leaves, that it resumes exactly, and that its settings do something."""
+"""A whole small training: its files, its exact resumption, and the effect of every setting."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_a_training_leaves_metrics_checkpoints_and_traces(tmp_path: Path) -> Non
 
 
 def _board(out: Path, stage: str) -> list[int]:
-    """The steps that TensorBoard shows."""
+    """The steps in TensorBoard's log."""
     events = EventAccumulator(str(out / "tensorboard" / stage))
     events.Reload()
     return [event.step for event in events.Scalars("seconds")]
 
 
 def test_a_run_killed_and_resumed_has_the_metrics_of_an_undisturbed_one(tmp_path: Path) -> None:
-    """Killed while it warms up, killed again in RL: figures and weights are bit for bit the same."""
+    """It is killed during the warm start and again during RL. Figures and weights are the same, bit for bit."""
     whole = run(tmp_path / "whole")
     program = f"from tiny import run; from pathlib import Path; run(Path({str(tmp_path / 'killed')!r}))"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
@@ -153,13 +153,13 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
 
 def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
     training = set_up(config(), tmp_path / "run")
-    with pytest.raises(RunError, match="Another process trains"):
+    with pytest.raises(RunError, match="Another process is training"):
         set_up(config(), tmp_path / "run")
     training.close()
 
 
 def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
-    """Killed after the warm start: both go on where each was."""
+    """Stopped in RL, both processes go on from where they were."""
     program = "import sys; from tiny import run; from pathlib import Path; run(Path(sys.argv[1]), *sys.argv[2:])"
     (tmp_path / "program.py").write_text(program, encoding="utf-8")
     environment = os.environ | {
@@ -184,7 +184,7 @@ def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_at_the_rate_that_is_wanted_now(tmp_path: Path) -> None:
-    """More steps, another rate: the first step after the resume moves the weights as an undisturbed run's does."""
+    """With more steps, a resumed run equals an undisturbed one. Another rate makes a difference."""
     run(tmp_path / "run", "rl.steps=2")
     assert run(tmp_path / "run", "rl.steps=4") == run(tmp_path / "whole", "rl.steps=4")
     run(tmp_path / "other", "rl.steps=2")
@@ -218,7 +218,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
 
 
 def test_the_evaluation_at_the_end_is_of_the_newest_policy(tmp_path: Path) -> None:
-    """Without a warm start, the policy before RL is the one that RL began with. A length is evaluated once."""
+    """Without a warm start, the policy before RL is the one that RL started with. Each length is evaluated once."""
     sets = ("warmup.steps=0", "watch.final_lengths=['48', '60']", "watch.final_samples=4")
 
     def rows(steps: int) -> tuple[list[tuple[str, str, int]], list[str]]:

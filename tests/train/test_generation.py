@@ -1,4 +1,4 @@
-"""Sampling in lockstep gives what each prompt alone would give, shares beginnings, and drops what is finished."""
+"""Sampling in lockstep equals sampling each prompt alone, shares prefixes, and drops finished rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw(policy: Policy, temperature: float, work: Work | None = None) -> list[S
 
 
 def greedy(policy: Policy, prompt: list[int], limit: int) -> list[int]:
-    """The same without a cache, by the whole model."""
+    """Greedy completion by the whole model, without a cache."""
     ids = list(prompt)
     while len(ids) < len(prompt) + limit:
         ids.append(int(policy.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
@@ -45,8 +45,8 @@ def test_greedy_completions_are_those_of_the_model_without_a_cache(policy: Polic
 def test_what_prompts_begin_with_is_computed_once_and_changes_nothing(
     policy: Policy, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two sections, one of them with three prompts behind it, two of them the same; and a prompt on its own. All rows
-    attend to a section together, or each by itself."""
+    """Five prompts on two sections, two of them identical, and a prompt on its own. Rows attend to a section together
+    or one at a time."""
     monkeypatch.setattr("memagent.train.attention._AT_ONCE", at_once)
     section, other = list(range(5, 60)) * 2, list(range(59, 4, -1)) * 2
     prompts = [[*section, 8, 9], [*section, 20, 21, 22, 23], [*other, 7, 7, 8], [*section, 8, 9], [40, 41], [*other, 3]]

@@ -1,4 +1,4 @@
-"""Policies from folders: LoRA, gradient checkpointing, bfloat16."""
+"""Loading policies from folders: LoRA, gradient checkpointing, bfloat16."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_adapter_makes_nobody_fetch_its_base(base: Path, tmp_path: Path, monk
 
 
 def test_code_and_pickles_in_a_folder_are_not_run(base: Path, tmp_path: Path) -> None:
-    """What would run them leaves a file behind."""
+    """Running them would leave a file behind."""
     folder, trap = tmp_path / "model", tmp_path / "sprung"
     shutil.copytree(base, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -85,7 +85,7 @@ def test_code_and_pickles_in_a_folder_are_not_run(base: Path, tmp_path: Path) ->
 
 
 class _Trap:
-    """Pickled, it opens a file when it is loaded."""
+    """An object whose pickle opens a file when it is loaded."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -106,7 +106,7 @@ def test_gradient_checkpointing_changes_no_gradient(base: Path) -> None:
 
 
 def test_gradient_checkpointing_trains_as_without_it(base: Path, tmp_path: Path) -> None:
-    """Sampling in between needs the cache, which a model that saves memory does without."""
+    """Sampling in between needs the cache, which gradient checkpointing turns off."""
     sets = (f"policy.model='{base}'", "warmup.steps=2")
     plain, saving = (
         run(tmp_path / "plain", *sets),
@@ -135,7 +135,7 @@ def test_an_adapter_alone_is_trained_and_comes_back(base: Path, tmp_path: Path) 
 
 
 def test_an_adapter_is_trained_on(base: Path, tmp_path: Path) -> None:
-    """A second stage on the adapter of the first."""
+    """A second stage trains the adapter of the first."""
     first = make_policy(PolicyConfig(str(base), lora_rank=2), 0, CPU)
     first.save(tmp_path)
     second = make_policy(PolicyConfig(str(tmp_path), lora_rank=2), 0, CPU)
@@ -170,7 +170,7 @@ def test_models_that_would_be_computed_otherwise_are_refused(base: Path, tmp_pat
     }  # fmt: skip
     sliding = MistralForCausalLM(MistralConfig(**sizes, sliding_window=6))
     scaled = GraniteForCausalLM(GraniteConfig(**sizes, logits_scaling=8.0, initializer_range=1.0))
-    for model, why in ((sliding, "attends to a sliding window"), (scaled, "work of its own on its logits")):
+    for model, why in ((sliding, "uses sliding-window attention"), (scaled, "post-processes its logits")):
         model.save_pretrained(tmp_path / why)
         tokenizer.save_pretrained(tmp_path / why)
         with pytest.raises(ModelError, match=why):
@@ -194,7 +194,7 @@ def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:
 @needs_default_model
 @pytest.mark.slow
 def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """From its GGUF, whose weights are written once, and answers a question."""
+    """It is converted from its GGUF file once, and answers a question."""
     monkeypatch.setattr("memagent.train.loading.cache_folder", lambda: tmp_path)
     policy = make_policy(PolicyConfig("local", lora_rank=2), 0, torch.device("cpu"))
     [folder] = tmp_path.iterdir()
@@ -206,7 +206,7 @@ def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp
     saved = tmp_path / "saved"
     policy.save(saved)
     config = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
-    assert config["base_model_name_or_path"] == "local"  # and no path of this machine
+    assert config["base_model_name_or_path"] == "local"  # not a path of this machine
     again = load_policy(saved)
     [same] = sample(again, [prompt], [24], Sampling(0.0), torch.Generator())
     assert same.ids == one.ids

@@ -1,4 +1,4 @@
-"""The loss and its gradient against numbers worked out by hand, and the gradient against finite differences."""
+"""The loss and its gradient equal numbers worked out by hand; the gradient equals finite differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tensor(*values: float) -> torch.Tensor:
 
 
 def test_three_rollouts_of_two_three_and_five_conversations() -> None:
-    """One token a conversation, ratio 1.1 everywhere: inside the clip, so the loss is -1.1 x mean(advantage)."""
+    """One token per conversation, ratio 1.1 everywhere: inside the clip, so the loss is -1.1 x mean(advantage)."""
     advantages = tensor(*[0.5] * 2, *[-0.5] * 3, *[0.0] * 5)
     sampled = tensor(*[-1.0] * 10)
     now = (sampled + log(1.1)).requires_grad_()

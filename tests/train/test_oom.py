@@ -1,4 +1,4 @@
-"""Too little memory, in processes whose memory is limited: the setting to be lowered is named."""
+"""In processes with limited memory, the error names the setting to lower."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def test_the_setting_to_be_lowered_is_named(work: str, setting: str) -> None:
         [sys.executable, "-c", LIMITED.format(work=work.strip())], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("The memory is not enough for "), done.stdout
+    assert done.stdout.startswith("There is not enough memory for "), done.stdout
     assert f"set {setting} lower than 1,000,000,000" in done.stdout

@@ -1,4 +1,4 @@
-"""A reader of one's own, with waves of three and a kind of its own, is trained as THE LOOP is."""
+"""Your own reader, with waves of three and its own kind of request, is trained like THE LOOP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUDGET = Budget(question=8, segment=8, memory=6, answer=4)
 
 @dataclass
 class Words:
-    """A reward that differs from one attempt to the next."""
+    """Problems whose reward differs from one attempt to the next."""
 
     policy: Policy
 

@@ -69,5 +69,5 @@ def test_a_part_goes_on_with_the_policy_of_the_one_before(tmp_path: Path) -> Non
     assert metrics(tmp_path / "both" / "part-2") == second
     assert newest(tmp_path / "both") == tmp_path / "both" / "part-2" / "checkpoints" / "warmup-000002"
     seen.clear()
-    train()  # all is done: no step is taken again
+    train()  # all parts are done, so no step is taken
     assert seen == [(1, 2), (2, 2)]

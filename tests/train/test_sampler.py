@@ -1,4 +1,4 @@
-"""Rollouts in lockstep: texts of different lengths together, the reading loop's own prompts, rewards, overflows."""
+"""Rollouts in lockstep: texts of different lengths, the prompts of the reading loop, rewards and overflows."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_beginnings_of_a_group_are_computed_once(policy: Policy) -> None:
 
 
 def test_any_generator_of_requests_is_an_agent(policy: Policy) -> None:
-    """Two conversations, of which the second shows what was written in the first."""
+    """Two conversations; the prompt of the second contains the completion of the first."""
 
     def steps() -> Generator[Request, Completion, str]:
         first = yield Request((Message("user", "red blue"),), 3)
@@ -122,7 +122,7 @@ def test_any_generator_of_requests_is_an_agent(policy: Policy) -> None:
 
 
 def test_a_conversation_that_grows_goes_on_from_its_cache(policy: Policy) -> None:
-    """From the first time that a prompt goes on with the conversation before; what is sampled does not change."""
+    """Caches are kept once a prompt has continued its conversation. The sampled tokens stay the same."""
 
     def talk(name: str, turns: int) -> Problem:
         def steps() -> Generator[Request, Completion, str]:
@@ -139,7 +139,7 @@ def test_a_conversation_that_grows_goes_on_from_its_cache(policy: Policy) -> Non
     first, before = lockstep.rollouts(drawn, 2), replace(lockstep.work)
     again = lockstep.rollouts(drawn, 2)
     computed = lockstep.work.computed_tokens - before.computed_tokens
-    # Of two attempts that say the same: six words; then, a turn, two words and the one said last.
+    # Two attempts say the same. They compute six words, then two words and the last one said in each turn.
     fed = sum(6 + 3 * (turns - 1) for turns in (4, 2, 3))
     assert computed == fed < 0.4 * before.prompt_tokens
     for group, other in zip(first, again, strict=True):

@@ -94,7 +94,7 @@ def first_words(problem: Problem) -> str:
 
 
 def test_data_that_is_missing_is_asked_for_as_a_setting() -> None:
-    with pytest.raises(UsageError, match=r"practice: data is missing: give --set problems\.prose=PATH, a text file"):
+    with pytest.raises(UsageError, match=r"Data for practice is missing: give --set problems\.prose=PATH, a text file"):
         task_list(ProblemsConfig(), ["practice"])
 
 

@@ -1,4 +1,4 @@
-"""A training small enough for tests: the nano policy, short texts, a few steps."""
+"""A training that is small enough for tests: the nano policy, short texts, a few steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETS = (
     "watch.checkpoint_every=2",
     "watch.trace_every=2",
     "watch.final_lengths=[]",
-    # An untrained policy is never right: a reward that now and then differs is needed.
+    # An untrained policy is never right, so exact match would always be 0; f1 differs now and then.
     "problems.metric='f1'",
 )
 TIMES = {"seconds", "tokens_per_second", "sampling_seconds", "learning_seconds"}
@@ -39,7 +39,7 @@ def config(*sets: str) -> TrainConfig:
 
 
 def run(out: Path, *sets: str) -> list[dict[str, Any]]:
-    """Train, and give the metrics without what depends on the clock."""
+    """Train. Returns the metrics without figures that depend on the clock."""
     processes = Processes()
     training = set_up(config(*sets), out, processes=processes)
     try:

@@ -1,9 +1,9 @@
-"""Make lessons ahead, on all cores, from the moment that the data has arrived.
+"""Make lessons ahead of time, on all cores, as soon as the data has arrived.
 
     python training/kit/lessons.py PLACE PROCESSES [SETTING …]
 
-PLACE/lessons gets a file a step, until the program is ended. SETTINGs are as for --set, and the same as train.py's.
-A step takes an H100 less than half a second, and one core several seconds to make.
+PLACE/lessons gets one file per step, until you stop the program. SETTINGs are as for --set, and must be the same as for
+train.py. An H100 takes less than half a second for a step; one core takes several seconds to make its lessons.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from memagent.train.speaker import Speaker
 
 
 def make(place: Path, first: int, every: int, more: Sequence[str]) -> None:
-    """The lessons of every so-many-th step."""
-    os.nice(19)  # the process that feeds the GPU goes first
+    """Write the lessons of every `every`-th step, from step `first` on."""
+    os.nice(19)  # the process that feeds the GPU has priority
     config = settings(place, more)
     speaker = Speaker(AutoTokenizer.from_pretrained(place / "model"), load_reader_defaults(Path(BASE)))
     speaker.defaults = adapted(speaker.defaults, config.problems)

@@ -1,11 +1,11 @@
-"""Pack what a machine without a network needs to train the reader: data, wheels and weights, in folders.
+"""Pack everything that a machine without a network needs to train the reader (data, wheels, weights) into folders.
 
     python training/kit/pack.py DATA KIT [MODEL [PYTHON]]
 
-DATA is what `prepare.py` wrote, MODEL a GGUF file (qwen2.5-coder-0.5b of the catalogue unless another is given). KIT
-gets the folders 00, 01 … of at most 60 MiB each: send one after the other, see training/README.md. The first one holds
-all that lessons are made of, so that they are made while the weights are still on their way. PYTHON is the version on
-the machine that trains, 3.12 unless another is given.
+DATA is the output of `prepare.py`, MODEL a GGUF file (by default qwen2.5-coder-0.5b of the catalogue). KIT gets the
+folders 00, 01, … of at most 60 MiB each: send them one after another, see training/README.md. The first one holds
+everything that lessons need, so that they can be made while the weights are still on their way. PYTHON is the Python
+version of the machine that trains, by default 3.12.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from memagent.models.catalogue import model_path
 from memagent.train.loading import dequantised
 
 MOST = 60 << 20
-"""Bytes of a folder."""
-_PIECE = 4 << 20  # bytes of a piece of the weights, about: small ones fill the folders evenly
+"""Most bytes in a folder."""
+_PIECE = 4 << 20  # rough size of a piece of the weights in bytes; small pieces fill the folders evenly
 WHEELS = (
     "annotated-types", "gguf", "httpcore2", "httpx2", "platformdirs", "pydantic", "pydantic_core", "rapidfuzz",
     "sniffio", "truststore", "typing-inspection", "webencodings", "wonderwords",
 )  # fmt: skip
-"""What memagent needs there beside torch, transformers, peft and accelerate, which are there."""
+"""Packages that memagent needs there besides torch, transformers, peft and accelerate, which are installed already."""
 
 Piece = tuple[str, np.ndarray[Any, Any]]
-"""Rows of a tensor as the GGUF has them, under "name first-row rows-in-all type"."""
+"""Rows of a tensor as stored in the GGUF file, under the key "name first-row rows-in-all type"."""
 
 
 def pack(data: Path, kit: Path, model: Path, python: str) -> list[Path]:
-    """The folders to be sent, in order."""
+    """Write the folders. Returns them in the order in which to send them."""
     shutil.rmtree(kit, ignore_errors=True)
     first = kit / "00"
     first.mkdir(parents=True)
@@ -55,7 +55,7 @@ def pack(data: Path, kit: Path, model: Path, python: str) -> list[Path]:
         archive.add(_wheels(Path(temporary) / "wheels", python), "wheels")
     taken = (first / "small.tar.xz").stat().st_size
     if taken > MOST:
-        sys.exit(f"The data and the wheels have {taken >> 20} MiB, more than the {MOST >> 20} of a folder.")
+        sys.exit(f"The data and the wheels take {taken >> 20} MiB, more than the {MOST >> 20} MiB of a folder.")
     for number, pieces in enumerate(_shared_out(sorted(_pieces(model), key=lambda piece: -piece[1].nbytes), taken)):
         folder = kit / f"{number:02}"
         folder.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def pack(data: Path, kit: Path, model: Path, python: str) -> list[Path]:
 
 
 def _smaller(data: Path, out: Path) -> Path:
-    """The same data; what was compressed with gzip is a third smaller with xz."""
+    """Copy the data. Files compressed with gzip are recompressed with xz, which makes them a third smaller."""
     for file in sorted(data.rglob("*")):
         target = out / file.relative_to(data)
         if file.is_dir():
@@ -88,7 +88,7 @@ def _pieces(model: Path) -> Iterator[Piece]:
 
 
 def _shared_out(pieces: list[Piece], taken: int) -> list[list[Piece]]:
-    """Each piece into the emptiest folder; as few folders as will do."""
+    """Put each piece into the emptiest folder, with as few folders as possible."""
     total = taken + sum(array.nbytes for _, array in pieces)
     many = math.ceil(total / MOST)
     while True:
@@ -97,14 +97,14 @@ def _shared_out(pieces: list[Piece], taken: int) -> list[list[Piece]]:
         for piece in pieces:
             emptiest = sizes.index(min(sizes))
             folders[emptiest].append(piece)
-            sizes[emptiest] += piece[1].nbytes + 512  # and its head in the file
+            sizes[emptiest] += piece[1].nbytes + 512  # and its header in the file
         if max(sizes) <= MOST:
             return folders
         many += 1
 
 
 def _wheels(folder: Path, python: str) -> Path:
-    """The wheels, in the versions that constraints.txt pins."""
+    """Download the wheels, in the versions that constraints.txt pins."""
     pins = dict(line.lower().split("==") for line in Path("constraints.txt").read_text(encoding="utf-8").split())
     named = [f"{name}=={pins[name]}" for name in WHEELS]
     platforms = [f"--platform={name}_x86_64" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]

@@ -1,7 +1,7 @@
-"""Files in parts that are small enough to travel, and the same files again. A manifest with sha256 decides.
+"""Split a file into parts that are small enough to send, and join them again. A manifest holds the sha256.
 
 python training/kit/parts.py split FILE FOLDER MEBIBYTES     # FOLDER/FILE.000, FILE.001 … and FILE.parts.json
-python training/kit/parts.py join FOLDER FILE                # the file of that name out of its parts in FOLDER
+python training/kit/parts.py join FOLDER FILE                # FILE, out of its parts in FOLDER
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 
 def split(file: Path, folder: Path, mebibytes: int) -> list[Path]:
-    """The parts of a file, each of at most so many MiB."""
+    """Write the parts of a file, each of at most `mebibytes` MiB. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     digest, parts = hashlib.sha256(), []
     with file.open("rb") as source:
@@ -34,7 +34,7 @@ def split(file: Path, folder: Path, mebibytes: int) -> list[Path]:
 
 
 def join(folder: Path, file: Path) -> Path:
-    """The file, put together from its parts. Raises SystemExit when one is missing or damaged."""
+    """Join the parts of a file. Raises SystemExit if a part is missing or damaged."""
     manifest = json.loads((folder / f"{file.name}.parts.json").read_text(encoding="utf-8"))
     if missing := [name for name in manifest["parts"] if not (folder / name).is_file()]:
         sys.exit(f"{', '.join(missing)} of {file.name} did not arrive in {folder}: send them again.")

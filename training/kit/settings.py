@@ -1,4 +1,4 @@
-"""The settings of a training on a machine without a network: the preset `reader`, as large a batch as a GPU likes."""
+"""The settings of a training on a machine without a network: the preset `reader`, with micro-batches for a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GPU = ("optimiser.micro_tokens=32768",)
 
 
 def settings(place: Path, more: Sequence[str]) -> TrainConfig:
-    """PLACE is what `unpack.py` filled; `more` are as for --set."""
+    """The settings with the data in `place`, which `unpack.py` has filled; `more` are settings as for --set."""
     data = place / "data"
     files = {name: data / f"{name}.jsonl" for name in ("squad", "unanswerable", "hotpotqa", "paragraphs", "stories")}
     given = [f"policy.model={BASE}", f"problems.prose={data / 'books'}", *GPU]

@@ -1,10 +1,10 @@
-"""Train for some minutes on the lessons that lessons.py makes, and leave the adapter in parts.
+"""Train for some minutes on the lessons that lessons.py makes, and write the adapter in parts.
 
     python training/kit/train.py PLACE MINUTES OUT [SETTING …]
 
-OUT gets metrics.jsonl, and the adapter in float16, in parts of 15 MiB: final/ and, as a reserve, one of 0.6 of the time
-in middle/. PLACE/adapter, if it is there, is gone on from. The learning rate falls to nothing with the time: nobody
-knows how many steps there will be.
+OUT gets metrics.jsonl and the adapter in float16, in parts of 15 MiB: final/ and, as a reserve, middle/ from after 0.6
+of the time. Training continues from PLACE/adapter if it exists. The learning rate falls to zero with the time, because
+the number of steps is not known.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from memagent.train.processes import Processes
 from memagent.train.setup import adapted
 from memagent.train.warmup import imitation
 
-FALLING = 0.6  # of the time
-RESERVE = 0.6  # of the time, when an adapter is put aside
+FALLING = 0.6  # share of the time in which the learning rate falls, at the end
+RESERVE = 0.6  # share of the time after which an adapter is saved as a reserve
 
 
 def load(place: Path, folders: int, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
-    """The model and the tokenizer, when all weights have arrived."""
+    """The model and the tokenizer, once all weights have arrived."""
     with device:
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(place / "model"), dtype=dtype)
     model.generation_config = GenerationConfig.from_pretrained(place / "model")
@@ -57,7 +57,7 @@ def load(place: Path, folders: int, dtype: torch.dtype, device: torch.device) ->
 
 
 def keep(policy: Policy, place: Path, out: Path) -> None:
-    """The adapter in float16, in parts."""
+    """Write the adapter in float16, in parts."""
     folder = place / out.name
     policy.save(folder)
     weights = folder / "adapter_model.safetensors"
@@ -80,7 +80,7 @@ def next_packs(place: Path, step: int) -> list[Pack]:
 def main(place: Path, minutes: float, out: Path, more: Sequence[str]) -> None:
     config, processes = settings(place, more), Processes()
     folders = int((place / "folders").read_text(encoding="utf-8"))
-    models._load = lambda name, dtype: load(place, folders, dtype, processes.device)  # what it finds is not here
+    models._load = lambda name, dtype: load(place, folders, dtype, processes.device)  # not from the catalogue
     policy = models.make_policy(config.policy, config.seed, processes.device)
     policy.defaults = adapted(policy.defaults, config.problems)
     if (place / "adapter").is_dir():

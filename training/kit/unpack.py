@@ -1,10 +1,10 @@
 """On the machine that trains: unpack the first folder of the kit, or one folder's weights.
 
     python training/kit/unpack.py small ARRIVED PLACE       # PLACE gets data/, model/ and wheels/
-    python training/kit/unpack.py weights ARRIVED PLACE N   # PLACE/weights gets those of folder N, in bfloat16
+    python training/kit/unpack.py weights ARRIVED PLACE N   # PLACE/weights gets the weights of folder N, in bfloat16
 
-ARRIVED holds the files of the kit's folders, all in one. Nothing is fetched. The wheels have to be installed before the
-weights are unpacked.
+ARRIVED holds the files of all the kit's folders together. Nothing is downloaded. Install the wheels before you unpack
+the weights.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _NAMES = {
     "attn_output": "self_attn.o_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
-"""From a GGUF's names to Hugging Face's, of Qwen2."""
+"""Names of Qwen2's weights, from GGUF to Hugging Face."""
 
 
 def small(arrived: Path, place: Path) -> None:
     with tarfile.open(arrived / "small.tar.xz") as archive:
         archive.extractall(place, filter="data")
-    shutil.copy(arrived / "folders", place)  # how many there are
+    shutil.copy(arrived / "folders", place)  # the number of folders
     for file in place.glob("data/*.jsonl.xz"):
         file.with_suffix("").write_bytes(lzma.decompress(file.read_bytes()))
 
 
 def weights(arrived: Path, place: Path, number: int) -> None:
-    """Pieces of tensors under "name first-row rows-in-all"; the file has its name when it is whole."""
+    """Write pieces of tensors under "name first-row rows-in-all". The file gets its final name when it is complete."""
     import numpy as np
     import torch
     from gguf import dequantize
@@ -44,7 +44,7 @@ def weights(arrived: Path, place: Path, number: int) -> None:
     torch.set_num_threads(1)
     found = {}
     with np.load(arrived / f"weights.{number:02}.npz") as pieces, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about arrays that cannot be written to, which nobody does
+        warnings.simplefilter("ignore", UserWarning)  # about read-only arrays, which nothing writes to
         for key in pieces.files:
             name, first, rows, kind = key.split(" ")
             values = torch.from_numpy(dequantize(pieces[key], GGMLQuantizationType(int(kind))))

@@ -1,4 +1,4 @@
-"""Results -> cells: the score of each task, length, reader and metric with its 95 % interval."""
+"""Turns results into cells: the score of each task, length, reader and metric with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memagent.core.scoring import BINARY
 
 @dataclass(slots=True)
 class _Group:
-    """The examples of a task, length, reader and model so far."""
+    """Running totals of the examples of one task, length, reader and model."""
 
     scores: dict[str, list[float]] = field(default_factory=dict)
     statuses: Counter[Status] = field(default_factory=Counter)
@@ -35,9 +35,9 @@ class _Group:
 
 
 def cells(results: Iterable[Result]) -> list[Cell]:
-    """Cells in the order task, length, reader, model; those of one group with its first metric first.
+    """Return cells in the order task, length, reader, model. Within a group, the task's main metric comes first.
 
-    Failed examples and overflows count as 0. Scores from 0 to 100.
+    Failed examples and overflows count as 0. Scores range from 0 to 100.
     """
     groups: dict[tuple[str, str, int, str, str], _Group] = {}
     for result in results:

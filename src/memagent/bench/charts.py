@@ -1,6 +1,6 @@
 """The charts of a benchmark run: accuracy, heat map, time, depth, causes.
 
-`see` reads the results once; each other function draws one chart, or gives None where there is nothing to draw.
+`see` reads the results once. Each other function draws one chart, or returns None if there is nothing to draw.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 # Tol's colours, safe for the colour-blind.
 _CAUSES = {"never written": "#ddaa33", "lost": "#bb5566", "not answered": "#4477aa", "failed": "#9a958c"}
-_FEW = 60  # points that may be large
-_DRAWN = 300  # points of one reader in the chart of times; the fit is of all
+_FEW = 60  # with fewer points than this, points are drawn larger
+_DRAWN = 300  # most points of one reader in the chart of times; the fit uses all of them
 _TENTHS = 10
 
 
 @dataclass
 class Seen:
-    """What the charts need of the single examples of one reader, and no more."""
+    """The parts of one reader's examples that the charts need."""
 
     times: list[tuple[int, float]] = field(default_factory=list)
     """Tokens and model seconds of each example that was read."""
     facts: Counter[tuple[Length, int]] = field(default_factory=Counter)
-    """How many, by length and tenth of the document."""
+    """Number of facts, by length and tenth of the document."""
     answered: dict[tuple[Length, int], float] = field(default_factory=dict)
     lost_at: Counter[int] = field(default_factory=Counter)
 
 
 def see(results: Iterable[Result]) -> dict[Reader, Seen]:
-    """Reads the results once. Examples that failed or overflowed say nothing about time or depth."""
+    """Read the results once. Skips examples that failed or overflowed: they say nothing about time or depth."""
     found: dict[Reader, Seen] = {}
     for result in results:
         seen = found.setdefault((result.reader, result.model), Seen())
@@ -53,7 +53,7 @@ def see(results: Iterable[Result]) -> dict[Reader, Seen]:
         seen.times.append((result.tokens, result.model_seconds))
         # Facts that are all over a document (cwe, fwe) have no depth.
         facts = [(fact.depth, float(fact.state == "answered")) for fact in result.facts if result.depths]
-        if not facts and len(result.depths) == 1:  # no record of facts, but the score tells of the only one
+        if not facts and len(result.depths) == 1:  # facts were not tracked, but the score tells about a single one
             facts = [(result.depths[0], next(iter(result.scores.values())))]
         for depth, answered in facts:
             place = Length(result.length, result.unit), min(int(depth * _TENTHS), _TENTHS - 1)
@@ -64,7 +64,7 @@ def see(results: Iterable[Result]) -> dict[Reader, Seen]:
 
 
 def accuracy(cells: Sequence[Cell]) -> Figure | None:
-    """Score over length with its 95 % interval: the average of the tasks, and each task by itself."""
+    """Draw score over length with 95 % intervals: the average of the tasks, and each task by itself."""
     panels: dict[str, dict[Reader, list[Cell]]] = {}
     for grid in grids(cells):
         average = f"average of {len(grid.tasks)} tasks" + (" by paragraphs" if grid.unit == "paragraphs" else "")
@@ -117,7 +117,7 @@ def _accuracy(
         axes.plot(ends, [published.RULER_AVERAGE] * 2, "--", color=SOFT, linewidth=1)
     if title == "hqa":
         _published(axes, low, high)
-    spread = 0.015 if high > 2 * low else 0.05  # readers a little aside, so that intervals do not hide each other
+    spread = 0.015 if high > 2 * low else 0.05  # shifts readers sideways so that intervals do not hide each other
     for index, (reader, points) in enumerate(readers.items()):
         colour, marker = looks[reader]
         aside = (high / low) ** (spread * (index - (len(readers) - 1) / 2))
@@ -133,7 +133,7 @@ def _accuracy(
 
 
 def _published(axes: Axes, low: float, high: float) -> None:
-    """The paper's lines in grey, each with its name at its right end, names pushed apart."""
+    """Draw the paper's results as grey lines, each named at its right end, with the names pushed apart."""
     ends = []
     for name, row in published.RULER_HQA.items():
         points = [(x, y) for x, y in zip(published.TOKENS, row, strict=True) if y is not None and low <= x <= high]
@@ -141,7 +141,7 @@ def _published(axes: Axes, low: float, high: float) -> None:
             axes.plot(*zip(*points, strict=True), color="#a8a297", linewidth=1, marker=".", markersize=3)
             ends.append((points[-1][1], name))
     if ends:
-        axes.set_title("hqa (grey: as the paper reports)")
+        axes.set_title("hqa (grey: reported by the paper)")
     at = -100.0
     for y, name in sorted(ends):
         at = max(y, at + 6.5)
@@ -149,7 +149,7 @@ def _published(axes: Axes, low: float, high: float) -> None:
 
 
 def heatmap(cells: Sequence[Cell]) -> Figure | None:
-    """Tasks × lengths, a map for each reader; hatched where the prompts overflowed the window."""
+    """Draw a map of tasks × lengths for each reader, hatched where every prompt overflowed the window."""
     found = grids(cells)
     if sum(len(grid.tasks) * len(grid.lengths) for grid in found) < 2:
         return None
@@ -162,14 +162,14 @@ def heatmap(cells: Sequence[Cell]) -> Figure | None:
 
 
 def _percent(cell: Cell | None) -> float:
-    """The score; infinite where all prompts overflowed, not a number where there is no cell."""
+    """Return the score; infinity if every prompt overflowed, NaN if there is no cell."""
     if cell is None:
         return nan
     return inf if cell.overflow == cell.samples else cell.score
 
 
 def time(seen: Mapping[Reader, Seen]) -> Figure | None:
-    """Model seconds over tokens, each example a point, with the least-squares line of each reader."""
+    """Draw model seconds over tokens: a point for each example, and a least-squares line for each reader."""
     fits = {reader: fit for reader, each in seen.items() if (fit := linear_fit(each.times))}
     if not fits:
         return None
@@ -196,7 +196,7 @@ def time(seen: Mapping[Reader, Seen]) -> Figure | None:
 
 
 def linear_fit(times: Sequence[tuple[int, float]]) -> tuple[float, float, float] | None:
-    """Slope in seconds a token, intercept in seconds, R². None where lengths or seconds hardly differ."""
+    """Return slope in seconds a token, intercept in seconds, and R²; None if lengths or seconds hardly differ."""
     tokens, seconds = [float(size) for size, _ in times], [each for _, each in times]
     if not times or max(tokens) < 1.5 * min(tokens) or max(seconds) == min(seconds):
         return None
@@ -205,7 +205,7 @@ def linear_fit(times: Sequence[tuple[int, float]]) -> tuple[float, float, float]
 
 
 def depth(seen: Mapping[Reader, Seen]) -> Figure | None:
-    """Share of facts answered, by where they stand in the document and its length; a map for each reader."""
+    """Draw the share of facts answered, by place in the document and by length, as a map for each reader."""
     tenths = [f"{100 * k // _TENTHS}–{100 * (k + 1) // _TENTHS} %" for k in range(_TENTHS)]
     maps = []
     for unit in UNITS:
@@ -223,7 +223,7 @@ def depth(seen: Mapping[Reader, Seen]) -> Figure | None:
 
 
 def causes(cells: Sequence[Cell], seen: Mapping[Reader, Seen]) -> Figure | None:
-    """What went wrong for the memory reader, in percent of its examples by length; and when facts were lost."""
+    """Draw the memory reader's faults in percent of its examples by length, and the steps at which facts were lost."""
     firsts = [cell for grid in grids(cells) for cell in grid.cells.values() if cell.metric == grid.tasks[cell.task][0]]
     tracked = [cell for cell in firsts if cell.causes or _all_right(cell)]
     readers = list(dict.fromkeys((cell.reader, cell.model) for cell in tracked if cell.causes))
@@ -245,7 +245,7 @@ def causes(cells: Sequence[Cell], seen: Mapping[Reader, Seen]) -> Figure | None:
 
 
 def _all_right(cell: Cell) -> bool:
-    """Whether all examples that were read scored 1, so that the lack of causes is no lack of a record of facts."""
+    """Whether all examples that were read scored 1. If so, missing causes do not mean that facts were not tracked."""
     return cell.score >= 100 * (cell.samples - cell.failed - cell.overflow) / cell.samples - 0.01
 
 
@@ -262,7 +262,7 @@ def _causes(axes: Axes, cells: Sequence[Cell], title: str) -> None:
 
 
 def _tokens(cell: Cell) -> float:
-    """Where a cell stands on an axis of tokens."""
+    """Return the position of a cell on an axis of tokens."""
     return cell.length if cell.unit == "tokens" else max(cell.tokens, 1.0)
 
 
@@ -271,5 +271,5 @@ def _size(tokens: float) -> str:
 
 
 def _looks(readers: Iterable[Reader]) -> dict[Reader, tuple[str, str]]:
-    """Colour and marker of each reader."""
+    """Return the colour and marker of each reader."""
     return dict(zip(readers_in_order(readers), cycle(LOOKS), strict=False))

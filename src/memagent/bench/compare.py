@@ -1,6 +1,6 @@
-"""Two runs on the same examples: by how much the second is better, cell by cell and over everything.
+"""Compares two runs on the same examples: how much better the second is, cell by cell and over everything.
 
-Each example is compared with itself, and a reader with itself. A run of one reader or model can also be compared
+Each example is compared with itself, and each reader with itself. A run of one reader or model can also be compared
 with a run of another.
 """
 
@@ -17,32 +17,32 @@ from memagent.core.intervals import paired
 from memagent.tasks.example import Unit
 
 ALL = "all"
-"""The task of the last line, which is over everything. Its length is 0."""
+"""Task of the last line, which covers everything. Its length is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the second run scores more than the first, on the examples that both have."""
+    """Difference between the scores of two runs on the examples that both have."""
 
     task: str
     length: int
     unit: Unit
     metric: str
-    """The first of each result; empty where several are taken together."""
+    """Main metric of the results; empty if the line covers several metrics."""
     compared: str
-    """The reader, or the two readers or models, such as "memory" or "truncate → memory"."""
+    """Name of the reader, or of the two readers or models, such as "memory" or "truncate → memory"."""
     a: float
     b: float
     """Mean scores of the two runs, from 0 to 100."""
     difference: float
-    """b - a, with its 95 % interval: from -100 to 100."""
+    """Difference b - a, with its 95 % interval: from -100 to 100."""
     low: float
     high: float
     pairs: int
     failed: int
-    """Pairs in which a run failed on the example, or it did not fit the window: a 0 there says nothing of an answer."""
+    """Pairs in which a run failed on the example or overflowed the window: their 0 says nothing about an answer."""
     unpaired: int
-    """Examples that only one of the runs has. Over everything: all results that were compared with no other."""
+    """Number of examples that only one run has. On the last line, number of results without a counterpart."""
 
 
 Place = tuple[str, Unit, int, str]
@@ -50,15 +50,15 @@ Place = tuple[str, Unit, int, str]
 Pair = tuple[float, float]
 """The scores of one example in the two runs."""
 Score = tuple[float, bool]
-"""From 0 to 1, and whether the example was read."""
+"""Score from 0 to 1, and whether the example was read."""
 Run = dict[Place, dict[Reader, dict[str, Score]]]
-"""The scores of a run, by number and fingerprint of the example."""
+"""Scores of a run, by place, then reader, then number and fingerprint of the example."""
 
 
 def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
-    """A line for each task, length, metric and reader of which both runs have examples, and one over everything.
+    """Return a line for each task, length, metric and reader that both runs have examples of, and one over everything.
 
-    Empty when there are none. Of several results of one example by one reader the last counts.
+    Empty if there are no such examples. If a reader has several results for an example, the last one counts.
     """
     run_a, run_b = _by_place(a), _by_place(b)
     models = {model for run in (run_a, run_b) for readers in run.values() for _, model in readers}
@@ -80,7 +80,7 @@ def compare(a: Iterable[Result], b: Iterable[Result]) -> list[Difference]:
         return []
     labels = {line.compared for line in lines}
     label = labels.pop() if len(labels) == 1 else "all readers"
-    # Several readings of one example are not independent of each other: they count together, as their mean.
+    # Several readings of one example are not independent of each other, so their mean counts as one pair.
     means = [(fmean(a for a, _ in pairs), fmean(b for _, b in pairs)) for pairs in examples.values()]
     number = sum(line.pairs for line in lines)
     alone = _size(run_a) + _size(run_b) - 2 * number
@@ -102,8 +102,11 @@ def _size(run: Run) -> int:
 
 
 def _counterparts(a: Set[Reader], b: Set[Reader]) -> list[tuple[Reader, Reader]]:
-    """The readers to compare: the same on the same model; the same on two models, where each run has it on one; and
-    where no reader is the same and each run has one, these two."""
+    """Return the pairs of readers to compare.
+
+    A reader is paired with itself on the same model, or on another model if each run has it on only one. If the runs
+    share no reader and each has only one, those two are paired.
+    """
     found = [(reader, reader) for reader in a & b]
     for name in {name for name, _ in a}:
         ours = [reader for reader in a if reader[0] == name]

@@ -1,4 +1,4 @@
-"""What each reader's examples cost together: tokens, calls, time, failed attempts."""
+"""Total cost of each reader's examples: tokens, calls, time, and failed attempts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Reader = tuple[str, str]
 
 @dataclass(slots=True)
 class Totals:
-    """What one reader's examples cost together. Seconds are summed, also where examples ran side by side."""
+    """Total cost of one reader's examples. Seconds are summed even if examples ran at the same time."""
 
     reader: Reader
     examples: int = 0
     failed: int = 0
     overflow: int = 0
     failed_attempts: int = 0
-    """Attempts that the model failed on, also of examples that were read in the end."""
+    """Number of attempts that the model failed on, including examples that a later attempt read."""
     turns: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -41,7 +41,7 @@ class Totals:
 
 
 def totals(results: Iterable[Result]) -> list[Totals]:
-    """The Totals of each reader."""
+    """Return the Totals of each reader."""
     found: dict[Reader, Totals] = {}
     for result in results:
         reader = (result.reader, result.model)
@@ -50,7 +50,7 @@ def totals(results: Iterable[Result]) -> list[Totals]:
 
 
 def readers_in_order(readers: Iterable[Reader]) -> list[Reader]:
-    """Each reader once, ours first; those of one name as they come."""
+    """Return each reader once, ordered by name as in METHODS; readers of the same name keep their order."""
     names = list(METHODS)
     return sorted(
         dict.fromkeys(readers), key=lambda reader: names.index(reader[0]) if reader[0] in names else len(names)

@@ -1,7 +1,7 @@
-"""How charts are drawn: colours, style, maps of percentages, and a figure as PNG or SVG.
+"""Draws charts: colours, style, maps of percentages, and figures as PNG or SVG.
 
-Colours are safe for the colour-blind: Okabe and Ito's for lines, and for shares a scale of one hue that grows darker.
-matplotlib is loaded when something is drawn.
+Colours are safe for the colour-blind: Okabe and Ito's for lines, and a scale of one hue for shares. matplotlib is
+loaded only when something is drawn.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, SOFT, LINE, CARD = "#23211d", "#67625a", "#e3dfd6", "#ffffff"  # of report.html, which has others in the dark
+INK, SOFT, LINE, CARD = "#23211d", "#67625a", "#e3dfd6", "#ffffff"  # the light theme of report.html
 LOOKS = (
     ("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"),
     ("#e69f00", "v"), ("#56b4e9", "P"), ("#7a5195", "X"), ("#8c6d31", "p"),
 )  # fmt: skip
-"""Colour and marker of each line of a chart."""
+"""Colour and marker of each line in a chart."""
 _SCALE = ("#f1f7f7", "#9fd0cd", "#2f8f8b", "#0b3f4a")
 _WIDTH = 9.6  # inches
-_BROAD = 10  # columns of the broadest map that may stand beside another
+_BROAD = 10  # most columns of a map that shares its row with another map
 
 
 @dataclass(frozen=True)
 class Map:
-    """Percentages as colours and numbers; hatched where infinite, nothing where not a number."""
+    """A map of percentages as colours and numbers. Infinite values are hatched; NaN values are left empty."""
 
     title: str
     across: list[str]
     down: list[str]
     values: list[list[float]]
-    """Row by row."""
+    """Values row by row."""
 
 
 def available() -> bool:
@@ -53,7 +53,7 @@ def available() -> bool:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our colours over matplotlib's own settings, whatever the user's are. Holds while drawing and while writing.
+    """Apply our colours over matplotlib's defaults, ignoring the user's settings. Needed for drawing and writing.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -73,26 +73,26 @@ def style() -> Iterator[None]:
         "svg.hashsalt": "memagent", "text.parse_math": False,
     }  # fmt: skip
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a task's name in letters that the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font may lack letters of a task's name
         yield
 
 
 def blank(height: float) -> Figure:
-    """An empty figure, as wide as all are; `height` in inches."""
+    """Return an empty figure of the common width; `height` is in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(_WIDTH, height))
 
 
 def legend_line(label: str, colour: str, **look: Any) -> Artist:
-    """An entry of a legend."""
+    """Return a legend entry."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, label=label, **look)
 
 
 def side_by_side(maps: Sequence[Map]) -> Figure:
-    """The maps, two in a row where their axes are the same."""
+    """Draw the maps, two in a row if their axes are the same."""
     rows: list[list[Map]] = []
     for each in maps:
         last = rows[-1][0] if rows and len(rows[-1]) == 1 else None
@@ -119,7 +119,7 @@ def _map(axes: Axes, each: Map) -> None:
     for y, row in enumerate(each.values):
         for x, value in enumerate(row):
             if isfinite(value):
-                colour = "#fffffe" if value > 55 else "#23211e"  # not INK and CARD, which change with the page
+                colour = "#fffffe" if value > 55 else "#23211e"  # not INK and CARD, which the page's theme replaces
                 axes.text(x + 0.5, y + 0.5, f"{value:.0f}", color=colour, ha="center", va="center", fontsize=7.5)
             elif value == inf:
                 axes.fill_between([x, x + 1], y, y + 1, hatch="////", facecolor=LINE, edgecolor=CARD)
@@ -133,19 +133,19 @@ def _map(axes: Axes, each: Map) -> None:
 def stacked_bars(
     axes: Axes, names: Sequence[str], heights: Mapping[str, Sequence[float]], colours: Mapping[str, str]
 ) -> None:
-    """A bar for each of the names, made of the heights of each kind, the first at the bottom."""
+    """Draw a stacked bar for each of the names. The first kind is at the bottom."""
     bottom = [0.0] * len(names)
     for kind, each in heights.items():
         axes.bar(range(len(names)), each, 0.7, bottom, color=colours[kind], edgecolor=CARD, linewidth=0.6, label=kind)
         bottom = [below + height for below, height in zip(bottom, each, strict=True)]
     crowded = len(names) * max(map(len, names)) > 65  # letters, in about half a figure
     axes.set_xticks(range(len(names)), names, rotation=40 if crowded else 0)
-    axes.set_xlim(-0.6, max(len(names), 5) - 0.4)  # so that a lone bar is no broader than others
+    axes.set_xlim(-0.6, max(len(names), 5) - 0.4)  # keeps the bars narrow if there are only a few
     axes.grid(axis="y")
 
 
 def histogram(axes: Axes, counts: Counter[int], colour: str) -> None:
-    """Bars of counts over whole numbers, at most 20: where there are more numbers, a bar stands for several."""
+    """Draw at most 20 bars of counts over whole numbers. If there are more numbers, each bar covers several."""
     from matplotlib.ticker import MaxNLocator
 
     first, last = min(counts), max(counts)
@@ -161,7 +161,7 @@ def histogram(axes: Axes, counts: Counter[int], colour: str) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure on white, the same bytes each time."""
+    """Return the figure on white as PNG. The bytes are the same each time."""
     with style():
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
@@ -169,7 +169,7 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """An `<svg>` for a page that defines --ink, --soft, --line, --card and --sans; `name` goes before its ids."""
+    """Return an `<svg>` for a page that defines --ink, --soft, --line, --card and --sans; `name` prefixes its ids."""
     with style():
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})

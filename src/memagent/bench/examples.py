@@ -1,6 +1,6 @@
-"""The few examples that a report shows: of each task those the memory reader did worst on, and those that failed.
+"""Picks the few examples that a report shows: each task's worst examples of the memory reader, and failed examples.
 
-`pick` goes through the results once and keeps no more than is shown; `worst` and `failures` write it as HTML.
+`pick` reads the results once and keeps only the examples to show; `worst` and `failures` write them as HTML.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from memagent.bench.results import Result, Tracked
 from memagent.bench.table import tasks_in_order
 from memagent.tasks.example import Length
 
-_WORST = 3  # examples of a task
-_LISTED = 50  # failed examples under one cause
+_WORST = 3  # examples shown per task
+_LISTED = 50  # failed examples listed under one cause
 _CAUSES = 30
-_CUT = 1500  # characters of a prediction or a memory
+_CUT = 1500  # most characters shown of a prediction or a memory
 
 
 @dataclass
 class Picked:
-    """What is shown of a run's examples."""
+    """The examples of a run that the report shows."""
 
     worst: dict[str, list[Result]] = field(default_factory=dict)
-    """By task: of the memory reader, the lowest scores, short documents before long ones."""
+    """By task: the memory reader's examples with the lowest scores, short documents before long ones."""
     failed: dict[str, list[str]] = field(default_factory=dict)
     """By cause: names of the first examples."""
     failures: Counter[str] = field(default_factory=Counter)
-    """By cause: how many there are."""
+    """By cause: number of failed examples."""
 
 
 def pick(results: Iterable[Result]) -> Picked:
-    """The examples to show, in one pass."""
+    """Pick the examples to show, in one pass."""
     picked = Picked()
     for result in results:
         if result.status == "failed":
@@ -59,18 +59,18 @@ def _name(result: Result) -> str:
 
 
 def worst(picked: Picked) -> str:
-    """What was asked, right, answered and remembered, an example that folds out each."""
+    """Return the worst examples as HTML, each folded up with its question, right answers, answer and last memory."""
     if not picked.worst:
-        return '<p class="note">Nowhere: no example that it read scored below 1.</p>'
+        return '<p class="note">Nowhere: every example that it read scored 1.</p>'
     items = "\n".join(_example(result) for task in tasks_in_order(picked.worst) for result in picked.worst[task])
     return (
-        f'<p class="note">Of each task the {_WORST} examples with the lowest scores, short ones first.</p>'
+        f'<p class="note">For each task, the {_WORST} examples with the lowest scores, short ones first.</p>'
         f'<div class="list">{items}</div>'
     )
 
 
 def _example(result: Result) -> str:
-    right = "right" if len(result.answers) == 1 else "right (any or all, by the metric)"
+    right = "right" if len(result.answers) == 1 else "right (any or all, depending on the metric)"
     parts = [
         ("question", _cut(result.question), "text"),
         (right, "\n".join(result.answers), ""),
@@ -97,7 +97,7 @@ def _fate(fact: Tracked) -> str:
 
 
 def _cut(text: str) -> str:
-    """The beginning and the end of a text that is too long to show."""
+    """Return the text, cut to its beginning and end if it is too long to show."""
     if len(text) <= _CUT:
         return text.strip()
     third = _CUT // 3
@@ -105,7 +105,7 @@ def _cut(text: str) -> str:
 
 
 def failures(picked: Picked) -> str:
-    """The causes, frequent ones first, and under each the examples that failed of it."""
+    """Return the causes as HTML, most frequent first, each with its failed examples."""
     if not picked.failures:
         return '<p class="note">None.</p>'
     items = []
@@ -120,6 +120,6 @@ def failures(picked: Picked) -> str:
     if len(picked.failures) > _CAUSES:
         items.append(f'<p class="note">… and {len(picked.failures) - _CAUSES:,} more causes in results.jsonl.</p>')
     return (
-        '<p class="note">They count as 0; running the same command again tries only them.</p>'
+        '<p class="note">Failed examples count as 0. Run the same command again to retry only them.</p>'
         f'<div class="list">{"".join(items)}</div>'
     )

@@ -1,8 +1,8 @@
-"""The results of a benchmark on disk: `results.jsonl`, append-only while it runs, a line an example.
+"""The results of a benchmark on disk: `results.jsonl`, one line an example, append-only while the benchmark runs.
 
-`run.json` says under which settings; other settings need another folder. One process at a time writes. At the end the
-lines are put in order, one an example (a retry replaces the failure), and `results.json` is computed from them: it
-holds nothing that depends on when, in which order or in how many runs the examples were read.
+`run.json` holds the settings; other settings need another folder. Only one process writes at a time. At the end the
+lines are sorted, with one line per example (a retry replaces the failure), and `results.json` is computed from them.
+It does not depend on when, in which order or in how many runs the examples were read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from memagent.tasks.example import Length, Unit
 
 RESULTS, SETTINGS, CELLS = "results.jsonl", "run.json", "results.json"
 RUNS = "runs"
-"""The folder of the memory reader's journals."""
+"""Name of the folder that holds the memory reader's journals."""
 Key = tuple[str, Unit, int, int, str, str]  # task, unit, length, number, reader, model
 
 
@@ -34,20 +34,20 @@ def key_of(result: Result) -> Key:
 
 
 class Ledger:
-    """The results in `folder`, made or gone on with, locked until `close()`.
+    """Opens or creates the results in `folder` and locks them until `close()`.
 
     Args:
-        settings: what must be the same for results to stand side by side.
+        settings: settings that must be the same for all results in the folder.
 
     Raises:
-        RunError: another process holds it, its settings differ, or a line is damaged.
+        RunError: another process holds the folder, its settings differ, or a line is damaged.
         StorageError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self._path = folder / RESULTS
-        self._lines: dict[Key, tuple[int, int, bool]] = {}  # where each line is; attempts; whether it is to be retried
+        self._lines: dict[Key, tuple[int, int, bool]] = {}  # offset of the line; attempts; whether to retry
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file: give --out a folder.")
         with ExitStack() as undo:
@@ -62,23 +62,23 @@ class Ledger:
                 self._size = self._scan()
                 self._file.truncate(self._size)
             except Timeout:
-                raise RunError(f"Another process writes to {folder}: wait for it, or give another --out.") from None
+                raise RunError(f"Another process is writing to {folder}: wait for it, or give another --out.") from None
             except OSError as error:
                 raise _storage(folder, error) from error
             undo.pop_all()
 
     def done(self, key: Key) -> bool:
-        """Whether the example was read, or did not fit the window; not so if it failed."""
+        """Whether the example was read or did not fit the window. A failed example is not done."""
         return key in self._lines and not self._lines[key][2]
 
     def attempts(self, key: Key) -> int:
         return self._lines[key][1] if key in self._lines else 0
 
     def append(self, result: Result) -> None:
-        """Put a result on the disk.
+        """Write a result to disk.
 
         Raises:
-            StorageError: it could not be written; the ones before it are safe.
+            StorageError: the result could not be written; earlier results are safe.
         """
         line = json.dumps(asdict(result), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
@@ -87,13 +87,13 @@ class Ledger:
                 written += self._file.write(line[written:])
             os.fsync(self._file.fileno())
         except OSError as error:
-            self._file.truncate(self._size)  # another worker may still have a result to write
+            self._file.truncate(self._size)  # a torn line must not precede another worker's result
             raise _storage(self.folder, error) from error
         self._lines[key_of(result)] = self._size, result.attempts, result.status == "failed"
         self._size += len(line)
 
     def tidy(self) -> None:
-        """Put the lines in order, one an example."""
+        """Sort the lines and keep one per example."""
         temporary = self._path.with_suffix(".tmp")
         try:
             with self._path.open("rb") as old, temporary.open("wb") as new:
@@ -119,23 +119,23 @@ class Ledger:
     def _check_settings(self, settings: dict[str, Any]) -> None:
         now = json.loads(json.dumps(settings))
         empty = not self._path.exists() or not self._path.stat().st_size
-        if empty and not (self.folder / RUNS).exists():  # nothing was paid for under other settings
+        if empty and not (self.folder / RUNS).exists():  # nothing was read under other settings
             _write(self.folder / SETTINGS, now)
             return
         then = read_settings(self.folder)
-        data = {**then.get("data", {}), **now.get("data", {})}  # another task may bring other data
+        data = {**then.get("data", {}), **now.get("data", {})}  # another task may add other data
         if all(data[name] == known for name, known in then.get("data", {}).items()):
             then["data"] = now["data"] = data
         for name in sorted(now.keys() | then.keys()):
             if name != "memagent" and now.get(name) != then.get(name):
                 raise RunError(
-                    f"{self.folder} holds results under other settings: its {name} was {json.dumps(then.get(name))}, "
-                    f"now it is {json.dumps(now.get(name))}; give the same, or another --out."
+                    f"{self.folder} holds results with other settings: its {name} was {json.dumps(then.get(name))} "
+                    f"and is now {json.dumps(now.get(name))}. Give the same settings, or another --out."
                 )
         _write(self.folder / SETTINGS, now)
 
     def _scan(self) -> int:
-        """Note where each line is. Returns the size without a torn last line."""
+        """Record where each line starts. Returns the size of the file without a torn last line."""
         self._lines, place = {}, 0
         for line, result in _lines(self._path):
             self._lines[key_of(result)] = place, result.attempts, result.status == "failed"
@@ -144,10 +144,10 @@ class Ledger:
 
 
 def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
-    """Write `results.json`; makes the folder.
+    """Write `results.json`, and make the folder if necessary.
 
     Raises:
-        StorageError: it could not be written; one that was there stays.
+        StorageError: the file could not be written; an existing one is kept.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,19 +157,19 @@ def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Raises RunError: there are no results in the folder."""
+    """Return the settings of a run. Raises RunError if the folder has no results."""
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(
-            f"There are no results of a benchmark in {folder}: give the --out of a run ({error})."
+            f"There are no benchmark results in {folder}: give the --out of a benchmark ({error})."
         ) from error
     if not isinstance(settings, dict):
         raise RunError(f"{folder / SETTINGS} is damaged: give another folder.")
@@ -177,19 +177,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_results(*folders: Path, names: Mapping[Path, str] | None = None) -> Iterator[Result]:
-    """The results in folders, one at a time, in the order of their files. Of several tries of an example the last.
+    """Yield the results in folders one at a time, in file order. Only the last try of an example counts.
 
     Args:
-        names: what to call a folder's model instead of its own name.
+        names: for some folders, a name that replaces the name of the model.
 
     Raises:
-        RunError: there are none, a line is damaged, or two folders have the same example of the same reader and model.
+        RunError: a folder has no results, a line is damaged, or two folders have the same example, reader and model.
     """
     having: dict[Key, Path] = {}
     for folder in folders:
         path = folder / RESULTS
         if not path.is_file():
-            raise RunError(f"There are no results of a benchmark in {folder}: give the --out of a run.")
+            raise RunError(f"There are no benchmark results in {folder}: give the --out of a benchmark.")
         name = (names or {}).get(folder)
         last = {key_of(result): number for number, result in enumerate(_called(name, path))}
         for key in last:
@@ -214,7 +214,7 @@ def _named(key: Key) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, Result]]:
-    """The lines of the file; a last one without an end is passed over."""
+    """Yield the lines of the file, skipping an unfinished last line."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -225,7 +225,7 @@ def _lines(path: Path) -> Iterator[tuple[bytes, Result]]:
                 yield line, _result(json.loads(line))
             except (ValueError, AttributeError):
                 raise RunError(
-                    f"Line {number} of {path} is damaged: take it out and run the same command again."
+                    f"Line {number} of {path} is damaged: delete it and run the same command again."
                 ) from None
 
 
@@ -233,17 +233,17 @@ _RESULT = TypeAdapter(Result)
 
 
 def _result(value: dict[str, Any]) -> Result:
-    """Raises ValueError: it is none."""
+    """Return the value as a Result. Raises ValueError if it is not one."""
     shown = {key: _shown(each) if isinstance(each, str) else each for key, each in value.items()}
     return _RESULT.validate_python(shown)
 
 
 def _shown(text: str) -> str:
-    """The text with halves of a character, which a model may write, replaced."""
+    """Replace halves of a character, which a model may write."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _storage(folder: Path, error: OSError) -> StorageError:
     closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
-    what = "give --out a folder that can be written" if closed else "make room, then run the same command to go on"
+    what = "give --out a folder that can be written" if closed else "make room, then run the same command to continue"
     return StorageError(f"The results in {folder} cannot be written ({error.strerror or error}): {what}.")

@@ -1,10 +1,10 @@
-"""The ways to answer from a long document that a user really has. Each gives a Trace.
+"""The practical ways to answer from a long document. Each returns a Trace.
 
-memory    the whole document, segment by segment, into one memory, as the model was trained; or, by the name of a
-          reader (overwrite, extract, collect), in that way
-direct    everything in the window at once; too long is an overflow
-truncate  what fits the window, the middle left out
-retrieve  the passages that BM25 finds for the question
+memory    reads the whole document segment by segment into one memory, as the model was trained; or in the way of a
+          named reader (overwrite, extract, collect)
+direct    puts everything into the window at once; a document that is too long is an overflow
+truncate  keeps what fits the window and leaves out the middle
+retrieve  keeps the passages that BM25 finds for the question
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from memagent.runs.watch import Watch
 from memagent.tasks.example import Example
 
 _PASSAGE = 200  # tokens
-_GAP = "\n…\n"  # where something was left out
+_GAP = "\n…\n"  # marks the place where text was left out
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One example to be read by one reader."""
+    """One example for one reader to read."""
 
     example: Example
     agent: MemoryAgent
     tokenizer: Tokenizer
-    """Counts what `truncate` and `retrieve` take."""
+    """Tokenizer that measures the text for `truncate` and `retrieve`."""
     answer_tokens: int
-    """Of the readers that see the document: RULER's tokens_to_generate, and room to say the answer's prefix again."""
+    """Most tokens of an answer by readers that see the document: RULER's limit, plus room to repeat the prefix."""
     retrieve_tokens: int
-    """Of the passages that `retrieve` takes, together."""
+    """Most tokens of the passages for `retrieve`, together."""
     run: Path
-    """Where the memory reader keeps its journal."""
+    """Folder of the memory reader's journal."""
     watch: Watch
 
     @property
@@ -65,7 +65,10 @@ async def direct(job: Job) -> Trace:
 
 
 async def truncate(job: Job) -> Trace:
-    """The model's window must be known. A prompt that the model refuses all the same is cut further."""
+    """Answer from a prompt without the middle of the document. Cuts further if the model refuses the prompt.
+
+    The model's window must be known.
+    """
     assert job.chat.window is not None
     document, prompt = job.example.document, job.example.prompt()
     room = job.chat.window - job.answer_tokens - job.chat.prompt_tokens([Message("user", job.example.prompt(_GAP))])
@@ -73,7 +76,7 @@ async def truncate(job: Job) -> Trace:
     while True:
         if cut:
             while room > 0 and not _fits(job, prompt := _shortened(job, room)):
-                room -= max(room // 50, 1)  # tokens at the seams
+                room -= max(room // 50, 1)  # leaves room for tokens at the seams
             if room <= 0:
                 prompt = job.example.prompt("")
         try:
@@ -93,7 +96,7 @@ MEMORY: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
     "memory": memory,
     **{name: partial(memory, reader=name) for name in READERS},
 }
-"""Those that keep a memory and a journal, and are asked for a box."""
+"""Readers that keep a memory and a journal, and are asked to box their answer."""
 
 METHODS: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
     **MEMORY,
@@ -115,7 +118,7 @@ def _fits(job: Job, prompt: str) -> bool:
 
 
 def _shortened(job: Job, tokens: int) -> str:
-    """The prompt over the beginning and the end of the document, about so many tokens together."""
+    """Return the prompt with only the beginning and the end of the document, about this many tokens together."""
     half = max(tokens // 2, 1)
     head, tail = job.example.document[: 16 * half], job.example.document[-16 * half :]
     start, end = job.tokenizer.encode(head), job.tokenizer.encode(tail)
@@ -127,10 +130,10 @@ def _shortened(job: Job, tokens: int) -> str:
 
 
 def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
-    """The passages that BM25 ranks first for the question, as many as fit but at least one, in the document's order.
+    """Return the passages that BM25 ranks first for the question, in document order: those that fit, at least one.
 
-    A passage is two pieces that follow each other, each in two passages: what is cut by the border of one stands whole
-    in the other.
+    A passage is two consecutive pieces, and passages overlap by one piece. So text that the border of one passage cuts
+    is whole in another.
     """
     import bm25s
 
@@ -138,7 +141,7 @@ def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
     passages = [first + second for first, second in pairwise(pieces)] or pieces
     words = bm25s.tokenize(passages, stopwords="en", show_progress=False)
     ranked = range(len(passages))
-    if any(words.ids):  # else there is not a word to find
+    if any(words.ids):  # else there is no word to search for
         index = bm25s.BM25()
         index.index(words, show_progress=False)
         query = bm25s.tokenize(example.query or _bare(example.question), stopwords="en", show_progress=False)
@@ -160,5 +163,5 @@ def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
 
 
 def _bare(question: str) -> str:
-    """RULER's question without the instruction before it, whose words are not to be looked for."""
+    """Return RULER's question without its instruction, whose words should not be searched for."""
     return question.split("\n")[-1].removeprefix("Question: ")

@@ -1,4 +1,4 @@
-"""What a benchmark run is to do: which examples, read by whom, under which settings; and the presets."""
+"""Plans a benchmark run: its examples, readers and settings. Also holds the presets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAMPLES = 10
 _PARAGRAPH = 140  # tokens, roughly
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Without any data, on a CPU, in minutes.
+    # Needs no data; takes minutes on a CPU.
     "quick": {
         "tasks": ["niah_single_1", "niah_multikey_2", "vt", "fwe"],
         "lengths": "2k,4k",
@@ -42,12 +42,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "cut": "tokens",
     },
 }
-"""Settings by the names of `memagent bench`'s options. What is given on the command line comes first."""
+"""Settings, named as options of `memagent bench`. Options on the command line override them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example to be made, for all the readers."""
+    """An example to be made for all readers."""
 
     task: Task
     length: Length
@@ -58,8 +58,8 @@ class Sample:
 class Plan:
     """Tasks x lengths x samples x readers.
 
-    A task gets the lengths that it understands: those in paragraphs are for the questions over paragraphs. Tasks of
-    your own have the length of their documents. `samples` of None are 10, or all the questions of a file of your own.
+    A task gets only the lengths that it understands: lengths in paragraphs are for questions over paragraphs. Tasks of
+    your own have the length of their documents. If `samples` is None, it is 10, or all questions of your own file.
     """
 
     tasks: Sequence[Task]
@@ -69,7 +69,7 @@ class Plan:
     seed: int = 42
     retrieve_tokens: int = 2048
     shortened: bool = False
-    """Whether lengths that a task's data cannot fill are left out, and not refused: those of a preset are."""
+    """Whether to leave out lengths that a task's data cannot fill, as for a preset, instead of refusing them."""
     left_out: frozenset[tuple[str, Length]] = frozenset()
 
     def __post_init__(self) -> None:
@@ -84,10 +84,13 @@ class Plan:
             if not self.lengths_of(task):
                 raise UsageError(f"{task.name} needs another length: give --lengths, such as 8k.")
             if task.size is not None and task.size < self._samples(task) and "own" not in task.units:
-                raise UsageError(f"{task.name} has {task.size:,} examples, fewer than {self._samples(task):,} samples.")
+                raise UsageError(
+                    f"{task.name} has {task.size:,} examples, fewer than {self._samples(task):,} samples: "
+                    "lower --samples."
+                )
 
     def samples_in_order(self) -> Iterator[Sample]:
-        """Short before long, so that a table fills from the left."""
+        """Yield the samples, short lengths before long ones, so that a table fills from the left."""
         lengths = sorted({length for task in self.tasks for length in self.lengths_of(task)}, key=in_tokens)
         for length in lengths:
             for task in self.tasks:
@@ -106,5 +109,5 @@ class Plan:
 
 
 def in_tokens(length: Length) -> int:
-    """About how long; a paragraph counts for 140 tokens."""
+    """Estimate a length in tokens; a paragraph counts for 140 tokens."""
     return length.value * (_PARAGRAPH if length.unit == "paragraphs" else 1)

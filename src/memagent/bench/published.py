@@ -1,17 +1,17 @@
-"""What the paper reports (arXiv 2507.02259), for comparison beside our own figures.
+"""Figures that the paper reports (arXiv 2507.02259), for comparison with our own.
 
-Its evaluation leaves failed requests out of the mean and scores with a lenient `sub_em`; ours does neither.
+The paper's evaluation leaves failed requests out of the mean and scores with a lenient `sub_em`; ours does neither.
 """
 
 from __future__ import annotations
 
 PARAGRAPHS = (50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600)
-"""The lengths of RULER-HotpotQA."""
+"""Lengths of RULER-HotpotQA in paragraphs."""
 TOKENS = tuple(7 * 1024 * 2**power for power in range(10))
-"""The same in tokens, 7K to 3.5M."""
+"""The same lengths in tokens, 7K to 3.5M."""
 
 Row = tuple[float | None, ...]
-"""Accuracy in percent at each of these lengths; None where none was reported."""
+"""Accuracy in percent at each of these lengths; None if the paper reports none."""
 
 RULER_HQA: dict[str, Row] = {
     "RL-MemAgent-14B": (83.59, 82.03, 84.38, 80.47, 76.56, 81.25, 75.00, 77.34, 76.56, 78.12),
@@ -19,18 +19,18 @@ RULER_HQA: dict[str, Row] = {
     "QwenLong-L1-32B": (72.66, 75.00, 72.66, None, 31.25, None, 13.28, 11.72, None, None),
     "Qwen2.5-14B-1M": (60.16, 60.94, 50.00, None, 50.00, None, 8.59, 0.00, None, None),
 }
-"""Version 1, 128 questions a length, a standard error of about 3.3 points."""
+"""Version 1 of the paper: 128 questions a length, so a standard error of about 3.3 points."""
 
 RULER_HQA_REVISED: dict[str, Row] = {
     "RL-MemAgent-14B": (80.47, None, None, None, 81.25, None, None, 75.78, None, 71.09),
     "RL-MemAgent-7B": (81.25, None, None, None, 79.69, None, None, 74.22, None, 71.88),
 }
-"""Version 2 (ICLR 2026), which reports fewer lengths."""
+"""Version 2 of the paper (ICLR 2026), which reports fewer lengths."""
 
 RULER_TASKS = frozenset(
     {"niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multikey_2", "niah_multikey_3",
      "niah_multivalue", "niah_multiquery", "vt", "fwe"}
 )  # fmt: skip
 RULER_AVERAGE = 95.0
-"""RL-MemAgent averages above it on these ten tasks, at all lengths of RULER_RANGE."""
+"""RL-MemAgent's average on these ten tasks is above this value at all lengths of RULER_RANGE."""
 RULER_RANGE = (8 * 1024, 512 * 1024)

@@ -1,7 +1,7 @@
-"""A benchmark run as one HTML page, and its charts as PNGs beside it.
+"""Writes a benchmark run as one HTML page, with its charts as PNGs beside it.
 
-The page needs nothing but itself (its policy forbids it the network), and everything from outside is escaped. The
-same results give the same bytes. Without matplotlib it has the tables alone.
+The page needs no other files (its policy forbids network access), and everything from outside is escaped. The same
+results give the same bytes. Without matplotlib the page has only the tables.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Results = Callable[[], Iterable[Result]]
-"""Reads the results from the beginning each time it is called."""
+"""Function that reads the results from the beginning each time it is called."""
 
 CHARTS = {
     "accuracy": "Score over length, with 95 % intervals; × where every prompt overflows the window. The paper reports "
     "an average above 95 % on ten RULER tasks from 8K to 512K (dashed), and the grey lines on RULER-HotpotQA.",
     "heatmap": "Score by task and length, a map for each reader; hatched where every prompt overflows the window.",
     "time": "Seconds in the model over the tokens of an example, with the least-squares line of each reader. "
-    "1K tokens are 1,024. Where several examples were read at once, the seconds of each include waiting for the "
-    "others: take the line from a run with <code>--concurrency 1</code>.",
-    "depth": "Percent of facts answered, by where in the document they stand (from its beginning down to its end) and "
-    "its length. Of the memory reader all facts count, of others those of examples that rest on a single one.",
+    "1K tokens are 1,024. If several examples were read at once, the seconds of each include waiting for the others: "
+    "take the line from a run with <code>--concurrency 1</code>.",
+    "depth": "Percent of facts answered, by their place in the document (from its beginning down to its end) and its "
+    "length. For the memory reader all facts count; for other readers, those of examples that rest on a single fact.",
     "causes": "Examples of the memory reader that scored below 1, each by its earliest fault: a fact was never "
-    "written to the memory; it was written and later lost; it was held but not answered; and those that the "
-    "model failed on. On the right, the steps after which facts were gone.",
+    "written to the memory; it was written and later lost; it was held but not answered; or the model "
+    "failed on the example. On the right, the steps after which facts were gone.",
 }
-"""Names of the PNGs, with the captions of the charts in the page, as HTML."""
+"""Captions of the charts in the page, as HTML, by the names of the PNGs."""
 
 
 def write_report(folder: Path, cells: Sequence[Cell], results: Results, header: Mapping[str, Any]) -> None:
-    """Writes `report.html`, and `accuracy.png`, `heatmap.png` … for the charts that have data; removes the others.
+    """Write `report.html` and a PNG for each chart that has data. Removes the PNGs of other charts.
 
     Args:
-        header: what the run was, shown as a table.
+        header: settings of the run, shown as a table.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -105,7 +105,7 @@ def _page(cells: Sequence[Cell], results: Results, header: Mapping[str, Any], fi
         costs=_costs(costs),
         worst=worst(picked)
         if any(cost.reader[0] in MEMORY for cost in costs)
-        else '<p class="note">It was not among the readers.</p>',
+        else '<p class="note">The memory reader was not among the readers.</p>',
         failures=failures(picked),
         metrics=_metrics(found),
         header=_header(header),
@@ -127,7 +127,7 @@ def _summary(found: Sequence[Grid], costs: Sequence[Totals]) -> str:
         (lengths or "0", "long"),
         (f"{sum(cost.prompt_tokens for cost in costs):,}", "tokens read"),
         (f"{sum(cost.completion_tokens for cost in costs):,}", "tokens written"),
-        (duration(sum(cost.model_seconds for cost in costs)), "of the model"),
+        (duration(sum(cost.model_seconds for cost in costs)), "of model time"),
     ]
     return f'<dl class="figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for value, name in pairs)}</dl>'
 
@@ -166,7 +166,7 @@ def _table(rows: str, names: str = "") -> str:
 def _charts(figures: Mapping[str, Figure], hqa: bool) -> str:
     if not drawing.available():
         return (
-            '<p class="note">There are none, for matplotlib is not installed: <code>pip install '
+            '<p class="note">There are no charts because matplotlib is not installed. Run <code>pip install '
             "'memagent[plots]'</code>, then make the report again.</p>"
         )
     parts = []
@@ -186,8 +186,8 @@ def _published() -> str:
             values = "".join(f"<td>{'–' if score is None else f'{score:.2f}'}</td>" for score in scores)
             rows.append(f'<tr><th scope="row">{name}, version {version}</th>{values}</tr>')
     return (
-        '<p class="note">RULER-HotpotQA in the paper (arXiv 2507.02259), by paragraphs. It leaves failed requests out '
-        "of the mean and counts a match leniently: <code>sub_em_legacy</code> is the metric to compare with.</p>"
+        '<p class="note">RULER-HotpotQA in the paper (arXiv 2507.02259), by number of paragraphs. The paper leaves '
+        "failed requests out of the mean and matches leniently, so compare with <code>sub_em_legacy</code>.</p>"
         + _table(f'<thead><tr><th scope="col">model</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>')
     )
 

@@ -1,4 +1,4 @@
-"""What a benchmark run found out: a Result an example, a Cell for each task, length, reader and metric."""
+"""The results of a benchmark run: a Result for each example; a Cell for each task, length, reader and metric."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from typing import Literal
 from memagent.tasks.example import Unit
 
 Status = Literal["done", "failed", "overflow"]
-"""An example was read; the model failed on it (a second run tries again); or its prompt did not fit the window."""
+"""Outcome of an example: it was read; the model failed on it (a second run retries it); or it overflowed the window."""
 
 State = Literal["answered", "not answered", "lost", "never written"]
-"""What became of a fact: it is in the answer; it was held to the end but is not in the answer; it was in the memory
-once and later not; it never was."""
+"""Fate of a fact: it is in the answer; it was in the last memory but is not in the answer; it was in an earlier memory
+and was lost; or it never was in a memory."""
 
 FAULTS: tuple[State, ...] = ("never written", "lost", "not answered")
-"""The earliest first."""
+"""Faults, the earliest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What became of one fact of an example, read by the memory reader. Steps count from 1."""
+    """Fate of one fact of an example that the memory reader read. Steps count from 1."""
 
     depth: float
-    """Where it stands in the document: 0 at its beginning, 1 at its end."""
+    """Position of the fact in the document: 0 at its beginning, 1 at its end."""
     step: int
-    """The step that read it (its end, where it lies in two segments)."""
+    """Step that read the fact, or its end if it lies in two segments."""
     state: State
     lost_at: int | None = None
-    """The first step after which the memory no longer held it, for good; of a fact that was lost."""
+    """For a lost fact, the first step after which the memory never held it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One example, read by one reader. A line of results.jsonl."""
+    """One example read by one reader: a line of results.jsonl."""
 
     task: str
     length: int
     unit: Unit
     number: int
     example: str
-    """A fingerprint of the whole prompt: two results with the same one are of the same example."""
+    """Fingerprint of the whole prompt and its answers. Results of the same example have the same fingerprint."""
     reader: str
     model: str
     status: Status
     cause: str
-    """Why it failed, in a sentence; empty when it was read."""
+    """Reason why the example was not read, in a sentence; empty if it was read."""
     attempts: int
-    """How often it was tried, this time included."""
+    """Number of attempts, including this one."""
     scores: dict[str, float]
-    """By metric, from 0 to 1, the one to report first. All 0 when it failed."""
+    """Scores by metric, from 0 to 1, main metric first. All are 0 if the example failed."""
     question: str
     answers: tuple[str, ...]
     prediction: str
-    """The completion as the model wrote it."""
+    """Completion as the model wrote it."""
     memory: str
-    """The last memory; empty for other readers."""
+    """Last memory; empty for readers without a memory."""
     depths: tuple[float, ...]
-    """Where each fact stands in the document, from 0 to 1; empty where facts are all over it (cwe, fwe)."""
+    """Position of each fact in the document, from 0 to 1; empty if facts are all over it (cwe, fwe)."""
     facts: tuple[Tracked, ...]
-    """What became of each fact; of the memory reader alone."""
+    """Fate of each fact; only for readers with a memory."""
     tokens: int
-    """Of the whole sample."""
+    """Number of tokens of the whole sample."""
     turns: int
     prompt_tokens: int
     completion_tokens: int
@@ -71,7 +71,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The examples of one task, length and reader under one metric: score and 95 % interval from 0 to 100."""
+    """The score of one task, length and reader under one metric, with its 95 % interval, from 0 to 100."""
 
     task: str
     length: int
@@ -89,7 +89,7 @@ class Cell:
     """Mean tokens of a sample."""
     prompt_tokens: int
     completion_tokens: int
-    """Of all its examples together."""
+    """Completion tokens of all examples together, as for `prompt_tokens`."""
     causes: dict[str, int]
-    """Of the memory reader's examples with a score below 1: how many for each State. An example counts once, for the
-    earliest fault: never written, else lost, else not answered."""
+    """Number of the memory reader's examples with a score below 1, by State. An example counts once, for its earliest
+    fault: never written, else lost, else not answered."""

@@ -1,8 +1,8 @@
-"""Running a benchmark: make an example, have each reader read it, score, put it on the disk; many at once.
+"""Runs a benchmark: makes each example, has each reader read it, scores it and writes the result; many at once.
 
-The story is `run`. An example that the model fails on scores 0 and is tried again by the next run; one that does not
-fit the window scores 0 for good. Whatever else goes wrong (a full disk, a wrong setting) stops the run, and the same
-command goes on: results are in the ledger, and a memory reader's turns in its journal.
+`run` is the place to start. An example that the model fails on scores 0, and the next run tries it again. An example
+that does not fit the window scores 0 for good. Any other problem (a full disk, a wrong setting) stops the run, and the
+same command continues it: results are in the ledger, and a memory reader's turns are in its journal.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from memagent.runs.watch import Watch
 from memagent.tasks.example import Example, Length
 from memagent.tasks.own_questions import OwnTask
 
-_SHORT = 4096  # tokens: of shorter examples some cannot be made, and trying takes milliseconds
+_SHORT = 4096  # tokens: some shorter examples cannot be made, and trying takes only milliseconds
 _FAILURES = 8
-"""After so many failures in a row, or twice as many as run at once, the model is taken for dead."""
+"""Number of failures in a row after which the model counts as dead; twice the concurrency if that is more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Callbacks while a benchmark runs. Work is counted in tokens of samples, once for each reader."""
+    """Callbacks for a running benchmark. Work is counted in tokens of samples, once for each reader."""
 
     on_start: Callable[[int, int, int], None] = lambda examples, done, work: None
-    """Examples x readers in all, those that earlier runs have done, and the work that is left."""
+    """Called with the number of examples x readers, the number already done, and the work left."""
     on_turn: Callable[[int], None] = lambda tokens: None
-    """Tokens that a memory reader has just read."""
+    """Called with the number of tokens that a memory reader has just read."""
     on_result: Callable[[Result, int], None] = lambda result, tokens: None
-    """A result, and the tokens of its sample that were not yet told by turns."""
+    """Called with a result and the tokens of its sample that `on_turn` did not report."""
     on_note: Callable[[str], None] = lambda sentence: None
-    """Something to be told once."""
+    """Called with a sentence to show once."""
 
 
 def settings(plan: Plan, agent: MemoryAgent, extra: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same for results to stand side by side in one folder."""
+    """Return the settings that must be the same for all results in a folder."""
     return {
         "memagent": __version__,
         "model": agent.chat.model,
@@ -78,12 +78,12 @@ async def run(
     concurrency: int = 16,
     progress: Progress | None = None,
 ) -> list[Cell]:
-    """Read what is not yet read, and give the cells of all results in `folder`.
+    """Read everything that is not yet read, and return the cells of all results in `folder`.
 
     Args:
         tokenizer: counts the lengths of examples.
         extra: further settings that must not change between the runs of a folder.
-        concurrency: examples at once.
+        concurrency: number of examples read at once.
 
     Raises:
         ModelError: the model cannot be reached, or fails on one example after the other.
@@ -113,13 +113,16 @@ async def run(
 
 
 def _check(plan: Plan, agent: MemoryAgent) -> None:
-    """Refuse what could not go well with this model, before anything is paid for."""
+    """Refuse a plan that cannot work with this model, before anything is paid for."""
     if "truncate" in plan.readers and agent.chat.window is None:
-        raise UsageError("The reader truncate must know the model's window: give --window.")
+        raise UsageError("The reader truncate needs the size of the model's context window: give --window.")
     in_box = agent.prompts.style == "boxed"
     for task in plan.tasks:
         if task.metrics[0].startswith("boxed") and (not set(plan.readers) <= MEMORY.keys() or not in_box):
-            raise UsageError(f"{task.name} is scored by the box of an answer: only the reader memory is asked for one.")
+            raise UsageError(
+                f"{task.name} is scored by the boxed answer, which only memory readers give: give --reader memory and "
+                "--answer boxed."
+            )
     if MEMORY.keys() & set(plan.readers):
         agent.check_budget("?")
         for task in plan.tasks:
@@ -128,7 +131,7 @@ def _check(plan: Plan, agent: MemoryAgent) -> None:
 
 
 def _possible(plan: Plan, tokenizer: Tokenizer, progress: Progress) -> Plan:
-    """The plan without the lengths that a task's data cannot fill: a preset has the same for all tasks."""
+    """Return the plan without lengths that a task's data cannot fill: a preset has the same lengths for all tasks."""
     left_out: set[tuple[str, Length]] = set()
     for task in plan.tasks:
         for length in sorted(plan.lengths_of(task), reverse=True):
@@ -142,8 +145,10 @@ def _possible(plan: Plan, tokenizer: Tokenizer, progress: Progress) -> Plan:
 
 
 def _try(missing: list[tuple[Sample, list[str]]], plan: Plan, tokenizer: Tokenizer) -> None:
-    """Make the longest example of each task, and all the short ones, so that a length that cannot be is told before
-    anything is paid for."""
+    """Make the longest example of each task, and all short ones.
+
+    This reports an impossible length before anything is paid for.
+    """
     longest = {sample.task.name: sample for sample, _ in sorted(missing, key=lambda each: expected_tokens(each[0]))}
     short = [sample for sample, _ in missing if sample.length.unit == "tokens" and sample.length.value < _SHORT]
     for sample in [*longest.values(), *short]:
@@ -151,7 +156,7 @@ def _try(missing: list[tuple[Sample, list[str]]], plan: Plan, tokenizer: Tokeniz
 
 
 class _Bench:
-    """A run under way: what its workers share."""
+    """A run under way, with the state that its workers share."""
 
     def __init__(
         self,
@@ -164,12 +169,12 @@ class _Bench:
     ) -> None:
         self._plan, self._agent, self._tokenizer, self._ledger = plan, agent, tokenizer, ledger
         self._progress = progress
-        self._drawing = asyncio.Lock()  # one example at a time: tasks keep counts that threads must not share
-        self._failed = 0  # in a row, overflows not counted
+        self._drawing = asyncio.Lock()  # one example at a time: tasks cache counts that threads must not share
+        self._failed = 0  # failures in a row; overflows do not count
         self._enough = max(_FAILURES, 2 * concurrency)
 
     def missing(self) -> list[tuple[Sample, list[str]]]:
-        """The samples that some reader has still to read."""
+        """Return the samples that some reader still has to read."""
         left, total, done, work = [], 0, 0, 0
         for sample in self._plan.samples_in_order():
             readers = [reader for reader in self._plan.readers if not self._ledger.done(self._key(sample, reader))]
@@ -178,7 +183,7 @@ class _Bench:
             work += len(readers) * expected_tokens(sample)
             if readers:
                 left.append((sample, readers))
-        # What failed before comes last: it must not keep a run from what it has not tried.
+        # Samples that failed before come last, so that they do not keep a run from samples it has not tried.
         left.sort(key=lambda each: any(self._ledger.attempts(self._key(each[0], reader)) for reader in each[1]))
         self._progress.on_start(total, done, work)
         return left
@@ -196,20 +201,20 @@ class _Bench:
                 self._failed = {"failed": self._failed + 1, "done": 0, "overflow": self._failed}[result.status]
                 if self._failed >= self._enough:
                     raise ModelError(
-                        f"{self._failed} examples in a row failed, the last one so: {result.cause} The same command "
-                        "tries them again."
+                        f"{self._failed} examples in a row failed, the last one with: {result.cause} Run the same "
+                        "command to try them again."
                     )
 
     async def _read(self, sample: Sample, example: Example, reader: str) -> tuple[Result, int]:
-        """The result, and how many tokens were told of as they were read."""
-        told, read = 0, 0  # tokens told of; characters of the document
-        spent = Usage()  # in this attempt
+        """Return the result, and the number of tokens that were reported while they were read."""
+        told, read = 0, 0  # tokens reported; characters of the document read
+        spent = Usage()  # usage of this attempt
 
         def on_turn(_: int, turn: Turn) -> None:
             nonlocal told, read, spent
             spent += turn.completion.usage
             segment = turn.request.segment
-            if segment and segment.end > read:  # not one that is looked at again
+            if segment and segment.end > read:  # skips a second look at a segment
                 told, read = told + segment.tokens, segment.end
                 self._progress.on_turn(segment.tokens)
 
@@ -250,7 +255,7 @@ class _Bench:
         seconds: float,
     ) -> Result:
         task, style = sample.task, self._agent.prompts.style
-        in_box = reader in MEMORY and style == "boxed"  # nobody else is asked for a box
+        in_box = reader in MEMORY and style == "boxed"  # other readers are not asked for a box
         metrics = [metric for metric in task.metrics if in_box or not metric.startswith("boxed")]
         prediction = (trace.answer or "") if trace else ""
         said = final_answer(prediction, style) if reader in MEMORY and style == "sentence" else prediction
@@ -290,20 +295,20 @@ class _Bench:
 
 
 def expected_tokens(sample: Sample) -> int:
-    """About how long a sample is, before it is made."""
+    """Estimate the tokens of a sample before it is made."""
     if isinstance(sample.task, OwnTask):
         return sample.task.expected_tokens(sample.number)
     return in_tokens(sample.length)
 
 
 def _fingerprint(example: Example) -> str:
-    """Two results with the same one are of the same example, with the same right answers."""
+    """Return a fingerprint that is the same for results of the same example with the same right answers."""
     whole = "\0".join([example.prompt(), *example.answers])
     return sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def run_name(key: Key) -> str:
-    """The folder of a memory reader's journal: `niah_single_1-4k-7`."""
+    """Return the name of the folder for a memory reader's journal, such as `niah_single_1-4k-7`."""
     task, unit, length, number, reader, _ = key
     name = re.sub(r"[^0-9A-Za-z_.]+", "_", task)
     if name != task:

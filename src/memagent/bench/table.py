@@ -1,4 +1,4 @@
-"""The scores as a table: task × reader down, lengths across; and what each reader cost.
+"""The scores as a table, with tasks × readers down and lengths across, and the cost of each reader.
 
     Score and 95 % interval, 100 examples each.
                              4k                16k
@@ -6,7 +6,7 @@
       memory   97.0 [91.5–99.0]   93.0 [86.3–96.6]
       direct   98.0 [93.0–99.4]           overflow
 
-`grids` and `Grid.rows` lay the table out; the terminal, the HTML page and the charts all draw from them.
+`grids` and `Grid.rows` lay the table out. The terminal, the HTML page and the charts all draw from them.
 """
 
 from __future__ import annotations
@@ -35,39 +35,39 @@ _GAP = 3  # columns between two lengths
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table: a reader's cells on a task (or the average of its tasks), one for each length."""
+    """A line of the table: a reader's cells on a task (or averaged over tasks), one for each length."""
 
     task: str
     reader: str
     metric: str
     first: bool
-    """Whether it is the metric that the task reports first."""
+    """Whether the metric is the task's main metric."""
     cells: tuple[Cell | None, ...]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells whose lengths are counted alike. Metrics stand in the order they came in."""
+    """Cells whose lengths have the same unit. Metrics keep the order in which they came."""
 
     unit: Unit
     lengths: tuple[Length, ...]
     tasks: dict[str, tuple[str, ...]]
-    """The metrics of each task, the one to report first."""
+    """Metrics of each task, main metric first."""
     readers: list[Reader]
     cells: dict[tuple[str, Reader, Length, str], Cell]
 
     def cell(self, task: str, reader: Reader, length: Length) -> Cell | None:
-        """The cell of the task's first metric."""
+        """Return the cell of the task's main metric."""
         return self.cells.get((task, reader, length, self.tasks[task][0]))
 
     def average(self, reader: Reader, length: Length) -> Cell | None:
-        """The mean of the tasks' first metrics; None where a task is missing, for means must be of the same tasks."""
+        """Return the mean over the tasks' main metrics. None if a task is missing: means must cover the same tasks."""
         cells = [self.cell(task, reader, length) for task in self.tasks]
         present = [cell for cell in cells if cell is not None]
         return _mean(present) if len(present) == len(cells) else None
 
     def rows(self) -> Iterator[Row]:
-        """Task by task, reader by reader, metric by metric; at the end the averages of several tasks."""
+        """Yield rows by task, reader and metric, and at the end the averages if there are several tasks."""
         for task, metrics in self.tasks.items():
             for reader in self.readers:
                 for metric in metrics:
@@ -82,24 +82,24 @@ class Grid:
 
     @property
     def samples(self) -> str:
-        """How many examples a cell stands for: "100 examples" or "20 to 100 examples"."""
+        """Number of examples per cell, such as "100 examples" or "20 to 100 examples"."""
         counts = {cell.samples for cell in self.cells.values()}
         low, high = min(counts), max(counts)
         return f"{high:,} example{'s' * (high != 1)}" if low == high else f"{low:,} to {high:,} examples"
 
 
 def tasks_in_order(names: Iterable[str]) -> list[str]:
-    """Each task once: RULER's, then RULER-HQA, then others as they come."""
+    """Return each task once: RULER's, then RULER-HQA, then others in the order given."""
     return sorted(dict.fromkeys(names), key=lambda name: _TASKS.index(name) if name in _TASKS else len(_TASKS))
 
 
 def named(reader: Reader, among: Iterable[Reader]) -> str:
-    """ "memory", or "memory · MODEL" where the readers read with several models."""
+    """Return "memory", or "memory · MODEL" if there are several models among the readers."""
     return " · ".join(reader) if len({model for _, model in among}) > 1 else reader[0]
 
 
 def grids(cells: Sequence[Cell]) -> list[Grid]:
-    """A Grid for each unit of length among the cells."""
+    """Return a Grid for each unit of length among the cells."""
     return [_grid(alike) for unit in UNITS if (alike := [cell for cell in cells if cell.unit == unit])]
 
 
@@ -117,8 +117,11 @@ def _grid(cells: Sequence[Cell]) -> Grid:
 
 
 def _mean(cells: Sequence[Cell]) -> Cell:
-    """Tasks are drawn independently, so their intervals combine as those of a sum: the square root of the sum of the
-    squared distances to the bounds (Zou and Donner 2008, the MOVER method)."""
+    """Return the average of the cells with its interval.
+
+    Tasks are drawn independently, so their intervals combine as those of a sum: by the square root of the sum of the
+    squared distances to the bounds (Zou and Donner 2008, the MOVER method).
+    """
     number = len(cells)
     score = sum(cell.score for cell in cells) / number
     return replace(
@@ -135,17 +138,17 @@ def _mean(cells: Sequence[Cell]) -> Cell:
 
 
 def caption(grid: Grid) -> str:
-    """What the numbers are: how many examples each, by which metric."""
+    """Return a sentence that says how many examples a number stands for, and by which metric."""
     tasks: dict[str, list[str]] = {}
     for task, metrics in grid.tasks.items():
         tasks.setdefault(metrics[0], []).append(task)
     usual = max(tasks, key=lambda metric: len(tasks[metric]))
-    others = "".join(f"; of {', '.join(names)}: {metric}" for metric, names in tasks.items() if metric != usual)
+    others = "".join(f"; for {', '.join(names)}: {metric}" for metric, names in tasks.items() if metric != usual)
     return f"Score and 95 % interval, {grid.samples} each, by {usual}{others}."
 
 
 def shown(cell: Cell | None) -> tuple[str, str, str]:
-    """A cell in words: the score, its interval, and what befell examples that were not read. Any may be empty."""
+    """Return the text of a cell: score, interval, and a note on examples that were not read. Each may be empty."""
     if cell is None:
         return "–", "", ""
     if cell.overflow == cell.samples:
@@ -157,10 +160,10 @@ def shown(cell: Cell | None) -> tuple[str, str, str]:
 
 
 def render(cells: Sequence[Cell], console: Console, costs: Sequence[Totals] = ()) -> None:
-    """Prints the table, where the memory reader went wrong, and a line of `costs` for each reader.
+    """Print the table, the memory readers' faults, and a line of `costs` for each reader.
 
-    The training reward (boxed) is left to results.json and the page. A terminal too narrow for all lengths gets
-    several tables, one below the other; where output is no terminal, the table is as wide as it needs.
+    The training reward (boxed) is shown only in results.json and on the page. A terminal too narrow for all lengths
+    gets several tables, one below the other. If the output is not a terminal, the table is as wide as necessary.
     """
     for grid in grids(cells):
         console.print(Text(caption(grid)), highlight=False, soft_wrap=not console.is_terminal)
@@ -181,7 +184,7 @@ def render(cells: Sequence[Cell], console: Console, costs: Sequence[Totals] = ()
 
 
 def _faults(grid: Grid) -> Iterator[str]:
-    """A line for each memory reader: in how many examples it went wrong, and how."""
+    """Yield a line for each memory reader: in how many examples it went wrong, and how."""
     for reader in grid.readers:
         cells = [cell for task in grid.tasks for length in grid.lengths if (cell := grid.cell(task, reader, length))]
         causes = sum((Counter(cell.causes) for cell in cells), Counter[str]())
@@ -196,19 +199,19 @@ def _faults(grid: Grid) -> Iterator[str]:
 
 def _tables(grid: Grid, width: int | None) -> Iterator[Table]:
     rows = [row for row in grid.rows() if row.first or not row.metric.startswith("boxed")]
-    alone = len(grid.readers) == 1  # then a task is a row, not a heading
+    alone = len(grid.readers) == 1  # then each task is a row, not a heading
     names = [name for row in rows for name in (row.task if alone else f"  {row.reader}", f"    {row.metric}")]
     label = max(len(name) for name in names + ([] if alone else list(grid.tasks)))
     label = min(label, width // 3) if width else label
     column = _GAP + max(len(line) for row in rows for cell in row.cells for line in _lines(cell).plain.split("\n"))
     fitting = max(1, (width - label) // column) if width else len(grid.lengths)
-    each = ceil(len(grid.lengths) / ceil(len(grid.lengths) / fitting))  # as even as can be
+    each = ceil(len(grid.lengths) / ceil(len(grid.lengths) / fitting))  # as even as possible
     for start in range(0, len(grid.lengths), each):
         lengths = grid.lengths[start : start + each]
         table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, width=label + column * len(lengths))
         table.add_column("", width=label, overflow="fold")
         for length in lengths:
-            table.add_column(str(length), width=column - 1, justify="right", no_wrap=True)  # the box takes one
+            table.add_column(str(length), width=column - 1, justify="right", no_wrap=True)  # the box takes one column
         _fill(table, rows, alone, slice(start, start + each))
         yield table
 
@@ -227,7 +230,7 @@ def _fill(table: Table, rows: Sequence[Row], alone: bool, part: slice) -> None:
 
 
 def _lines(cell: Cell | None, noted: bool = True) -> Text:
-    """A cell for the terminal: score and interval, and below them, where it is to be noted, what failed."""
+    """Return a cell for the terminal: score and interval, with failures below them if `noted`."""
     score, interval, note = shown(cell)
     text = Text(score, style="" if interval else "yellow" if cell else "dim")
     text.append(f" {interval}" if interval else "", style="dim")

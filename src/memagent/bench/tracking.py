@@ -1,7 +1,7 @@
-"""Where a memory reader went wrong: fact by fact, never written, written and then lost, or held and not answered.
+"""Finds where a memory reader went wrong: a fact was never written, written and then lost, or held but not answered.
 
 A memory holds a fact if it contains the fact's key (a number, a name, the answer) as a whole word, in any case. A fact
-whose key stands in the question is not followed: a memory may hold the key and not the fact.
+whose key is in the question is not tracked, because a memory can contain the key without the fact.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from memagent.tasks.example import Example, Fact
 
 
 def track(example: Example, trace: Trace, answer: str, solved: bool) -> tuple[Tracked, ...]:
-    """What became of each fact of the example that can be followed.
+    """Return the fate of each fact of the example that can be tracked.
 
     Args:
-        answer: what was scored.
-        solved: the example has its full score.
+        answer: text that was scored.
+        solved: whether the example has its full score.
     """
     facts = [fact for fact in example.facts if not find_words(example.question, fact.key)]
-    read: list[int | None] = [None] * len(facts)  # the step that read it
-    held: list[int | None] = [None] * len(facts)  # the last step that held it
+    read: list[int | None] = [None] * len(facts)  # the step that read each fact
+    held: list[int | None] = [None] * len(facts)  # the last step that held each fact
     steps = 0
     for turn in trace.memories:
         segment = turn.request.segment
@@ -42,12 +42,12 @@ def track(example: Example, trace: Trace, answer: str, solved: bool) -> tuple[Tr
 
 
 def depths(example: Example) -> tuple[float, ...]:
-    """Where each fact stands in the document, from 0 to 1."""
+    """Return the position of each fact in the document, from 0 to 1."""
     return tuple(_depth(example, fact) for fact in example.facts)
 
 
 def cause(facts: Sequence[Tracked]) -> State:
-    """The earliest fault of an example that has not its full score."""
+    """Return the earliest fault of an example that does not have its full score."""
     states = {fact.state for fact in facts}
     return next((fault for fault in FAULTS if fault in states), FAULTS[-1])
 

@@ -30,9 +30,10 @@ app = typer.Typer(
     "5 stopped early and resumable, 130 interrupted.",
 )
 
-_KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept: the same command goes on.")
-_KEPT["models"] = " What was fetched is kept: the same command goes on."
-_KEPT["train"] = " The same command goes on from the last checkpoint."
+KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept. Run the same command to go on.")
+"""What each command says after "Interrupted."; a command may replace its sentence with a more precise one."""
+KEPT["models"] = " What was downloaded is kept. Run the same command to go on."
+KEPT["train"] = " Run the same command to go on from the last checkpoint."
 
 
 def _version(asked: bool) -> None:
@@ -47,22 +48,22 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options of the program itself; its help is the app's."""
+    """Options of the program itself. Its help text is the app's."""
 
 
 def main() -> None:
-    """The entry point of the program `memagent`."""
+    """Run the program `memagent`."""
     from memagent.cli import ask, bench, demo, models, runs, show, train  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter must not cost an answer
+    for stream in (sys.stdout, sys.stderr):  # an answer must not be lost because a terminal lacks a letter
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)
     if sys.stdout is None:
         _say("Error: Standard output is closed, so nothing could be printed: open it.")
         sys.exit(UsageError.status)
-    command = typer.main.get_command(app)  # app() would put an excepthook of its own in place of ours
+    command = typer.main.get_command(app)  # app() would replace our excepthook with its own
     try:
         command(prog_name="memagent")
     except MemagentError as error:
@@ -71,11 +72,11 @@ def main() -> None:
         _say(f"Error: {error}")
         sys.exit(error.status)
     except SystemExit as done:
-        if done.code == 130:  # typer's own for KeyboardInterrupt
+        if done.code == 130:  # typer's exit status for KeyboardInterrupt
             _say(f"Interrupted.{_kept()}")
         _flush()
         raise
-    except _cancelled():  # by _interrupt
+    except _cancelled():  # raised by tasks that _interrupt cancelled
         _say(f"Interrupted.{_kept()}")
         sys.exit(130)
     except OSError as error:
@@ -85,10 +86,10 @@ def main() -> None:
 
 
 def _flush() -> None:
-    """Print what is still in a buffer while its failure can be told."""
+    """Flush standard output while a failure can still be reported."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reading end was closed, as by `head`
         _drop_output()
     except OSError as error:
         _unprintable(error)
@@ -101,27 +102,27 @@ def _unprintable(error: OSError) -> NoReturn:
 
 
 def _drop_output() -> None:
-    """Python flushes once more at its end, and would complain."""
+    """Redirect standard output to the null device, because Python flushes again at exit and would complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _kept() -> str:
-    return _KEPT.get("".join(sys.argv[1:2]), "")
+    return KEPT.get("".join(sys.argv[1:2]), "")
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
-    """SIGTERM, with which schedulers end programs, does what Ctrl-C does, also where that is ignored."""
-    ctrl_c = signal.getsignal(signal.SIGINT)  # an event loop has one of its own, except where it is ignored
+    """Treat SIGTERM, which schedulers send to end programs, like Ctrl-C, even if Ctrl-C is ignored."""
+    ctrl_c = signal.getsignal(signal.SIGINT)  # an event loop has its own handler, unless SIGINT is ignored
     asyncio = sys.modules.get("asyncio")
     if not callable(ctrl_c) and asyncio and (loop := asyncio._get_running_loop()):
         for task in asyncio.all_tasks(loop):
-            task.cancel()  # raising here would leave a task half done, and a traceback of it
+            task.cancel()  # raising here would break off a task and print its traceback
     else:
         (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 def _cancelled() -> tuple[type[BaseException], ...]:
-    """What a cancelled task raises, where there can be any."""
+    """The exception of a cancelled task; empty if asyncio is not loaded."""
     return (sys.modules["asyncio"].CancelledError,) if "asyncio" in sys.modules else ()
 
 
@@ -132,7 +133,7 @@ def _say(sentence: str) -> None:
 
 
 def _say_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A bug of ours, or of a library: a traceback only with --debug."""
+    """Report a bug, ours or a library's, in one sentence; print the traceback only with --debug."""
     if debugging():
         sys.__excepthook__(kind, error, trace)
     else:

@@ -39,18 +39,18 @@ def ask(
         list[str] | None,
         typer.Argument(
             metavar="[QUESTION] DOCUMENT",
-            help="The question (unless -q or --questions gives it), then files, folders, URLs, or - for stdin.",
+            help="The question (unless given by -q or --questions), then files, folders, URLs, or - for stdin.",
             show_default=False,
         ),
     ] = None,
     question: Annotated[list[str] | None, typer.Option("-q", "--question", help="A question; may be repeated.")] = None,
-    questions: Annotated[Path | None, typer.Option(help="A file with a question a line.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="A file with one question per line.")] = None,
     model: Model = "local",
     base_url: Annotated[
         str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="tokenizer.json, or a folder with one, of the server's model.")
+        Path | None, typer.Option(help="The tokenizer.json of the server's model, or a folder with it.")
     ] = None,
     window: Annotated[
         int | None,
@@ -61,38 +61,43 @@ def ask(
     memory_tokens: MemoryTokens = None,
     answer_tokens: AnswerTokens = None,
     cut: Annotated[
-        Cut, typer.Option(help="After paragraphs, sentences, words; or tokens, as in the paper.")
+        Cut, typer.Option(help="Where segments end: natural (paragraphs, sentences, words) or tokens (the paper).")
     ] = "natural",
     answer: AnswerFormat = None,
     layout: PromptLayout = None,
     reader: Reader = None,
     memory: Memory = None,
-    run: Annotated[Path | None, typer.Option(help="Keep the journal here, and resume from it.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Keep the journal in this folder, and resume from it.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again instead of resuming.")] = False,
     max_tokens: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Stop before the run spends more tokens; a higher limit resumes it (estimated without --tokenizer).",
+            help="Stop before the run spends more tokens; run again with a higher limit to go on. For a server without "
+            "--tokenizer, tokens are estimated.",
         ),
     ] = None,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="Stop before the run costs more; needs --price.")
     ] = None,
     price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampling.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of plain text that is not UTF-8, such as cp1252.")] = None,
-    prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of plain text that is not UTF-8, such as cp1252.")
+    ] = None,
+    prompt_lookup: Annotated[
+        bool, typer.Option(help="Speed up a local model by guessing tokens from the prompt.")
+    ] = True,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
-    retries: Annotated[int, typer.Option(min=0, help="Times to try a server again.")] = 5,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once to a server.")] = 16,
+    retries: Annotated[int, typer.Option(min=0, help="Number of times to retry a failed request to a server.")] = 5,
+    concurrency: Annotated[int, typer.Option(min=1, help="Most simultaneous requests to a server.")] = 16,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Answer a question over documents of any length."""
+    """Answer questions about documents of any length."""
     from memagent.agent import MemoryAgent
     from memagent.cli.ask_output import as_json, print_answer, watching
     from memagent.core.limits import Limits
@@ -128,12 +133,12 @@ def ask(
 
 
 def _split(arguments: list[str], asked: list[str], file: Path | None) -> tuple[list[str], list[str]]:
-    """Questions and documents."""
+    """Split the command's arguments into questions and documents."""
     asked = list(asked)
     if file is not None:
         asked += [line.strip() for line in _lines(file) if line.strip()]
         if not asked:
-            raise UsageError(f"There is no question in {file}: write one a line.")
+            raise UsageError(f"There is no question in {file}: write one per line.")
     if not asked:
         if not arguments:
             raise UsageError("There is no question: memagent ask QUESTION DOCUMENT…")
@@ -172,14 +177,14 @@ def _price(text: str | None) -> Any:
 
 
 def runs_folder() -> Path:
-    """Where runs are kept that are given no folder of their own."""
+    """The folder that keeps runs without --run."""
     from platformdirs import user_state_path
 
     return user_state_path("memagent") / "runs"
 
 
 def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
-    """A folder a question: below the one given, or one named after what is asked of what, so that it is found again."""
+    """The folder of each question's run: the one given, one inside it, or one named after question and settings."""
     from memagent.runs.run import FILE
 
     if folder is None:
@@ -196,7 +201,7 @@ def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
 
 
 def _name(header: dict[str, Any]) -> str:
-    what = {key: value for key, value in header.items() if key != "memagent"}  # another version goes on
+    what = {key: value for key, value in header.items() if key != "memagent"}  # other versions resume the run
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
     words = re.sub(r"\W+", "-", header["question"].lower()).strip("-")[:40].strip("-")
     return f"{words}-{digest}"

@@ -1,4 +1,4 @@
-"""What the commands print: answers, citations, figures, JSON. Results go to stdout, all else to stderr."""
+"""Printing of answers, citations, figures and JSON. Results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from memagent.runs.watch import Watch
 
 
 def watching(questions: int, silent: bool) -> AbstractContextManager[Watch]:
-    """A screen that shows the readings; with `silent`, nothing."""
+    """A screen that shows the readings, or nothing if `silent`."""
     return nullcontext(Watch()) if silent else ReadingScreen(questions)
 
 
 def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
-    """Answer and citations to stdout, the figures to stderr."""
+    """Print answer and citations to stdout, and the figures to stderr."""
     out, err = Terminal(soft_wrap=True), Terminal(stderr=True, soft_wrap=True)
     if several:
         out.print(Text(answer.question, style="bold"))
@@ -49,7 +49,7 @@ def print_warnings(warnings: Iterable[str], console: Console) -> None:
 
 
 def print_citations(citations: Iterable[Cited], console: Console) -> None:
-    """A line a citation: document, page where there is one, characters, turn (from 1), quote."""
+    """Print a line per citation: document, page if there is one, characters, turn (from 1), quote."""
     for number, place in enumerate(citations, 1):
         page = f"page {place.page}, " if place.page is not None else ""
         where = f"  [{number}] {place.document}, {page}{place.start:,}–{place.end:,}, turn {place.turn + 1}"

@@ -1,6 +1,6 @@
-"""What one sees while reading: a bar with segments, speed and time left, and the memory as it changes. On stderr.
+"""Progress while reading, on stderr: a bar with segments, speed and time left, and the memory as it changes.
 
-Where stderr is no terminal, a plain line at most once a second.
+If stderr is not a terminal, a plain line at most once a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DRAFT = 400  # characters shown of the completion in progress
 
 
 class ReadingScreen:
-    """Shows a command's readings, `questions` of them. A context manager that gives the Watch to read with."""
+    """Shows the `questions` readings of a command. A context manager that returns the Watch to read with."""
 
     def __init__(self, questions: int, console: Console | None = None) -> None:
         self._console = console or Terminal(stderr=True)
@@ -37,9 +37,9 @@ class ReadingScreen:
         self._change, self._change_title = Text("empty", style="dim"), "memory"
         self._draft, self._draft_title = Text(""), "writing"
         self._memories = [""] * questions
-        self._places = [0] * questions  # where what was read ends, in characters
+        self._places = [0] * questions  # end of the text read so far, in characters
         self._characters = self._read = self._tokens = self._segments = 0
-        self._here = 0  # characters read by this process, in so many segments
+        self._here = 0  # characters that this process has read
         self._began = self._said = time.perf_counter()
 
     def __enter__(self) -> Watch:
@@ -61,7 +61,7 @@ class ReadingScreen:
         self._began = time.perf_counter()
         self._progress.update(self._task, total=max(self._characters, 1), completed=read, facts="")
         if resumed and not self._console.is_terminal:
-            self._console.print(f"going on after {resumed:,} finished turns", style="dim")
+            self._console.print(f"resuming after {resumed:,} finished turns", style="dim")
         self._refresh()
 
     def _on_text(self, question: int, text: str) -> None:
@@ -74,7 +74,7 @@ class ReadingScreen:
         answered = turn.request.kind == "answer"
         self._tokens += usage.total_tokens
         if segment:
-            if segment.end > self._places[question]:  # not one that is looked at again
+            if segment.end > self._places[question]:  # not a segment that is read again
                 self._places[question] = segment.end
                 self._segments += 1
                 self._read += segment.end - segment.start
@@ -92,7 +92,7 @@ class ReadingScreen:
             self._console.print(what, style="dim", highlight=False, soft_wrap=True)
 
     def _on_silence(self, question: int, seconds: float) -> None:
-        if question == 0:  # several wait for the same model
+        if question == 0:  # all questions wait for the same model
             said = f"The model has written nothing for {seconds:,.0f} s; still waiting."
             self._console.print(said, style="yellow", highlight=False)
 

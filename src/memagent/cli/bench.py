@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class _RunByDefault(TyperGroup):
-    """`bench vt …` is `bench run vt …`."""
+    """Reads `bench vt …` as `bench run vt …`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] != "--help":
@@ -51,7 +51,7 @@ bench = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Measure: RULER, RULER-HotpotQA, your own questions, at any length, with intervals. "
+    help="Measure a model on RULER, RULER-HotpotQA or your own questions, at any length, with 95 % intervals. "
     "`bench run --help` lists the options; `bench TASK…` is short for `bench run TASK…`.",
 )
 app.add_typer(bench, name="bench")
@@ -65,53 +65,54 @@ def run(
         typer.Argument(
             metavar="TASK...",
             help="niah_single_1 to 3, niah_multikey_1 to 3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, "
-            "qa_2, or ruler for all these; hqa (RULER-HotpotQA); fairytale; squad_absent and squad_unanswerable (does "
-            "the model say that there is no answer?); a JSONL file of your own; or FILE.py:NAME.",
+            "qa_2, or ruler for all of these; hqa (RULER-HotpotQA); fairytale; squad_absent and squad_unanswerable "
+            "(does the model say that there is no answer?); a JSONL file of your own; or FILE.py:NAME.",
             show_default=False,
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="quick, ruler-paper or hqa-paper: fills in what is not given.")
+        str | None, typer.Option(help="quick, ruler-paper or hqa-paper: sets the options that you leave out.")
     ] = None,
     lengths: Annotated[
         str, typer.Option(help="Tokens, such as 8k,16k,1m (1k is 1,024), or paragraphs, such as 50p.")
     ] = "",
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Examples of each task and length: 10, or all of a file of your own.")
+        int | None,
+        typer.Option(min=1, help="Examples of each task and length. [default: 10, or all of a file of your own]"),
     ] = None,
     reader: Annotated[
         str,
         typer.Option(
-            help="memory (as the model was trained; or overwrite, extract, collect), direct (all in the window), "
-            "truncate (middle cut), retrieve (BM25); or several, with commas."
+            help="memory (reads as the model was trained), overwrite, extract, collect, direct (all in the window), "
+            "truncate (middle cut), retrieve (BM25); separate several with commas."
         ),
     ] = "memory",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the examples.")] = 42,
-    out: Annotated[Path, typer.Option(help="Where the results go; run again to go on there.")] = Path("bench"),
+    out: Annotated[Path, typer.Option(help="Folder for the results; run again to continue there.")] = Path("bench"),
     prose: Annotated[
-        str | None, typer.Option(help="Haystack of the essay tasks: a text file, or a folder of them.")
+        str | None, typer.Option(help="Haystack for the essay tasks: a text file, or a folder of text files.")
     ] = None,
     squad: Annotated[
-        str | None, typer.Option(help="For qa_1, squad_absent: SQuAD as published, or hub:rajpurkar/squad_v2.")
+        str | None, typer.Option(help="For qa_1 and squad_absent: SQuAD as published, or hub:rajpurkar/squad_v2.")
     ] = None,
     hotpotqa: Annotated[
         str | None, typer.Option(help="For qa_2 and hqa: HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor.")
     ] = None,
-    paragraphs: Annotated[str | None, typer.Option(help="Distractors of hqa: a JSONL of {title, text}.")] = None,
-    stories: Annotated[str | None, typer.Option(help="For fairytale: FairytaleQA, a story a line.")] = None,
+    paragraphs: Annotated[str | None, typer.Option(help="Distractors for hqa: a JSONL file of {title, text}.")] = None,
+    stories: Annotated[str | None, typer.Option(help="For fairytale: FairytaleQA, one story a line.")] = None,
     unanswerable: Annotated[
-        str | None, typer.Option(help="For squad_unanswerable: questions on --squad without an answer.")
+        str | None, typer.Option(help="For squad_unanswerable: unanswerable questions on the articles of --squad.")
     ] = None,
     allow_paths: Annotated[
-        bool, typer.Option("--allow-paths", help="A JSONL file of your own may name documents outside of its folder.")
+        bool, typer.Option("--allow-paths", help="Let a JSONL file of your own name documents outside its folder.")
     ] = False,
-    words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a word a line.")] = None,
+    words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a file with one word a line.")] = None,
     model: Model = "local",
     base_url: Annotated[
         str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="tokenizer.json, or a folder with one: counts the lengths, too.")
+        Path | None, typer.Option(help="tokenizer.json, or a folder with one; also counts the lengths.")
     ] = None,
     window: Annotated[
         int | None,
@@ -121,24 +122,24 @@ def run(
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,
     answer_tokens: AnswerTokens = None,
-    retrieve_tokens: Annotated[int, typer.Option(min=1, help="Of passages that the reader retrieve takes.")] = 2048,
+    retrieve_tokens: Annotated[int, typer.Option(min=1, help="Tokens of passages for the reader retrieve.")] = 2048,
     cut: Annotated[Cut, typer.Option(help="Where segments end; tokens is the paper's way.")] = "natural",
     layout: PromptLayout = None,
     memory: Memory = None,
     answer: AnswerFormat = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy decoding.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
     prompt_lookup: Annotated[bool, typer.Option(help="Local models: guess tokens from the prompt.")] = True,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
-    retries: Annotated[int, typer.Option(min=0, help="Times to try a server again.")] = 5,
+    retries: Annotated[int, typer.Option(min=0, help="Number of times to try a server again.")] = 5,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Examples at once. [default: 16 for a server, 4 for a local model]")
+        int | None, typer.Option(min=1, help="Examples read at once. [default: 16 for a server, 4 for a local model]")
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run a benchmark, or go on with one. Exit status 4 when examples failed: run again to retry only those."""
+    """Run a benchmark, or continue one. The exit status is 4 if examples failed; run again to retry only those."""
     from memagent.agent import MemoryAgent
     from memagent.bench.ledger import read_results, read_settings
     from memagent.bench.plan import Plan
@@ -180,9 +181,9 @@ def run(
     )
     budget = budget_of(chat, question_tokens, given["segment_tokens"], given["memory_tokens"], given["answer_tokens"])
     counter = load_tokenizer(tokenizer) if tokenizer else chat.tokenizer
-    if not counter.exact:  # one that does not learn: the same lengths and segments in every run
+    if not counter.exact:  # an estimate that does not learn keeps lengths and segments the same in every run
         counter = chat.tokenizer = EstimatedTokenizer(learns=False)
-        print("Tokens are estimated, at 3 bytes each: give --tokenizer for true lengths.", file=sys.stderr)
+        print("Tokens are estimated at 3 bytes each: give --tokenizer for true lengths.", file=sys.stderr)
     agent = MemoryAgent(
         chat,
         budget=budget,
@@ -211,8 +212,8 @@ def run(
     failed = sum({(cell.task, cell.unit, cell.length, cell.reader): cell.failed for cell in mine}.values())
     if failed:
         raise ModelError(
-            f"Failed examples, counted as 0: {failed} (the causes are in {out / 'report.html'}); the same command "
-            "tries them again."
+            f"Failed examples: {failed}. They count as 0 (the causes are in {out / 'report.html'}). Run the same "
+            "command to try them again."
         )
 
 
@@ -221,15 +222,15 @@ def report(
     benchmarks: Annotated[
         list[str],
         typer.Argument(
-            metavar="[NAME=]FOLDER...", help="The --out of a benchmark, or of several; NAME is what to call its model."
+            metavar="[NAME=]FOLDER...", help="The --out of one or more benchmarks; NAME renames the benchmark's model."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Where the report of several benchmarks goes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for a report of several benchmarks.")] = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make the table and the report again from the results, also of a benchmark that is still running; or one report of
-    several benchmarks, each model a line in its charts."""
+    """Make the table and the report again from the results, even of a benchmark that is still running. Several
+    benchmarks give one report, with a line for each model in its charts."""
     from memagent.bench.cells import cells
     from memagent.bench.ledger import RESULTS, read_results, read_settings, write_cells
     from memagent.bench.report import write_report
@@ -237,9 +238,9 @@ def report(
     given = [_named(each) for each in benchmarks]
     names = {folder: name for name, folder in given if name}
     if out is None and (names or len(given) > 1):
-        raise UsageError("A report of several benchmarks, or under other names, needs a folder of its own: give --out.")
+        raise UsageError("A report of several or renamed benchmarks needs a folder of its own: give --out.")
     if out and (out / RESULTS).exists():
-        raise UsageError(f"{out} is the folder of a benchmark: give --out another one.")
+        raise UsageError(f"{out} is the folder of a benchmark: give another --out.")
     folders = [folder for _, folder in given]
     settings = {str(folder): read_settings(folder) for folder in folders}
 
@@ -256,7 +257,7 @@ def report(
 @bench.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="The --out of a benchmark.")],
-    b: Annotated[Path, typer.Argument(help="The --out of another one.")],
+    b: Annotated[Path, typer.Argument(help="The --out of another benchmark.")],
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -279,7 +280,7 @@ def compare(
 
 
 def _interrupt_between_callbacks() -> None:
-    """asyncio's own Ctrl-C cancels in the midst of whatever runs, and may do so while a future takes its result."""
+    """Handle Ctrl-C between callbacks. asyncio's own handler cancels whatever runs, even a future taking its result."""
     ctrl_c = signal.getsignal(signal.SIGINT)
     if callable(ctrl_c):
         with suppress(NotImplementedError):  # Windows
@@ -288,7 +289,7 @@ def _interrupt_between_callbacks() -> None:
 
 
 def _named(benchmark: str) -> tuple[str, Path]:
-    """NAME=FOLDER taken apart; no name where the whole is a folder's."""
+    """Return name and folder of NAME=FOLDER; the name is empty if the whole text is a folder."""
     if "=" not in benchmark or Path(benchmark).exists():
         return "", Path(benchmark)
     name, _, folder = benchmark.partition("=")
@@ -296,7 +297,7 @@ def _named(benchmark: str) -> tuple[str, Path]:
 
 
 def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:
-    """The options, those that were not given filled in from the preset."""
+    """Return the options, with those not given filled in from the preset."""
     from memagent.bench.plan import PRESETS
 
     if preset is not None and preset not in PRESETS:

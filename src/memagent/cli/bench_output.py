@@ -1,4 +1,4 @@
-"""What `bench compare` prints."""
+"""Prints the output of `bench compare`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memagent.tasks.example import Length
 
 
 def render_differences(differences: Sequence[Difference], console: Console) -> None:
-    """A line a task, length and reader: both scores and their difference; bold where its interval leaves out 0."""
+    """Print a line for each task, length and reader: scores and difference, in bold if the interval excludes 0."""
     if not console.is_terminal:
         console.width = 160
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -1,6 +1,6 @@
-"""What one sees while a benchmark runs: a bar with examples, scores so far and time left. On stderr.
+"""Shows a running benchmark on stderr: a bar with the examples read, the failures and the time left.
 
-Where stderr is no terminal, a plain line at most every five seconds.
+If stderr is not a terminal, prints a plain line at most every five seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EVERY = 5.0  # seconds
 
 @contextmanager
 def watching(silent: bool, console: Console | None = None) -> Iterator[Progress]:
-    """A Progress that shows itself; with `silent`, nothing."""
+    """Yield a Progress that shows itself, or one that shows nothing if `silent`."""
     if silent:
         yield Progress()
         return

@@ -1,4 +1,4 @@
-"""`memagent demo`: the main job on a document of our own making."""
+"""`memagent demo`: the main job on a document that the program makes up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHARACTERS_A_TOKEN = 4.4  # of the demo's prose, with the default model's token
 @app.command()
 def demo(
     length: Annotated[str, typer.Option(help="Tokens of the document, such as 16k or 1m (1k is 1,024).")] = "16k",
-    seed: Annotated[int, typer.Option(help="Another seed, another document.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the document.")] = 0,
     model: Model = "local",
     base_url: Annotated[
         str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
@@ -29,7 +29,7 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Hide facts in a long document, read it, and check the answer. Exit status 1 when it is wrong."""
+    """Hide facts in a long document, read it, and check the answer. Exit status 1 means a wrong answer."""
     from memagent.agent import MemoryAgent
     from memagent.cli.ask_output import as_json, print_answer, watching
     from memagent.core.limits import Limits
@@ -65,5 +65,5 @@ def _tokens(length: str) -> int:
 
     found = parse_length(length)
     if found.unit != "tokens" or found.value < 200:
-        raise UsageError(f"--length is a number of tokens from 200, such as 16k or 1m, not {length}.")
+        raise UsageError(f"--length must be at least 200 tokens, such as 16k or 1m, not {length}.")
     return found.value

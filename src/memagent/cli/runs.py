@@ -1,4 +1,4 @@
-"""`memagent runs`: the readings that were kept without --run, and `latest` and `remove` of them."""
+"""`memagent runs` lists the readings kept without --run; `latest` prints the last one, `remove` removes some."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app.add_typer(runs, name="runs")
 
 
 def kept() -> list[Path]:
-    """The runs that were kept without --run, the latest last."""
+    """The folders of the runs kept without --run, the latest last."""
     from memagent.cli.ask import runs_folder
     from memagent.runs.run import FILE
 
@@ -27,10 +27,10 @@ def kept() -> list[Path]:
 
 
 def latest() -> Path:
-    """The latest of them.
+    """The folder of the latest run kept without --run.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such run.
     """
     found = kept()
     if not found:
@@ -72,13 +72,13 @@ def listing(context: typer.Context, json_output: Json = False, debug: Debug = Fa
 
 @runs.command(name="latest")
 def show_latest(debug: Debug = False) -> None:
-    """Print the folder of the latest one."""
+    """Print the folder of the latest reading."""
     print(latest())
 
 
 @runs.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="As `memagent runs` lists them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names as listed by `memagent runs`.")],
     debug: Debug = False,
 ) -> None:
     """Remove readings for good."""

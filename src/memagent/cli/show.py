@@ -24,10 +24,10 @@ def show(
     run: Annotated[
         Path | None, typer.Argument(metavar="RUN", help="A run directory. [default: the latest]", show_default=False)
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page instead.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page to this file instead.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Show what a reading did: what each turn changed in the memory, the answer, where it came from."""
+    """Show a reading: what each turn changed in the memory, the answer, and where it came from."""
     from memagent.cli.terminal import Terminal, visible
     from memagent.runs.run import Run, find_runs
 
@@ -80,7 +80,7 @@ def _page(run: Run) -> str:
 
 
 def _answer(run: Run) -> str | None:
-    """The answer as `ask` gave it; None while the reading goes on."""
+    """The answer as `ask` printed it; None if the reading is not finished."""
     if run.end is not None:
         return str(run.end["answer"])
     from memagent.core.prompts import prompts_for
@@ -93,6 +93,6 @@ def _answer(run: Run) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names need not be UTF-8
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -1,4 +1,4 @@
-"""The one place before a terminal: text from outside cannot move the cursor, set a title or turn the writing round."""
+"""The only way to the terminal. Text from outside cannot move the cursor, set a title or reverse the writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEPT = "\n\t"
 _TURNS = {0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070)}
 """Characters that change the direction of writing."""
 
-_WIDTH = 80  # columns, where the environment says 0
+_WIDTH = 80  # columns, if the environment says 0
 
 
 class _Visible(dict[int, str]):
@@ -35,12 +35,12 @@ _VISIBLE = _Visible()
 
 
 def visible(text: str) -> str:
-    """The text as it may go to a terminal: as long as before, with a sign for each character that would steer it."""
+    """The text, of the same length, with a visible sign for each character that would control the terminal."""
     return text.translate(_VISIBLE)
 
 
 class Terminal(Console):
-    """A rich Console whose text is `visible`, whatever it is in: a panel, a table, a progress bar."""
+    """A rich Console that makes all text `visible`, also in panels, tables and progress bars."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**({"highlight": False} | options))

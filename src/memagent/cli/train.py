@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from memagent.cli import app
+from memagent.cli import KEPT, app
 from memagent.cli.options import Debug, Json, Quiet
 from memagent.errors import UsageError
 
 
 @app.command()
 def train(
-    config: Annotated[Path | None, typer.Argument(help="A TOML file.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Argument(help="A TOML file with settings.", show_default=False)] = None,
     preset: Annotated[
         str | None, typer.Option(help="nano (minutes on a CPU), smollm2, smollm2-policy or reader.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where it goes; run again to go on there. [default: runs/NAME]")
+        Path | None, typer.Option(help="Folder of the run; a run that is there is resumed. [default: runs/NAME]")
     ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; repeatable.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so many minutes, with a checkpoint; run again to go on.")
+        float | None, typer.Option(min=0, help="Stop with a checkpoint after this many minutes; run again to go on.")
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -50,13 +52,16 @@ def train(
     try:
         with TrainScreen(quiet or json_output) as screen:
             screen.say(
-                f"Figures go to {folder}/metrics.jsonl and {folder}/tensorboard, weights to {folder}/checkpoints."
+                f"Metrics go to {folder}/metrics.jsonl and {folder}/tensorboard, weights to {folder}/checkpoints."
             )
             found = train_parts(
                 parts, folder, processes, screen.on_part, screen.on_step, screen.say,
-                math.inf if minutes is None else minutes,
+                math.inf if minutes is None else minutes, screen.on_save,
             )  # fmt: skip
         first = processes.first
+    except KeyboardInterrupt:
+        KEPT["train"] = _kept(folder, processes.many)
+        raise
     finally:
         processes.close()
     if not first:
@@ -65,3 +70,17 @@ def train(
         print(json.dumps(found))
     else:
         screen.table(found)
+
+
+def _kept(folder: Path, processes: int) -> str:
+    """The sentence after "Interrupted.": the checkpoint to resume from, and the command that does it."""
+    from memagent.train.folder import newest
+
+    # Several processes were started by a launcher, whose part of the command is not known here.
+    command = shlex.join(["memagent", *sys.argv[1:]]) if processes == 1 else "the same command"
+    place = newest(folder)
+    if place is None:
+        return f" There is no checkpoint yet. To start again, run: {command}"
+    return (
+        f" The checkpoint {place} (step {int(place.name.split('-')[-1]):,}) is kept. To go on from it, run: {command}"
+    )

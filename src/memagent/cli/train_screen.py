@@ -1,11 +1,13 @@
-"""What one sees while training: a live line with the figures and the time left. On stderr.
+"""Progress while training, on stderr: a live line with the figures and the time left.
 
-Where stderr is no terminal, a plain line at most every five seconds.
+A plain line remains for each evaluation and each checkpoint. If stderr is not a terminal, there is no live line, and a
+plain line at most every five seconds instead.
 """
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,7 +33,7 @@ _SHOWN = {
 
 
 class TrainScreen:
-    """A context manager; `on_part` and `on_step` are for a training."""
+    """Shows a training. A context manager; `on_part`, `on_step`, `on_save` and `say` are callbacks for the training."""
 
     def __init__(self, silent: bool, console: Console | None = None) -> None:
         self._console = console or Terminal(stderr=True)
@@ -39,6 +41,8 @@ class TrainScreen:
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._part = ""
         self._accuracy = ""
+        self._line = ""
+        self._remains = False  # whether the line of this step was printed
         self._began: dict[str, tuple[float, int]] = {}
         self._said = 0.0
 
@@ -67,17 +71,28 @@ class TrainScreen:
             self._accuracy = f"accuracy at {', '.join(accuracies)}"
         facts = [shown.format(figures[name]) for name, shown in _SHOWN.items() if name in figures]
         at_most = "at most " if stage == "warmup" else ""
-        self._show(
+        self._line = (
             f"{self._part}{stage} {step}/{steps}  {', '.join([*facts, self._accuracy] if self._accuracy else facts)}, "
-            f"{at_most}{left / 60:.1f} minutes left",
-            bool(accuracies) or step == steps,
+            f"{at_most}{left / 60:.1f} minutes left"
         )
+        if self._live.is_started:
+            self._live.update(Text(self._line))
+        late = not self._live.is_started and now - self._said >= _EVERY
+        self._remains = bool(accuracies) or step == steps or late
+        if self._remains:
+            self.say(self._line)
+
+    def on_save(self, place: Path) -> None:
+        self.say(f"saved {place.name}" if self._remains else f"{self._line}; saved {place.name}")
 
     def say(self, sentence: str) -> None:
-        self._show(sentence, True)
+        """Print a line that remains."""
+        if not self._silent:
+            self._said = time.perf_counter()
+            self._console.print(sentence, soft_wrap=True)
 
     def table(self, found: dict[str, Any]) -> None:
-        """Accuracy over length, to stdout."""
+        """Print accuracy over length to stdout."""
         rows = found["accuracy"]
         if not rows:
             return
@@ -94,12 +109,3 @@ class TrainScreen:
                 )
             table.add_row(f"{length:,}", *cells)
         Terminal().print(table)
-
-    def _show(self, line: str, now: bool) -> None:
-        if self._silent:
-            return
-        if self._live.is_started:
-            self._live.update(Text(line))
-        elif now or time.perf_counter() - self._said >= _EVERY:
-            self._said = time.perf_counter()
-            self._console.print(line, soft_wrap=True)

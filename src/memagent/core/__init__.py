@@ -1,1 +1,1 @@
-"""What all rooms share: values, prompts, budgets, cutting, counting and scoring. Pure: no I/O, no PyTorch."""
+"""Shared by all rooms: values, prompts, budgets, cutting, counting and scoring. Pure: no I/O, no PyTorch."""

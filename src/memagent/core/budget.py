@@ -1,4 +1,4 @@
-"""How many tokens each part of a prompt may have, and whether they fit the model's window."""
+"""Token budgets for the parts of a prompt, and the check that they fit the model's window."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Budget:
 
         Args:
             question: tokens of the question.
-            update: tokens of the memory prompt with the question in it, without section and memory,
-                chat template included.
-            answer: tokens of the answer prompt, likewise.
-            window: tokens the model can hold, prompt and completion together; None when unknown.
+            update: tokens of the memory prompt with the question, but without section and memory; chat template
+                included.
+            answer: tokens of the answer prompt, counted in the same way.
+            window: tokens that the model can hold, prompt and completion together; None if unknown.
 
         Raises:
-            BudgetError: says by how many tokens.
+            BudgetError: the message says by how many tokens.
         """
         if question > self.question:
             raise BudgetError(

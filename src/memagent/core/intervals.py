@@ -10,16 +10,16 @@ import numpy as np
 
 Interval = tuple[float, float]
 Estimate = tuple[float, float, float]
-"""The mean, and the low and high end of its interval."""
+"""Mean, low end and high end of its interval."""
 
 _Z = NormalDist().inv_cdf(0.975)
 _AT_ONCE = 1_000_000  # numbers drawn at a time: 8 MB
 
 
 def wilson(successes: int, n: int) -> Interval:
-    """The score interval of a proportion. Of n = 0 it is all of 0 to 1.
+    """Return Wilson's score interval of a proportion; (0, 1) if n = 0.
 
-    Unlike the usual mean ± 1.96 standard errors it also holds for few examples and near 0 and 1.
+    Unlike the usual mean ± 1.96 standard errors, it also holds for few examples and near 0 and 1.
     Source: Wilson, Journal of the American Statistical Association 22 (1927), 209-212; recommended by Brown, Cai and
     DasGupta, Statistical Science 16 (2001), 101-133.
     """
@@ -31,7 +31,7 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -> Interval:
-    """The percentile interval of the mean of one value or more; the same for the same values in any order.
+    """Return the percentile interval of the mean of one or more values. Their order does not matter.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
@@ -39,7 +39,7 @@ def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -
     n, kinds = len(values), len(distinct_K)
     generator = np.random.default_rng(seed)
     means = []
-    # A resample is how often each distinct value is drawn. Scores have few, so this is much less than n draws.
+    # Draw how often each distinct value occurs. Scores have few distinct values, so this is far cheaper than n draws.
     for start in range(0, resamples, step := max(1, _AT_ONCE // kinds)):
         drawn_RK = generator.multinomial(n, counts_K / n, size=min(step, resamples - start))
         means.append(drawn_RK @ distinct_K / n)
@@ -48,13 +48,13 @@ def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -
 
 
 def interval(values: Sequence[float], binary: bool) -> Estimate:
-    """The mean of scores from 0 to 1, with Wilson's interval where each is 0 or 1, and bootstrapped otherwise.
+    """Return the mean of scores from 0 to 1 with its interval: Wilson's if each score is 0 or 1, else a bootstrap.
 
-    Scores of a fractional metric that happen to be all 0 or 1 count as a proportion too: no other scores with that
-    mean vary more. No values at all give (0, 0, 1).
+    Scores of a fractional metric that all happen to be 0 or 1 count as a proportion too, because no other scores with
+    the same mean vary more. Without any values, return (0, 0, 1).
 
     Raises:
-        ValueError: the metric is said to be binary, and a score is not 0 or 1.
+        ValueError: `binary` is set, and a score is neither 0 nor 1.
     """
     if all(value in (0, 1) for value in values):
         successes = round(fsum(values))
@@ -65,20 +65,20 @@ def interval(values: Sequence[float], binary: bool) -> Estimate:
 
 
 def paired(differences: Sequence[float], seed: int = 0) -> Estimate:
-    """The mean of differences from -1 to 1, one an example, bootstrapped. None at all give (0, -1, 1).
+    """Return the mean of differences from -1 to 1, one per example, with its bootstrap interval; (0, -1, 1) if none.
 
-    Resampling examples keeps both scores of an example together, so that what makes it hard for both runs cancels.
+    Resampling examples keeps both scores of an example together, so its difficulty for both runs cancels out.
     Source: Koehn, Statistical Significance Tests for Machine Translation Evaluation, EMNLP 2004.
     """
     return _bounded(differences, least=-1.0, seed=seed)
 
 
 def _bounded(values: Sequence[float], least: float, seed: int) -> Estimate:
-    """The mean of values from `least` to 1, and a bootstrap of them and of one value more at either end of the scale.
+    """Return the mean of values from `least` to 1, and a bootstrap of them plus one value at each end of the scale.
 
-    A plain bootstrap knows only values that were seen. Of ten scores of which nine are 1, it claims next to certainty,
-    and holds the true mean in far fewer than 95 of 100 cases (the tests count it). The two values added are what a few
-    examples might not have shown; among a hundred they no longer matter.
+    A plain bootstrap knows only the values that were seen. If nine of ten scores are 1, its interval is too narrow and
+    holds the true mean in far fewer than 95 of 100 cases (the tests count this). The two added values stand for scores
+    that a few examples might not show; among a hundred values they no longer matter.
     """
     if not values:
         return 0.0, least, 1.0

@@ -1,4 +1,4 @@
-"""What a reading may spend: tokens and money, and what it has spent."""
+"""Limits on the tokens and the money that a run may spend."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from memagent.errors import LimitReached, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Money per million tokens, in whatever currency."""
+    """Prices per million tokens, in any currency."""
 
     prompt: float
     completion: float
 
     def __post_init__(self) -> None:
         if not (0 <= self.prompt < inf and 0 <= self.completion < inf):
-            raise UsageError("A price is 0 or more.")
+            raise UsageError("A price must be 0 or more.")
 
     def of(self, usage: Usage) -> float:
         return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / 1e6
@@ -26,7 +26,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most a run may spend, what it spent before a resume included."""
+    """The most that a run may spend, including what it spent before it was resumed."""
 
     max_tokens: int | None = None
     max_cost: float | None = None
@@ -41,10 +41,10 @@ class Limits:
         return self.max_tokens is not None or self.max_cost is not None
 
     def check(self, spent: Usage, coming: Usage) -> None:
-        """Refuse the `coming` turns if with them more than the limits could be spent.
+        """Refuse the `coming` turns if they could take the run over a limit.
 
         Raises:
-            LimitReached: says what was spent.
+            LimitReached: the message says how much was spent.
         """
         most = spent + coming
         if self.max_tokens is not None and most.total_tokens > self.max_tokens:

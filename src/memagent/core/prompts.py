@@ -1,9 +1,9 @@
-r"""The prompts, once.
+r"""The prompt templates.
 
 The paper's three templates are protocol constants: the released RL-MemoryAgent weights were trained on exactly
-these bytes (arXiv 2507.02259 and its authors' repository). `tests/test_prompts.py` holds their sha256.
+these bytes (arXiv 2507.02259 and its authors' repository). `tests/core/test_prompts.py` holds their sha256.
 
-`SECTION_FIRST` is ours: the section comes before the problem and the memory, so that all questions on one
+`UPDATE_SECTION_FIRST` is our own: the section comes before the problem and the memory, so that all questions about one
 document share the longest part of the prompt, and an engine with a prefix cache computes it once.
 """
 
@@ -21,7 +21,7 @@ NO_MEMORY = "No previous memory"
 """The memory before the first segment (the paper's m_0)."""
 
 NOTHING = "Nothing relevant yet."
-"""The memory of a perfect reader that has read nothing relevant."""
+"""The memory of a perfect reader that has not read anything relevant yet."""
 
 UPDATE = """\
 You are presented with a problem, a section of an article that may contain the answer to the problem, \
@@ -100,11 +100,11 @@ Collected so far:
 
 New from this section, or NONE:
 """
-"""Ours, for a memory that collects quotes: the sentences in which that stands which is copied. The section comes first,
-so that questions share it.
+"""Our own, for a memory that collects quotes. The model copies a few words, and the memory keeps the sentence around
+them. The section comes first, so that questions share it.
 
-The hyphen makes one token decide whether there is something to collect. Without it NONE competes with the first word
-of every sentence, and wins under greedy decoding even where most of the probability is on the sentences.
+The hyphen makes one token decide whether there is something to collect. Without it, NONE competes with the first word
+of every sentence, and wins under greedy decoding even if most of the probability is on the sentences.
 """
 
 CHOOSE = """\
@@ -118,7 +118,7 @@ Collected so far:
 
 Numbers:
 """
-"""Ours, for a memory of quotes that has become too long."""
+"""Our own, for a memory of quotes that has become too long."""
 
 NONE = "NONE"
 """The reply to COLLECT when a section has nothing to collect."""
@@ -132,29 +132,29 @@ _ANSWERS: dict[str, str] = {"boxed": ANSWER_BOXED, "sentence": ANSWER_SENTENCE}
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The two templates of a reading: `update` has {prompt}, {memory} and {chunk}; `answer` the first two."""
+    """The two templates of a reading. `update` has {prompt}, {memory} and {chunk}; `answer` has the first two."""
 
     update: str = UPDATE
     answer: str = ANSWER_BOXED
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of layout and answer style, as `prompts_for` takes them; a template of one's own is its own name."""
+        """Names of layout and answer style, as `prompts_for` takes them. A custom template is its own name."""
         return _name(_UPDATES, self.update), _name(_ANSWERS, self.answer)
 
     @property
     def style(self) -> AnswerStyle | None:
-        """What the answer is to be taken out of; None is the whole completion."""
+        """Format from which the answer is extracted; None if the whole completion is the answer."""
         if "\\boxed" in self.answer:
             return "boxed"
         return "sentence" if self.answer == ANSWER_SENTENCE else None
 
 
 def prompts_for(layout: str = "paper", answer: str = "boxed") -> Prompts:
-    """The templates for a layout and an answer style; either may also be a template of one's own.
+    """Return the templates for a layout and an answer style; either may also be a custom template.
 
     Raises:
-        UsageError: there is no such layout or style, or a field is missing in a template.
+        UsageError: there is no such layout or style, or a template lacks a field.
     """
     return Prompts(
         _template(_UPDATES, layout, ("{prompt}", "{memory}", "{chunk}")),
@@ -170,7 +170,7 @@ def _template(known: dict[str, str], name: str, fields: tuple[str, ...]) -> str:
     if name in known:
         return known[name]
     if missing := [field for field in fields if field not in name]:
-        raise UsageError(f"{name} is none of {', '.join(known)}, and no template without {' and '.join(missing)}.")
+        raise UsageError(f"{name} is not one of {', '.join(known)}, and lacks {' and '.join(missing)} as a template.")
     return name
 
 
@@ -182,7 +182,7 @@ def request(
     memory: str = "",
     kind: str = "memorize",
 ) -> Request:
-    """A Request of one message: the template, filled."""
+    """Return a Request of one message: the filled template."""
     message = Message("user", fill(template, **fields))
     return Request((message,), max_tokens, segment, memory, kind, template, tuple(fields.items()))
 

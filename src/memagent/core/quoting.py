@@ -1,8 +1,8 @@
 """Find a quote in a section of the document, and return it in the document's own spelling.
 
-A model that copies a line changes what a reader would not notice: it drops a soft hyphen, straightens a curly quotation
-mark, writes a comma into a number. Both sides are therefore normalised before they are compared. A line that nearly
-stands in the section is replaced by the sentence that does.
+A model that copies a line makes changes that a reader would not notice: it drops a soft hyphen, straightens a curly
+quotation mark, puts a comma into a number. So both sides are normalised before they are compared. A line that is nearly
+a quote is replaced by the closest sentence of the section.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
 NEAR = 0.9
-"""Similarity (Indel, 0 to 1) from which a sentence replaces a line that was copied with a slip.
+"""Least similarity (Indel, 0 to 1) at which a sentence replaces a line that was copied with a slip.
 
-A uuid with four of its 36 characters wrong stays above it, and so does a needle of RULER without one of its words.
-Two needles that differ in key and value are at 0.8 and below.
+A uuid with four of its 36 characters wrong stays above it, and so does a RULER needle that lacks one of its words. Two
+needles that differ in key and value score 0.8 or less.
 """
 
 _NEAR_NUMBER = 0.7
-"""The same for each number in it: 12345 may have been meant by 123, but 47 is another number than 7."""
+"""Least similarity of each number in the line: 123 may be a slip for 12345, but 7 is not a slip for 47."""
 
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 _MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
@@ -32,29 +32,29 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』�
 _END = re.compile(
     r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bMrs)[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n\s*+(?![a-z])"
 )
-_LEAST_WIDTH, _MOST_WIDTH = 40, 120  # characters of the lines of a text whose lines are broken where they are full
+_LEAST_WIDTH, _MOST_WIDTH = 40, 120  # length in characters of the longest line in a wrapped text
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*|\f\s*")
 _NO_HEADING = re.compile(r"""=|[.!?:;,]["”)]*$""")
 _LONGEST_HEADING = 80  # characters
-_MOST_SENTENCES = 3  # in a line that is repaired
+_MOST_SENTENCES = 3  # in a line that is mended
 
-# Differences that do not matter. Each pattern's group 1 is left out of the normal form.
+# Differences that do not matter. Characters that a group matches are left out of the normal form.
 _LEFT_OUT = re.compile(
-    r"(?:(?<=[^\W\d_])([\u2010\u2011-]\s*)(?=[^\W\d_]))"  # hyphens inside words, also where a line ends
-    r"|(?<=\d)([,\u00a0\u202f\u2009 ])(?=\d{3}(?!\d))"  # thousands
+    r"(?:(?<=[^\W\d_])([\u2010\u2011-]\s*)(?=[^\W\d_]))"  # hyphens inside words, also at a line end
+    r"|(?<=\d)([,\u00a0\u202f\u2009 ])(?=\d{3}(?!\d))"  # thousands separators
     r"|(\*+)(?=\S)|(?<=\S)(\*+)|(?<!\w)(_+)(?=\w)|(?<=\w)(_+)(?!\w)"  # emphasis in Markdown and plain-text books
 )
 INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u0640\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]"
 )
-"""Characters that nobody sees: soft hyphens, joiners, marks of direction, variation selectors; and the tatweel."""
+"""Invisible characters (soft hyphens, joiners, direction marks, variation selectors), and the tatweel."""
 _FOLDED = str.maketrans(
     {**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛‹›′", "'"), **dict.fromkeys("‐‑‒–—―−", "-")}
 )
 
 
 def bare(line: str) -> str:
-    """The line without the bullet, the number and the quotation marks that a model puts around it, spaces folded."""
+    """Return the squeezed line without the bullet, number and quotation marks that a model puts around it."""
     while True:
         stripped = squeezed(_BULLET.sub("", line.lstrip(), count=1))
         if len(stripped) > 1 and _MARKS.get(stripped[0]) == stripped[-1]:
@@ -65,21 +65,21 @@ def bare(line: str) -> str:
 
 
 def squeezed(text: str) -> str:
-    """The text with each run of white space as one space."""
+    """Return the text with each run of white space as one space."""
     return " ".join(text.split())
 
 
 class Section:
-    """A section of the document in which quotes are looked up."""
+    """A section of the document, in which quotes are looked up."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._plain, self._starts = _normal(text)
 
     def find(self, line: str) -> tuple[int, str] | None:
-        """Where a quote stands, and the document's own spelling of it with spaces folded; None if it does not stand.
+        """Return the place of a quote and the document's own spelling of it, squeezed; None if it is not there.
 
-        The line may have the heading of its paragraph before it, as in "Louvre: It was built in 1190."
+        The line may start with the heading of its paragraph, as in "Louvre: It was built in 1190."
         """
         for candidate in dict.fromkeys((squeezed(line), bare(line))):
             if candidate and (found := self._exact(candidate) or self._headed(candidate)):
@@ -87,9 +87,9 @@ class Section:
         return None
 
     def sentence(self, line: str, question: str) -> tuple[int, str] | None:
-        """The sentence in which a quote stands, with the heading of its paragraph; None where it does not stand.
+        """Return place and text of the sentence around a quote, with the heading of its paragraph; None if not found.
 
-        A few words may stand in several sentences: then it is the one that has most words of the question in it.
+        If the quote is in several sentences, the one that shares most words with the question is chosen.
         """
         plain = _normal(bare(line))[0]
         asked = _words(question)
@@ -108,7 +108,7 @@ class Section:
         return start, f"{heading}: {text}" if heading else text
 
     def nearest(self, line: str) -> tuple[int, str] | None:
-        """The sentence, or the few in a row, that a line was meant to copy; None where none is `NEAR` enough."""
+        """Return place and text of the sentences that a line was meant to copy; None if none are `NEAR` enough."""
         plain = _normal(bare(line))[0]
         if not plain or not self._sentences:
             return None
@@ -124,7 +124,7 @@ class Section:
 
     @cached_property
     def _sentences(self) -> list[tuple[int, int, str]]:
-        """Every run of one to `_MOST_SENTENCES` sentences: where it starts and ends, and its normal form."""
+        """Start, end and normal form of every run of one to `_MOST_SENTENCES` sentences."""
         ends = [match.end() for match in _SENTENCE_END.finditer(self.text)]
         starts = [0, *ends]
         ends = [*ends, len(self.text)]
@@ -137,21 +137,21 @@ class Section:
         return found
 
     def _every(self, plain: str) -> Iterator[tuple[int, int]]:
-        """Every place of a line in the normal form."""
+        """Yield start and end of each occurrence of a line in the section, all in normal form."""
         found = _whole(plain, self._plain, 0, len(self._plain))
         while found:
             yield found
             found = _whole(plain, self._plain, found[1], len(self._plain))
 
     def _around(self, place: int) -> tuple[int, int]:
-        """The sentence that holds a place of the text."""
+        """Return start and end of the sentence around a place in the text."""
         number = bisect_right(self._ends, place)
         end = self._ends[number] if number < len(self._ends) else len(self.text)
         return (self._ends[number - 1] if number else 0), end
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Where the sentences end. A line that was broken because it was full goes on in the next one."""
+        """Ends of the sentences. The break after a full line does not end a sentence."""
         found = []
         for match in _END.finditer(self.text):
             full = match[0].isspace() and "\n" in match[0] and not re.search(r"\n\s*\n", match[0])
@@ -160,7 +160,7 @@ class Section:
         return found
 
     def _is_wrapped(self, end: int, start: int) -> bool:
-        """Whether the line that ends before a line break was as long as the lines around it may be."""
+        """Return whether a line was broken because it was full: the next word would make it the longest around."""
         begin = self.text.rfind("\n", 0, end) + 1
         word = re.compile(r"\S*").match(self.text, start)
         paragraph = self.text[max(0, begin - 400) : start + 400].split("\n\n")
@@ -168,7 +168,7 @@ class Section:
         return _LEAST_WIDTH <= longest <= _MOST_WIDTH and end - begin + len(word[0] if word else "") >= longest
 
     def _heading(self, start: int) -> str:
-        """The title of the paragraph that a sentence begins in: the last of at most two short lines at its start."""
+        """Return the title of a sentence's paragraph: the last of at most two short lines at the paragraph's start."""
         place = max((match.end() for match in _PARAGRAPH.finditer(self.text, 0, start)), default=0)
         title = ""
         for _ in range(2):
@@ -185,7 +185,7 @@ class Section:
         return self._spelled(_whole(plain, self._plain, 0, len(self._plain))) if plain else None
 
     def _headed(self, line: str) -> tuple[int, str] | None:
-        """ "heading: quote", the quote from a paragraph whose first or second line is the heading."""
+        """Find a line "heading: quote", with the quote in a paragraph that has the heading in its first two lines."""
         for colon in re.finditer(": ", line):
             heading, quote = _normal(line[: colon.start()])[0], _normal(line[colon.end() :])[0]
             for heads, start, end in self._paragraphs if heading and quote else ():
@@ -195,7 +195,7 @@ class Section:
 
     @cached_property
     def _paragraphs(self) -> list[tuple[tuple[str, ...], int, int]]:
-        """Each paragraph's first two lines in their normal form, and where the text after each heading lies there."""
+        """Normal form of each paragraph's first two lines, each with start and end of the text after it in `_plain`."""
         found: list[tuple[tuple[str, ...], int, int]] = []
         for paragraph in re.finditer(r"(?:(?!\n[^\S\n]*\n|\f).)+", self.text, re.DOTALL):
             lines = [line for line in re.finditer(r"[^\n]+", paragraph[0]) if line[0].strip()]
@@ -205,7 +205,7 @@ class Section:
         return found
 
     def _at(self, place: int) -> int:
-        """The first place of the normal form that stands for the text from `place` on."""
+        """Return the first place in the normal form that comes from the text at or after `place`."""
         low, high = 0, len(self._starts)
         while low < high:
             middle = (low + high) // 2
@@ -221,9 +221,10 @@ class Section:
 
 
 def _whole(line: str, text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Where the line stands in the text, and not as a piece of a longer word, number or date.
+    """Return start and end of the line in the text, but not inside a longer word, number or date.
 
-    A piece counts in scripts without capitals (category Lo: Chinese, Arabic …), because many of them have no spaces.
+    In scripts without capitals (category Lo: Chinese, Arabic …), it may be inside a word, because many of these scripts
+    have no spaces.
     """
     first, last = line[0], line[-1]
     left = r"(?<!\w)" * _is_spaced(first) + r"(?<!\d[.,:/-])(?<![\s(]-)(?<!^-)" * first.isdigit()
@@ -237,19 +238,19 @@ def _words(text: str) -> set[str]:
 
 
 def _same_numbers(line: str, text: str) -> bool:
-    """Whether each number of the line (a word with a digit in it) may be a slip for one of the text."""
+    """Return whether each number in the line (a word with a digit) may be a slip for a number in the text."""
     numbers = [[word for word in each.split() if any(map(str.isdigit, word))] for each in (line, text)]
     return all(process.extractOne(number, numbers[1], scorer=Indel.normalized_similarity, score_cutoff=_NEAR_NUMBER)
                for number in numbers[0])  # fmt: skip
 
 
 def _is_spaced(char: str) -> bool:
-    """Whether it belongs to a word, in a script with spaces between words."""
+    """Return whether the character belongs to a word in a script with spaces between words."""
     return re.match(r"\w", char) is not None and unicodedata.category(char) != "Lo"
 
 
 def _normal(text: str) -> tuple[str, list[int]]:
-    """The normal form of a text, and for each of its characters where in the text it comes from."""
+    """Return the normal form of a text, and for each character of it the place in the text that it comes from."""
     kept: list[str] = []
     starts: list[int] = []
     skipped = {place for match in _LEFT_OUT.finditer(text) for place in range(*match.span(match.lastindex or 0))}
@@ -271,7 +272,7 @@ def _normal(text: str) -> tuple[str, list[int]]:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, str]]:
-    """Each character with the combining marks after it, and its place; characters that nobody sees are left out."""
+    """Yield the place of each character, and the character with its combining marks. Skips invisible characters."""
     place, cluster = 0, ""
     for at, char in enumerate(text):
         category = unicodedata.category(char)

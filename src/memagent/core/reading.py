@@ -1,11 +1,12 @@
-"""The protocol of readings, and Underway, which drives one.
+"""The protocol of readings, and Underway, which drives a reading.
 
-A reading is a generator. It yields a Request and is sent its Completion, or a tuple of Requests that may be completed
-at the same time (a wave) and is sent the tuple of their Completions. It yields a Memory to say what its memory is from
-then on, and returns the answer. It does no I/O: whoever drives it decides where completions come from, be it a server,
+A reading is a generator. It yields a Request and is sent its Completion. Or it yields a wave, a tuple of Requests that
+may be completed at the same time, and is sent the tuple of their Completions. It yields a Memory to announce its new
+memory, and returns the answer. It does no I/O: whoever drives it decides where completions come from, be it a server,
 an engine, a journal being replayed, a policy under training or a list in a test.
 
-Where a prompt is longer than the model's window, WindowOverflow is thrown in, and the reading may ask for less.
+If a prompt is longer than the model's window, the driver throws WindowOverflow into the reading, which may then ask
+for less.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from memagent.errors import WindowOverflow
 Reading = Generator[Request | tuple[Request, ...] | Memory, Any, str]
 
 Reader = Callable[[str, Iterable[Segment], Budget, Prompts], Reading]
-"""From a question and the segments of a document to a reading. `memagent.readers` has several."""
+"""A function that takes a question and the segments of a document and returns a reading. See `memagent.readers`."""
 
 
 def shortest_prompts(reader: Reader, question: str, budget: Budget, prompts: Prompts) -> dict[str, tuple[Message, ...]]:
-    """Of each kind of request, the conversation about an empty segment, with a model that writes nothing."""
+    """Return the conversation of each kind of request, for an empty segment and a model that writes nothing."""
     under_way = Underway(reader(question, [Segment(0, 0, "", 0)], budget, prompts))
     found: dict[str, tuple[Message, ...]] = {}
     while under_way.wanted:
@@ -40,17 +41,17 @@ class Underway:
 
     def __init__(self, reading: Reading) -> None:
         self.wanted: dict[int, Request] = {}
-        """What is still to be completed of the wave, by place in it. Empty once there is an answer."""
+        """Requests of the wave that are not completed yet, by place in the wave. Empty once there is an answer."""
         self.wave: tuple[Request, ...] = ()
-        """What may be completed at the same time, whether it is completed already or not."""
+        """All requests of the current wave, completed or not."""
         self.memory = ""
-        """As the reading said it last."""
+        """Memory that the reading announced last."""
         self.answer = ""
-        """What the reading returned in the end."""
+        """Answer that the reading returned; empty before."""
         self.turns = 0
-        """How many are finished."""
+        """Number of finished turns."""
         self.waves = 0
-        """How many were begun."""
+        """Number of waves begun."""
         self._reading = reading
         self._alone = True  # whether the reading yielded a Request, not a tuple
         self._completions: dict[int, Completion] = {}
@@ -58,10 +59,10 @@ class Underway:
         self._advance(lambda: next(reading))
 
     def take(self, completion: Completion, place: int = 0) -> Turn:
-        """The completion of a wanted request. With the last one of a wave, the reading goes on to the next wave.
+        """Take the completion of a wanted request. After the last one of a wave, go on to the next wave.
 
         Returns:
-            the finished turn, with the memory after it.
+            The finished turn, with the memory after it.
         """
         request, wave = self.wanted.pop(place), self.waves - 1
         self._completions[place] = completion
@@ -70,7 +71,7 @@ class Underway:
         return Turn(self.turns - 1, request, completion, self.memory, wave, place)
 
     def overflow(self, error: WindowOverflow, place: int = 0) -> None:
-        """A wanted request did not fit. When the rest of its wave is complete, the reading asks for less, or raises."""
+        """Report a request that did not fit. After the rest of its wave, the reading asks for less, or raises."""
         del self.wanted[place]
         self._overflow = error
         self._go_on()
@@ -86,7 +87,7 @@ class Underway:
             self._advance(lambda: self._reading.send(completions[0] if self._alone else completions))
 
     def _advance(self, step: Callable[[], Request | tuple[Request, ...] | Memory]) -> None:
-        """To the next wave that asks for something."""
+        """Take the reading to its next wave that is not empty, or to its answer."""
         try:
             while True:
                 asked = step()

@@ -1,6 +1,6 @@
-"""The one currency: what a reading asks, what a model replies, and the record of both.
+"""The values that the whole package passes around: requests, completions, and the record of both.
 
-Everything else in the package trades in these values. They hold no behaviour beyond sums and views.
+They have no behaviour beyond sums and views.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Finish = Literal["stop", "length"]
-"""Why a completion ended: the model stopped by itself, or it was cut by the token limit."""
+"""Why a completion ended: the model stopped by itself, or the token limit cut the completion off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +30,35 @@ class Segment:
     text: str
     tokens: int
     whole: tuple[int, int] | None = None
-    """Of a half, where the segment starts and ends that did not fit."""
+    """For a half: start and end of the whole segment, which did not fit the window."""
 
     @property
     def origin(self) -> tuple[int, int]:
-        """Where the segment starts and ends that it is, or is a half of."""
+        """Start and end of this segment, or of the whole segment that it is a half of."""
         return self.whole or (self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a reading wants completed: a conversation of its own, and how long the completion may be (in tokens)."""
+    """A completion that a reading asks for: the conversation, and the most tokens that the completion may have."""
 
     messages: tuple[Message, ...]
     max_tokens: int
     segment: Segment | None = None
-    """The piece of the document that it shows, if any."""
+    """Piece of the document that the request shows, if any."""
     memory: str = ""
-    """The memory that it starts from."""
+    """Memory that the request starts from."""
     kind: str = "memorize"
-    """What it is for: "memorize", "answer", or a reader's own word, such as "choose"."""
+    """Purpose: "memorize", "answer", or a reader's own word, such as "choose"."""
     template: str = ""
-    """Where the conversation is one message, the template that was filled for it."""
+    """Template that was filled to make the conversation, if the conversation is one message."""
     fields: tuple[tuple[str, str], ...] = ()
-    """What it was filled with."""
+    """Names and values that were put into the template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A reading says what its memory is from now on."""
+    """The new memory of a reading; the reading yields it to announce it."""
 
     text: str
 
@@ -94,7 +94,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model replied. `tokens` is there when the policy was sampled for training."""
+    """A model's reply. `tokens` is set if a policy was sampled for training."""
 
     text: str
     finish: Finish = "stop"
@@ -104,18 +104,18 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One finished step of a reading: what was asked, and what came back."""
+    """One finished step of a reading: a request and its completion."""
 
     index: int
-    """From 0, in the order in which completions came."""
+    """Number of the turn, from 0, in the order in which completions arrived."""
     request: Request
     completion: Completion
     memory: str
-    """The memory after it, as the reading said."""
+    """Memory after the turn, as the reading announced it."""
     wave: int = 0
-    """The number of the wave: of the requests that could be completed at the same time."""
+    """Number of the turn's wave, from 0. The requests of a wave may be completed at the same time."""
     place: int = 0
-    """In the wave, from 0."""
+    """Place of the request in its wave, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,12 @@ class Trace:
 
     @property
     def memory(self) -> str:
-        """The last memory; empty before the first."""
+        """The memory after the last turn; empty before the first turn."""
         return self.turns[-1].memory if self.turns else ""
 
     @property
     def segments(self) -> list[int]:
-        """Of each turn before the answer, the number of the segment it read last, from 0."""
+        """For each turn before the answer, the number of the segment read last, from 0."""
         numbers: list[int] = []
         last = None
         for turn in self.memories:
@@ -152,7 +152,7 @@ class Trace:
 
     @property
     def answer(self) -> str | None:
-        """The answer as the model wrote it; None while the reading goes on."""
+        """The answer as the model wrote it; None while the reading is unfinished."""
         last = self.turns[-1] if self.turns else None
         return last.completion.text if last and last.request.kind == "answer" else None
 

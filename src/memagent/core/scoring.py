@@ -1,16 +1,16 @@
-r"""The answer inside a completion (what stands in \boxed{}, or after "the answer is"), and how right it is.
+r"""Extract the answer from a completion (from \boxed{}, or after "the answer is"), and score it.
 
-A metric takes the completion as the model wrote it and the gold answers, and gives 0 to 1. `METRICS` has them all:
+A metric takes the completion as the model wrote it and the gold answers, and returns 0 to 1. `METRICS` has them all:
 
 - RULER's `string_match_all` and `string_match_part` look at the whole completion.
-- `exact_match`, `f1`, `sub_em` and `sub_em_legacy` look at the final answer, normalised as SQuAD and HotpotQA do
+- `exact_match`, `f1`, `sub_em` and `sub_em_legacy` look at the final answer, normalised as in SQuAD and HotpotQA
   (ASCII punctuation, English articles, no Unicode folding).
-- `abstains` looks whether the final answer says that there is none.
-- `boxed`, `boxed_all` and `boxed_items`, the training rewards, look into \boxed{} alone. The paper asks for
-  "equivalent" answers: ours are those with the same words (Unicode folded) and the same numbers by value.
+- `abstains` checks whether the final answer says that there is no answer.
+- `boxed`, `boxed_all` and `boxed_items`, the training rewards, look only into \boxed{}. The paper asks for
+  "equivalent" answers; here, they have the same words (Unicode folded) and the same numbers by value.
 
-On purpose unlike the originals: a blank gold answer counts for nothing; where a gold answer normalises to nothing
-("The The"), both sides are compared in lower case instead; and `\text{Paris}` is read as Paris.
+Deliberate differences from the originals: a blank gold answer is ignored; if a gold answer normalises to nothing
+("The The"), both sides are compared in lower case instead; `\text{Paris}` is read as Paris.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Metric = Callable[[str, Sequence[str]], float]
 
 _SENTENCE = re.compile(r"the answer is:?\s*", re.IGNORECASE)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_FULL_STOP = re.compile(r"(?<!\.[A-Z])\.$")  # but the one of "U.S."
+_FULL_STOP = re.compile(r"(?<!\.[A-Z])\.$")  # but not the one in "U.S."
 _PARENTHESES = re.compile(r"\(([^()]*)\)")
 
 _CONTROL = re.compile(r"[\x00-\x1f]")
@@ -53,13 +53,13 @@ _PIECE = re.compile(rf"(?P<number>{_NUMBER})|(?P<inside>['’]|\.(?![0-9]))|[^\w
 
 
 def final_answer(text: str, style: AnswerStyle | None = "boxed") -> str:
-    """The answer in a completion; the whole one, stripped, without a style or where the model did not keep to it."""
+    """Return the answer in a completion: all of it, stripped, if there is no style or the model ignored the style."""
     found = boxed(text) if style == "boxed" else after_sentence(text) if style == "sentence" else None
     return text.strip() if found is None else found
 
 
 def boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{…} that is closed, braces balanced; None when there is none."""
+    r"""Return the content of the last \boxed{…} with balanced braces; None if there is none."""
     end = len(text)
     while (start := text.rfind("\\boxed{", 0, end)) >= 0:
         content = _balanced(text, start + len("\\boxed{"))
@@ -70,7 +70,7 @@ def boxed(text: str) -> str | None:
 
 
 def _balanced(text: str, start: int) -> str | None:
-    """What stands before the brace that closes the one before `start`; an escaped brace counts for nothing."""
+    """Return the text up to the brace that closes the one before `start`; None if none does. Skips escaped braces."""
     depth = 1
     for brace in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
@@ -80,7 +80,7 @@ def _balanced(text: str, start: int) -> str | None:
 
 
 def after_sentence(text: str) -> str | None:
-    """What follows the last "the answer is", to the end of its line; None when nothing does."""
+    """Return the text after the last "the answer is", to the end of its line; None if there is none."""
     matches = list(_SENTENCE.finditer(text))
     if not matches:
         return None
@@ -91,13 +91,13 @@ def after_sentence(text: str) -> str | None:
 
 
 def string_match_all(completion: str, answers: Sequence[str]) -> float:
-    """RULER's: the fraction of the gold answers found anywhere in the completion, in upper or lower case."""
+    """RULER's metric: the fraction of the gold answers found anywhere in the completion, in any case."""
     text = _printable(completion)
     return _mean(gold.lower() in text for gold in _given(answers))
 
 
 def string_match_part(completion: str, answers: Sequence[str]) -> float:
-    """RULER's: 1 if any gold answer is found anywhere in the completion, in upper or lower case."""
+    """RULER's metric: 1 if any gold answer is found anywhere in the completion, in any case."""
     text = _printable(completion)
     return _best(gold.lower() in text for gold in _given(answers))
 
@@ -107,13 +107,13 @@ def _printable(completion: str) -> str:
 
 
 def exact_match(completion: str, answers: Sequence[str]) -> float:
-    """SQuAD's: 1 if the answer is a gold answer, once both are normalised."""
+    """SQuAD's metric: 1 if the answer equals a gold answer, once both are normalised."""
     answer = _plain_answer(completion)
     return _best(ours == theirs for ours, theirs in _pairs(answer, answers, normalised))
 
 
 def f1(completion: str, answers: Sequence[str]) -> float:
-    """HotpotQA's: precision and recall of the words, best over the gold answers; yes and no must be the whole answer.
+    """HotpotQA's metric: F1 of the words, best over the gold answers; yes and no must be the whole answer.
 
     Source: hotpot_evaluate_v1.py of github.com/hotpotqa/hotpot.
     """
@@ -129,10 +129,10 @@ def _word_f1(ours: str, theirs: str) -> float:
 
 
 def sub_em(completion: str, answers: Sequence[str]) -> float:
-    """1 if a gold answer stands in the answer as whole words, once both are normalised.
+    """Return 1 if a gold answer occurs in the answer as whole words, once both are normalised.
 
-    Yes and no, and a gold answer without any word of its own such as "A", stand in nearly every sentence. They have
-    to be all that is said before the first comma or full stop: "No, he was a Dane", but not "No date is given".
+    "Yes", "no", and a gold answer that normalises to nothing, such as "A", occur in nearly every sentence. They must
+    be everything before the first comma or full stop: "No, he was a Dane" scores 1, "No date is given" scores 0.
     """
     answer = _plain_answer(completion)
     first = _FIRST_CLAUSE.search(answer)
@@ -147,10 +147,10 @@ def sub_em(completion: str, answers: Sequence[str]) -> float:
 
 
 def find_words(text: str, words: str) -> re.Match[str] | None:
-    """Where the words stand in the text as whole words, in any case: "19" does not stand in "1984".
+    """Return the first match of the words in the text as whole words, in any case: "19" is not found in "1984".
 
-    White space between them may be of any kind. Scripts that put no spaces between words have no word borders: 巴黎
-    stands in 首都是巴黎.
+    Any white space may separate the words. Scripts without spaces between words have no word borders: 巴黎 is found in
+    首都是巴黎.
     """
     spaced = r"\s+".join(re.escape(word) for word in words.split())
     found = re.finditer(spaced, text, re.IGNORECASE)
@@ -158,7 +158,7 @@ def find_words(text: str, words: str) -> re.Match[str] | None:
 
 
 def _parted(text: str, place: int) -> bool:
-    """Whether a word may end and another begin here."""
+    """Return whether one word may end and another begin at this place."""
     around = text[max(place - 1, 0) : place + 1]
     return place in (0, len(text)) or not all(
         (char.isalnum() or char == "_") and not _SPACELESS.match(char) for char in around
@@ -168,8 +168,8 @@ def _parted(text: str, place: int) -> bool:
 def sub_em_legacy(completion: str, answers: Sequence[str]) -> float:
     """The MemAgent authors' sub_em, faults included, to compare with their figures; best over the gold answers.
 
-    Containment in either direction, of characters: "e" scores for "yes", "19" for "1984", "no" for "Norway", and
-    "The" for everything, since it normalises to nothing. Only an answer that is empty as it stands scores 0.
+    It accepts containment of characters in either direction: "e" scores for "yes", "19" for "1984", "no" for "Norway",
+    and "The" for everything, because it normalises to nothing. An answer that was empty to begin with scores 0.
     """
     answer = final_answer(completion)
     ours = normalised(answer)
@@ -177,25 +177,25 @@ def sub_em_legacy(completion: str, answers: Sequence[str]) -> float:
 
 
 def abstains(completion: str, answers: Sequence[str]) -> float:
-    """1 if the answer says, in a customary wording, that there is none; whatever the gold answers are."""
+    """Return 1 if the answer says, in one of the usual wordings, that there is no answer. Ignores the gold answers."""
     return float(_ABSTAINS.search(final_answer(completion)) is not None)
 
 
 def boxed_any(completion: str, answers: Sequence[str]) -> float:
-    r"""The reward for equivalent gold answers: 1 if what stands in \boxed{} is equivalent to any of them."""
+    r"""The reward if any gold answer will do: 1 if the content of \boxed{} is equivalent to one of them."""
     return _best(ours == theirs for ours, theirs in _pairs(boxed(completion) or "", answers, _canonical))
 
 
 def boxed_all(completion: str, answers: Sequence[str]) -> float:
-    r"""The reward where all gold answers are asked for: the fraction that stand in \boxed{} as whole words."""
+    r"""The reward if all gold answers are asked for: the fraction of them in \boxed{} as whole words."""
     pairs = _pairs(boxed(completion) or "", answers, _canonical)
     return _mean(f" {theirs} " in f" {ours} " for ours, theirs in pairs)
 
 
 def boxed_items(completion: str, answers: Sequence[str]) -> float:
-    r"""A reward that listing everything does not earn: F1 of what \boxed{} holds, item by item, and the gold answers.
+    r"""A reward that does not pay for listing everything: F1 of the items in \boxed{} against the gold answers.
 
-    Items stand between commas that a space follows. Of several alike, one counts.
+    A comma and a space separate items. Duplicates count once.
     """
     ours = set(map(_canonical, (boxed(completion) or "").split(", "))) - {""}
     theirs = set(map(_canonical, answers)) - {""}
@@ -216,19 +216,19 @@ METRICS: dict[str, Metric] = {
 }
 
 BINARY = frozenset({"string_match_part", "exact_match", "sub_em", "sub_em_legacy", "abstains", "boxed"})
-"""The metrics that give 0 or 1 and nothing between."""
+"""Metrics that only give 0 or 1."""
 
 EVERY = frozenset({"string_match_all", "boxed_all", "boxed_items"})
-"""The metrics that ask for all gold answers, and not for any of them."""
+"""Metrics that ask for all gold answers, not for any one of them."""
 
 
 def normalised(text: str) -> str:
-    """Lower case, without ASCII punctuation, English articles and superfluous white space (SQuAD, HotpotQA)."""
+    """Return the text in lower case, without ASCII punctuation, English articles and extra spaces (SQuAD, HotpotQA)."""
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def _canonical(text: str) -> str:
-    """What equivalent answers have in common: words, and numbers by value ("1,984" is 1984, "3.0" is 3).
+    """Return the form that equivalent answers share: words, and numbers by value ("1,984" is 1984, "3.0" is 3).
 
     Punctuation becomes a space, so that the items of "12,34567" stay apart; but "U.S." becomes "us".
     """
@@ -239,14 +239,14 @@ def _canonical(text: str) -> str:
 def _canonical_piece(piece: re.Match[str]) -> str:
     if piece["number"] is None:
         return "" if piece["inside"] else " "
-    # As text, since a float or a Decimal would take long numbers for equal that differ in their last digits.
+    # As text, because as floats or Decimals, long numbers that differ in their last digits would be equal.
     whole, _, fraction = piece["number"].lstrip("-").replace(",", "").partition(".")
     value = f"{whole.lstrip('0') or '0'}.{fraction.rstrip('0')}".rstrip(".")
     return f"-{value}" if piece[0].startswith("-") and value != "0" else value
 
 
 def _pairs(answer: str, golds: Sequence[str], form: Callable[[str], str]) -> list[tuple[str, str]]:
-    """The answer beside each gold answer: in that form, or in lower case where it leaves nothing of the gold one."""
+    """Pair the answer with each gold answer, both in the given form; in lower case if the gold one's form is empty."""
     lower = " ".join(answer.lower().split())
     return [
         (form(answer), theirs) if (theirs := form(gold)) else (lower, " ".join(gold.lower().split()))

@@ -1,11 +1,11 @@
-"""A stream of text in, segments with character offsets out: lossless, and in constant memory.
+"""Cut a stream of text into segments with character offsets: lossless, and in constant memory.
 
-A segment has at most `size` tokens, counted in the text around it. It ends at the last paragraph, else sentence, else
-word in its last tenth; never inside a word, unless the word is longer than the segment. With `cut="tokens"` it ends
-after exactly `size` tokens, as in the paper, but always between two characters (the authors' token slices cut
-multi-byte ones).
+A segment has at most `size` tokens, counted together with the text around it. It ends at the last paragraph end in its
+last tenth, else at the last sentence end, else at the last word end. It never ends inside a word, unless the word is
+longer than the segment. With `cut="tokens"` it ends after exactly `size` tokens, as in the paper, but always between
+two characters (the authors' token slices can cut through multi-byte characters).
 
-Text is encoded in blocks of several segments, and each block once: cuts are looked up in the encoding.
+Text is encoded in blocks of several segments, each block once, and cuts are looked up in the encoding.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]\s*")
 _WORD_END = re.compile(r"\s+")
 _ENDS = (_PARAGRAPH_END, _SENTENCE_END, _WORD_END)
 
-_BLOCK = 20_000  # tokens encoded at once, at least: the tail encoded twice is then a small part of it
+_BLOCK = 20_000  # least tokens encoded at once: the tail that is encoded twice is then a small part
 _MARGIN = 32  # tokens at the end of a block that the next characters might still change
 
 
 def segments(
     chunks: Iterable[str], size: int, tokenizer: Tokenizer, cut: Cut = "natural", start: int = 0
 ) -> Iterator[Segment]:
-    """Cut the text that `chunks` add up to into segments of at most `size` tokens.
+    """Cut the text in `chunks` into segments of at most `size` tokens.
 
     `"".join(s.text for s in segments(…)) == "".join(chunks)`. Offsets count from `start`, the place of the first
     chunk in the document.
-    An estimating tokenizer (`exact = False`) is asked again for every segment, so that its corrections take effect.
+    An estimating tokenizer (`exact = False`) encodes anew for every segment, so that its corrections take effect.
     """
     stream = _pieces(chunks)
     block_tokens = max(2 * size, _BLOCK) if tokenizer.exact else size + _MARGIN
-    chars = block_tokens * 5  # of the next block; learnt from the one before
+    chars = block_tokens * 5  # in the next block, estimated from the block before
     text, offset, done = "", start, False  # the text held, and where it starts in the document
     position = 0  # in `text`: everything before it has been emitted
     while True:
@@ -70,10 +70,10 @@ def segments(
 
 
 def natural_cut(text: str, start: int, low: int, high: int) -> int:
-    """The best place to end a piece of `text` that begins at `start`: after `low`, at most `high`.
+    """Return the best place to end a piece of `text` that begins at `start`: after `low`, at most `high`.
 
-    The last paragraph end between `low` and `high`, else the last sentence end, else the last word end; else the
-    last word end after `start`; else, where one word fills it all, `high`.
+    That is the last paragraph end between `low` and `high`, else the last sentence end, else the last word end. If
+    there is none of these, it is the last word end after `start`, or `high` if one word fills the piece.
     """
     for pattern in _ENDS:
         if cut := _last_end(pattern, text, low, high):
@@ -84,7 +84,7 @@ def natural_cut(text: str, start: int, low: int, high: int) -> int:
 
 
 def halves(segment: Segment) -> tuple[Segment, Segment]:
-    """The segment as two of about equal length, cut at the best place near its middle."""
+    """Cut a segment in two of about equal length, at the best place near its middle."""
     text, start, end = segment.text, segment.start, segment.end
     middle = max(1, len(text) // 2)
     cut = natural_cut(text, 0, middle * 9 // 10, middle)
@@ -96,23 +96,23 @@ def halves(segment: Segment) -> tuple[Segment, Segment]:
 
 
 def _last_end(pattern: re.Pattern[str], text: str, low: int, high: int) -> int:
-    """The last end of a match after `low`, at most `high`; 0 when there is none."""
+    """Return the last end of a match after `low`, at most `high`; 0 if there is none."""
     end = 0
-    for match in pattern.finditer(text, max(low - 8, 0), high):  # a match may have begun before
+    for match in pattern.finditer(text, max(low - 8, 0), high):  # a match may begin before `low`
         if match.end() > low:
             end = match.end()
     return end
 
 
 def _pieces(chunks: Iterable[str], size: int = 1 << 16) -> Iterator[str]:
-    """The same text in chunks of at most `size` characters."""
+    """Yield the same text in chunks of at most `size` characters."""
     for chunk in chunks:
         for start in range(0, len(chunk), size):
             yield chunk[start : start + size]
 
 
 def _refill(text: str, stream: Iterator[str], want: int, done: bool) -> tuple[str, bool]:
-    """Add chunks until the text has at least `want` characters or the stream has ended."""
+    """Add chunks until the text has at least `want` characters or the stream has ended. Returns text and `done`."""
     parts, have = [text], len(text)
     while have < want and not done:
         chunk = next(stream, None)
@@ -125,7 +125,7 @@ def _refill(text: str, stream: Iterator[str], want: int, done: bool) -> tuple[st
 
 
 def _end_of(encoding: Encoding, tokens: int, length: int) -> int:
-    """Where the first `tokens` tokens end, in characters; before a character that the next token has a share in."""
+    """Return the character at which the first `tokens` tokens end, before a character that the next token shares."""
     if tokens >= len(encoding):
         return length
     following = encoding.token_to_chars(tokens)
@@ -136,7 +136,7 @@ def _end_of(encoding: Encoding, tokens: int, length: int) -> int:
 
 
 def _token_at(encoding: Encoding, char: int, length: int) -> int:
-    """The token that holds a character, or the next one that holds any."""
+    """Return the number of the token that holds a character, or else of the next token that holds any."""
     for place in range(char, length):
         if (token := encoding.char_to_token(place)) is not None:
             return token

@@ -1,9 +1,9 @@
-"""Count tokens piece by piece, and each piece once: some ten times as fast as encoding a text as a whole.
+"""Count tokens piece by piece, each piece only once: about ten times as fast as encoding the whole text.
 
 Byte-level tokenizers (GPT-2's and its kind: Qwen, Llama 3, SmolLM) split a text before they look for tokens, always
-where a space follows something else. Between two such places the tokens do not depend on what is around. Whether a
-tokenizer is of this kind is tried out, on characters of every category. SentencePiece's are not: they put a space
-before each text.
+where a space follows something else. Between two such places, the tokens do not depend on the text around them.
+`splits` tests on characters of every category whether a tokenizer is of this kind. SentencePiece tokenizers are not:
+they put a space before each text.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 _BETWEEN = re.compile(r"(?<=\S)(?= )")
 _WITHIN = re.compile(r"(?<=[^\W\d_])(?=[\s!-/:-@\[-^`{-~“”‘’–—…])")
-"""Where most tokenizers split within a piece, too: a letter before white space or punctuation."""
+"""Places where most tokenizers also split within a piece: after a letter, before white space or punctuation."""
 
-_MOST = 150_000  # pieces remembered
-_CHARACTERS = 2_000_000  # of all of them: those of a script without spaces are long, and seldom come again
+_MOST = 150_000  # pieces to remember
+_CHARACTERS = 2_000_000  # in all these pieces: in scripts without spaces, pieces are long and seldom repeat
 
 
 class PieceCounts:
-    """The tokens of pieces, remembered.
+    """Number of tokens of each piece, remembered.
 
     Args:
-        within: whether new pieces may be split further, into parts that are more often known.
+        within: whether new pieces may be split further, into parts that are more likely to be known.
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, within: bool) -> None:
@@ -65,7 +65,7 @@ class PieceCounts:
 
 
 class PieceEncoding:
-    """A text as tokens; a piece is only encoded where one wants to know what lies inside it."""
+    """A text as tokens. A piece is encoded only when a position inside it is asked for."""
 
     def __init__(self, text: str, counts: PieceCounts, encode: Callable[[str], tokenizers.Encoding]) -> None:
         self._pieces = split(text)
@@ -88,17 +88,17 @@ class PieceEncoding:
 
     @cached_property
     def _chars(self) -> list[int]:
-        """The characters before each piece."""
+        """Number of characters before each piece."""
         return list(accumulate(map(len, self._pieces[:-1]), initial=0))
 
     @cached_property
     def _tokens(self) -> list[int]:
-        """The tokens before each piece."""
+        """Number of tokens before each piece."""
         return list(accumulate(self._counts[:-1], initial=0))
 
 
 def split(text: str) -> list[str]:
-    """The text in pieces that end where a space follows something else."""
+    """Split the text into pieces that end where a space follows something else."""
     if not text:
         return []
     first, *others = text.split(" ")
@@ -106,7 +106,7 @@ def split(text: str) -> list[str]:
     found: list[str] = []
     done = 0
     for place, piece in enumerate(pieces[:-1]):
-        if not piece or piece[-1].isspace():  # the space that comes next follows a space
+        if not piece or piece[-1].isspace():  # no border here: the next space follows white space
             found += pieces[done : place + 1]
             found[-1] += pieces[place + 1]
             done = place + 2
@@ -114,7 +114,7 @@ def split(text: str) -> list[str]:
 
 
 def splits(tokenizer: tokenizers.Tokenizer) -> tuple[bool, bool]:
-    """Whether tokens are the same alone as in a text, as far as can be tried: of every piece, and of parts of one."""
+    """Test whether pieces have the same tokens alone as in a text, and whether parts of pieces do. Returns both."""
     kinds = _kinds()
     spaces = _same(tokenizer, [(left, f" {right}") for left in kinds for right in (*kinds, "\n", "\t", " x", "'s")])
     letters = [kind for kind in kinds if kind.isalpha()]
@@ -125,13 +125,13 @@ def splits(tokenizer: tokenizers.Tokenizer) -> tuple[bool, bool]:
 
 
 def _same(tokenizer: tokenizers.Tokenizer, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Whether each pair has the tokens of both, and no added token may lie across their border."""
+    """Return whether each pair encodes to the tokens of its two sides, and no added token can span the border."""
 
     def ids(texts: Iterable[str]) -> list[list[int]]:
         return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     border = _BETWEEN if pairs[0][1][0] == " " else _WITHIN
-    added = tokenizer.get_added_tokens_decoder().values()  # the special ones are ordinary text to us
+    added = tokenizer.get_added_tokens_decoder().values()  # we treat special tokens as ordinary text
     if any(border.search(token.content) for token in added if not token.special):
         return False
     sides = list(dict.fromkeys(side for pair in pairs for side in pair))
@@ -141,7 +141,7 @@ def _same(tokenizer: tokenizers.Tokenizer, pairs: Sequence[tuple[str, str]]) -> 
 
 
 def _kinds() -> list[str]:
-    """A character of every category that is no space, and what tokenizers know of their own."""
+    """Return a character of every category except spaces, and strings that tokenizers treat in a special way."""
     found: dict[str, str] = {}
     for code in (*range(0x21, 0x3000), 0x4E2D, 0xAC00, 0x1F600):
         char = chr(code)

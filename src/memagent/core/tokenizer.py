@@ -1,7 +1,7 @@
-"""Counting tokens and finding where they lie in the text.
+"""Count tokens, and find where they lie in a text.
 
-The interface is that of Hugging Face `tokenizers`, so that a real tokenizer needs no adapter: `encode(text)` gives
-an Encoding that knows its length and maps tokens to characters and back.
+The interface is that of Hugging Face `tokenizers`, so that a real tokenizer needs no adapter: `encode(text)` returns
+an Encoding, which knows its length and maps tokens to characters and back.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from memagent.errors import UsageError
 if TYPE_CHECKING:
     import tokenizers
 
-_BLOCK = 1 << 16  # characters of a long text counted at once
-_BATCH = 32  # texts counted at once
+_BLOCK = 1 << 16  # characters in a block of a long text
+_BATCH = 32  # texts counted in one batch
 
 
 class Encoding(Protocol):
@@ -30,32 +30,32 @@ class Encoding(Protocol):
     def __len__(self) -> int: ...
 
     def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
-        """Start and end of a token in characters; None for a token that stands for no text."""
+        """Start and end of a token in characters; None for a token without text."""
 
     def char_to_token(self, char_pos: int) -> int | None:
-        """The token that holds a character; None for a character that no token holds."""
+        """Number of the token that holds a character; None for a character that no token holds."""
 
 
 class Tokenizer(Protocol):
     exact: bool
-    """False when the counts are estimates that may improve while reading."""
+    """Whether counts are exact; False for estimates that may improve during a reading."""
 
     @property
     def fingerprint(self) -> str:
-        """Two tokenizers with the same one count alike."""
+        """Identifier of the tokenizer: two tokenizers with the same fingerprint give the same counts."""
 
     def encode(self, text: str) -> Encoding: ...
 
 
 def count(tokenizer: Tokenizer, text: str) -> int:
-    """Number of tokens of `text`. A long text is counted in blocks that end between words."""
+    """Return the number of tokens of `text`. A long text is counted in blocks that end between words."""
     if len(text) <= 2 * _BLOCK:
         return len(tokenizer.encode(text))
     return sum(counts(tokenizer, _blocks(text)))
 
 
 def counts(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[int]:
-    """Number of tokens of each text: with a Hugging Face tokenizer many at a time, on all cores."""
+    """Yield the number of tokens of each text. A Hugging Face tokenizer counts many at a time, on all cores."""
     if isinstance(tokenizer, FileTokenizer):
         yield from tokenizer.counts(texts)
     else:
@@ -63,9 +63,9 @@ def counts(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[int]:
 
 
 def word_start(text: str, position: int) -> int:
-    """The last place up to `position` where a space follows a non-space: tokens never cross it.
+    """Return the last place up to `position` where a space follows a non-space. Tokens never cross such a place.
 
-    Where there is none nearby (a text without spaces), the position itself.
+    If there is none nearby (in a text without spaces), return `position` itself.
     """
     for place in range(min(position, len(text) - 1), max(0, position - 1000), -1):
         if text[place].isspace() and not text[place - 1].isspace():
@@ -88,7 +88,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 class ByteTokenizer:
-    """One token a UTF-8 byte: no file, no download, exact. For tests and for byte-level models."""
+    """One token per UTF-8 byte: exact, without a file or a download. For tests and byte-level models."""
 
     exact = True
     fingerprint = "bytes"
@@ -105,7 +105,7 @@ class _ByteEncoding:
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Bytes up to and including each character."""
+        """Number of bytes up to and including each character."""
         return list(accumulate(len(char.encode("utf-8", "surrogatepass")) for char in self._text))
 
     def __len__(self) -> int:
@@ -122,10 +122,10 @@ class _ByteEncoding:
 
 
 class EstimatedTokenizer:
-    """For a server whose tokenizer is unknown: so many bytes a token, corrected by what the server reports.
+    """Estimates tokens from the number of bytes per token, for a server whose tokenizer is unknown.
 
-    It starts at 3 bytes a token, fewer than the 4 to 5 of English prose, so that the first segments are
-    rather too short than too long.
+    The counts that the server reports correct the estimate. It starts at 3 bytes per token, below the 4 to 5 of
+    English prose, so that the first segments are too short rather than too long.
     """
 
     exact = False
@@ -140,9 +140,9 @@ class EstimatedTokenizer:
         return _EstimatedEncoding(len(text), size / self.bytes_per_token)
 
     def correct(self, text: str, tokens: int) -> None:
-        """Learn from a text and the number of tokens a server counted in it."""
+        """Learn from a text and the number of tokens that a server counted in it."""
         if self._learns and tokens > 0 and text:
-            # A server that counts wrongly must not be able to make segments absurdly long or short.
+            # Bounded, so that a server that counts wrongly cannot make segments absurdly long or short.
             measured = len(text.encode("utf-8", "surrogatepass")) / tokens
             self.bytes_per_token = min(max(measured, 1.0), 8.0)
 
@@ -163,7 +163,7 @@ class _EstimatedEncoding:
 
 
 class FileTokenizer:
-    """A Hugging Face tokenizer. The names of special tokens in a text are ordinary text to it."""
+    """A Hugging Face tokenizer that treats the names of special tokens in a text as ordinary text."""
 
     exact = True
 
@@ -179,7 +179,7 @@ class FileTokenizer:
 
     @cached_property
     def _counts(self) -> PieceCounts | None:
-        """Where tokens can be counted piece by piece."""
+        """Counts of pieces; None if this tokenizer cannot count piece by piece."""
         at_spaces, within = splits(self.tokenizer)
         return PieceCounts(self.tokenizer, within) if at_spaces else None
 
@@ -192,7 +192,7 @@ class FileTokenizer:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def counts(self, texts: Iterable[str]) -> Iterator[int]:
-        """Tokens of each text, found without the places that `encode` notes."""
+        """Yield the number of tokens of each text, without the character offsets that `encode` finds."""
         if self._counts:
             yield from (sum(self._counts.of(split(text))) for text in texts)
             return
@@ -204,10 +204,10 @@ class FileTokenizer:
 
 
 def load_tokenizer(path: str | Path) -> FileTokenizer:
-    """The tokenizer in a `tokenizer.json`, or in a folder that has one.
+    """Load the tokenizer from a `tokenizer.json`, or from a folder that has one.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        UsageError: there is no such file, or it cannot be read.
     """
     from tokenizers import Tokenizer as HuggingFaceTokenizer
 

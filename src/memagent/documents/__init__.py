@@ -1,18 +1,18 @@
-"""Paths, folders, URLs and standard input in; one stream of text out, with where it came from.
+"""Turn paths, folders, URLs and standard input into one stream of text, and keep track of where each part came from.
 
-    sources.py   a name as the user gave it -> files on disk (web.py fetches those behind an address)
-    kinds.py     the bytes of a file -> text, HTML, PDF, DOCX or EPUB
-    encodings.py the encoding of a text
-    text.py      a text file -> a stream of characters
-    pdf.py       PDF -> a text file
-    convert.py   HTML, DOCX, EPUB -> a text file (docx*.py, epub.py, xml.py)
-    sandbox.py does that in a process of its own
-    document.py  several texts, read as one
-    scope.py     a part of a document as a name
-    refusals.py  what can be wrong, a sentence each
+    sources.py   finds the files behind a name that the user gave (web.py downloads URLs)
+    kinds.py     tells text, HTML, PDF, DOCX and EPUB apart by the bytes of a file
+    encodings.py finds the encoding of a text
+    text.py      streams the characters of a text file
+    pdf.py       converts PDF to a text file
+    convert.py   converts HTML, DOCX and EPUB to a text file (with docx*.py, epub.py, xml.py)
+    sandbox.py   runs these conversions in a separate process
+    document.py  joins several texts into one
+    scope.py     parses names for part of a document, such as a.pdf#pages=3-5
+    refusals.py  holds the error messages, one sentence each
 
-What is wrong with a document is found when it is opened, before a model is called: each file is hashed, then decoded
-or converted to its end once. A text file is never held in memory as a whole.
+A bad document is found when it is opened, before any model is called: each file is hashed, then decoded or converted
+once from beginning to end. A text file is never held in memory as a whole.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ __all__ = ["Document", "Located", "Part", "Source", "locate", "open_documents", 
 def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: BinaryIO | None = None) -> Document:
     """Find, check and open the documents that `names` stand for. Close the result to remove its temporary files.
 
-    `encoding` is that of every plain text and HTML file among them; without it, a byte order mark decides, else what
-    the server or the page declares, else it is UTF-8. `stdin` is read for the name "-".
+    Args:
+        encoding: the encoding of all plain text and HTML files. Without it, the byte order mark decides, then the
+            server, then the declaration in the page, then UTF-8.
+        stdin: the stream to read for the name "-"; the process's own when None.
     """
     if encoding is not None and not is_known_encoding(encoding):
         raise DocumentError(f"There is no text encoding called {encoding!r}: give one such as utf-8 or cp1252.")
@@ -56,11 +58,13 @@ def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: 
 
 
 def text_document(text: str, name: str = "text") -> Document:
-    """A string as a document, read as it is."""
+    """Wrap a string as a document, without changing the text."""
     try:
         content = text.encode()
     except UnicodeEncodeError as error:
-        raise DocumentError(f"{name} holds half a character at {error.start}: repair the string first.") from error
+        raise DocumentError(
+            f"{name} contains a lone surrogate at position {error.start}: repair the string first."
+        ) from error
     spool = Spool()
     path = spool.keep([content])
     opened = TextFile(source_of(name, path), path, TextEncoding())
@@ -73,7 +77,7 @@ def text_document(text: str, name: str = "text") -> Document:
 
 
 def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None, skipped: list[str]) -> list[TextFile]:
-    """What `name` stands for, opened. In a folder, files that are no documents are passed over, and noted."""
+    """Open the documents that `name` stands for. In a folder, other files are skipped, with a message in `skipped`."""
     whole, pages = split_scope(name)
     if not os.path.isdir(whole):
         return [_text(found, spool, encoding, pages) for found in find(whole, spool, stdin)]
@@ -89,7 +93,7 @@ def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None
 
 
 def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None = None) -> TextFile:
-    """One source as text that has been read to its end once."""
+    """Open one source as text and read it once to its end."""
     source, path = found.source, found.source.path
     if pages:
         source = replace(source, name=f"{source.name}#pages={pages.first}-{pages.last or ''}")
@@ -101,7 +105,7 @@ def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None 
                 path = spool.store(file, source.label)
         kind = kind_of(source.label, path, head, found.markup, encoding)
         if pages and kind != "pdf":
-            raise DocumentError(f"{source.label} has no pages, which only a PDF has: name the whole document.")
+            raise DocumentError(f"{source.label} has no pages because it is not a PDF: leave out the #pages part.")
         if kind == "html":
             with open_bytes(path) as file:
                 head = file.read(DECLARED_WITHIN)

@@ -1,4 +1,4 @@
-"""What became of a document that was converted to a text file."""
+"""The result of converting a document to a text file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Conversion:
     pages: tuple[int, ...] = ()
-    """The character offset where each page starts; () where there are no pages."""
+    """Character offset where each page starts; () if there are no pages."""
     warnings: tuple[str, ...] = ()
-    """What of it is not in the text, a sentence each."""
+    """Messages about content that is missing from the text, one sentence each."""

@@ -1,4 +1,4 @@
-"""HTML, DOCX, EPUB and PDF -> a text file; all but PDF as Markdown."""
+"""Convert HTML, DOCX, EPUB and PDF to a text file; all but PDF become Markdown."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Convertible = Literal["html", "docx", "epub", "pdf"]
 def convert(
     kind: Convertible, label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None
 ) -> Conversion:
-    """Write the text of a document to `target`, as UTF-8.
+    """Write the text of a document to `target` as UTF-8. Returns where its pages start, and warnings.
 
     Args:
         label: the document's name in messages.
-        encoding: of a page of HTML, which decodes with it.
-        pages: of a PDF; None for all.
+        encoding: the encoding of an HTML page.
+        pages: the pages of a PDF to read; None for all.
 
     Raises:
-        DocumentError: it is damaged, protected, or has no text.
+        DocumentError: the document is damaged, protected, or has no text.
     """
     if kind == "pdf":
         from memagent.documents.pdf import from_pdf
@@ -57,18 +57,18 @@ def _docx(label: str, path: Path) -> tuple[str, tuple[str, ...]]:
         stream, skipped = rewritten(path)
     except (ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise damaged(label, "it cannot be read as DOCX") from error
-    said = (f"Skipped in {label}: {each}; open it in Word and save its text." for each in skipped)
+    said = (f"Skipped in {label}: {each}; open the file in Word and save that text." for each in skipped)
     return _markdown(label, stream, "docx"), tuple(said)
 
 
 def _epub(label: str, path: Path) -> tuple[str, tuple[str, ...]]:
-    """The chapters, after the title and the authors."""
+    """Return a book as Markdown (title and authors, then the chapters), and warnings."""
     from memagent.documents.epub import book
 
     try:
         found = book(path)
     except UnicodeDecodeError as error:
-        raise damaged(label, f"a chapter is not the {error.encoding} text that it declares to be") from error
+        raise damaged(label, f"a chapter cannot be decoded as {error.encoding}") from error
     except BadXml as error:
         raise damaged(label, str(error).split("\n")[0] or "it cannot be read as EPUB") from error
     except (zipfile.BadZipFile, zlib.error) as error:
@@ -77,7 +77,7 @@ def _epub(label: str, path: Path) -> tuple[str, tuple[str, ...]]:
     chapters = [_markdown(label, io.BytesIO(each.encode(errors="replace")), "html") for each in found.chapters]
     if not any(chapters):
         raise empty(label)
-    said = (f"Skipped in {label}: {each}, which is no page of text." for each in found.skipped)
+    said = (f"Skipped in {label}: {each}, which is not a page of text." for each in found.skipped)
     return "\n\n".join(each for each in (about, *chapters) if each), tuple(said)
 
 
@@ -88,12 +88,12 @@ def _markdown(label: str, stream: BinaryIO, kind: Literal["html", "docx"]) -> st
         "html": markitdown.converters.HtmlConverter,
         "docx": markitdown.converters.DocxConverter,
     }
-    # One converter alone: with all of them, a damaged file comes back as what some other makes of its bytes.
+    # Register one converter only. With all of them, another one may accept a damaged file and return garbage.
     converter = markitdown.MarkItDown(enable_builtins=False)
     converter.register_converter(converters[kind]())
     info = markitdown.StreamInfo(extension=f".{kind}", charset="utf-8" if kind == "html" else None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the libraries below it warn of what they read leniently
+        warnings.simplefilter("ignore")  # the libraries underneath warn about markup that they tolerate
         try:
             return converter.convert_stream(stream, stream_info=info).markdown.strip()
         except RecursionError as error:

@@ -1,4 +1,4 @@
-"""Several texts, read as one: joined with a blank line, and back from the joined text to each of them."""
+"""Read several texts as one, joined by blank lines, and map places in the joined text back to the sources."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ _BETWEEN = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Where a source lies in the joined text: its text is `joined[start:end]`."""
+    """The place of one source in the joined text: its text is `joined[start:end]`."""
 
     name: str
     start: int
     end: int
     pages: tuple[int, ...]
-    """The character offset inside this part where each page starts; () where the source has no pages."""
+    """Character offset inside this part where each page starts; () if the source has no pages."""
 
 
 class Document:
-    """Several sources read as one text. `parts` tells where each lies in it, `length` how long it is, in characters."""
+    """Several sources read as one text. `parts` has the place of each source, `length` is the number of characters."""
 
     def __init__(self, texts: Sequence[TextFile], spool: Spool, warnings: Sequence[str] = ()) -> None:
         self.sources: tuple[Source, ...] = tuple(text.source for text in texts)
         self.parts: tuple[Part, ...] = tuple(_laid_out(texts))
         self.length = self.parts[-1].end
         self.warnings: tuple[str, ...] = (*warnings, *(each for text in texts for each in text.warnings))
-        """What of the sources could not be read, a sentence each."""
+        """Messages about content that could not be read, one sentence each."""
         self._texts = texts
         self._spool = spool
 
     def chunks(self) -> Iterator[str]:
-        """The joined text, piece by piece. Every call starts over."""
+        """Yield the joined text piece by piece. Every call starts from the beginning."""
         for number, text in enumerate(self._texts):
             if number:
                 yield _BETWEEN
             yield from text.chunks()
 
     def close(self) -> None:
-        """Remove the temporary files. `chunks` may not work afterwards."""
+        """Remove the temporary files. `chunks` may fail afterwards."""
         self._spool.close()
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ def _laid_out(texts: Sequence[TextFile]) -> Iterator[Part]:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a span of the joined text lies for a person: characters of one document, and its page if it has pages."""
+    """A place that a person can look up: characters `start` to `end` of one document, and its page if it has pages."""
 
     name: str
     start: int
@@ -76,12 +76,12 @@ class Located:
 
 
 def locate(parts: Sequence[Part], start: int, end: int) -> Located:
-    """Where a span of the joined text stands, pages counted from 1.
+    """Find the document, the characters and the page (counted from 1) of a span of the joined text.
 
-    The span is clipped to the part that holds `start`; the blank line between two parts counts as the next one.
+    The span is clipped to the part that contains `start`. The blank line between two parts belongs to the next part.
 
     Raises:
-        ValueError: it lies outside of the parts.
+        ValueError: the span lies outside the parts.
     """
     index = bisect_right(parts, start, key=lambda part: part.start) - 1
     if index < 0 or start > parts[-1].end:

@@ -1,8 +1,8 @@
-"""Rewrite a DOCX file so that what a person sees in Word is there for the converter, which knows fewer elements.
+"""Rewrite a DOCX file so that the converter finds all the text that a person sees in Word.
 
-The converter reads paragraphs, runs, tables, hyperlinks, notes and pictures, and drops all other elements with the text
-in them. Here moved and inserted text, ruby, fields, direction and custom XML become plain runs; list numbers, headers,
-footers and comments become text; and merged cells are filled.
+The converter reads paragraphs, runs, tables, hyperlinks, notes and pictures. It drops every other element together with
+the text in it. This module turns moved and inserted text, ruby, fields, direction and custom XML into plain runs. List
+numbers, headers, footers and comments become text, and merged cells are filled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memagent.documents.docx_xml import child, children, every, like, name_of, t
 from memagent.documents.xml import BadXml, parsed
 
 _DROPPED = ("del", "moveFrom", "rt", "rubyPr")
-"""What is no longer in the text, or stands above it."""
+"""Elements whose text was deleted, moved elsewhere, or is printed above the line."""
 
 _READ = {
     "document", "body", "p", "pPr", "r", "rPr", "t", "tab", "br", "noBreakHyphen", "softHyphen", "sym", "tbl", "tblPr",
@@ -31,16 +31,16 @@ _READ = {
     "footnoteReference", "endnoteReference", "footnotes", "footnote", "endnotes", "endnote", "sdt", "sdtPr",
     "sdtContent", "sectPr", "hdr", "ftr", "comments", "comment",
 }  # fmt: skip
-"""What the converter reads, and what holds that."""
+"""Elements that the converter reads, and the elements that contain them."""
 
-_WIDEST = 64  # columns of a table: Word has no more
+_WIDEST = 64  # columns; no table in Word has more
 _RELATIONS = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _STRICT_RELATIONS = "{http://purl.oclc.org/ooxml/officeDocument/relationships}"
 _COMPATIBILITY = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 
 
 class Package:
-    """The parts of a DOCX file, by name, and how they refer to each other."""
+    """The parts of a DOCX file by name, and the references between them."""
 
     def __init__(self, path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
@@ -48,11 +48,11 @@ class Package:
         self.main = next(self.related("", "officeDocument"), "word/document.xml")
 
     def related(self, name: str, kind: str) -> Iterator[str]:
-        """The parts that a part refers to as header, styles and so on."""
+        """Yield the names of the parts that the part `name` refers to as `kind` (header, styles, …)."""
         return (target for _, target, type_ in self.relations(name) if type_.endswith(f"/{kind}"))
 
     def relations(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """The id, the target and the type of each reference of a part, those to the outside left out."""
+        """Yield the id, target and type of each reference in a part, except references outside the file."""
         folder, base = posixpath.split(name)
         file = posixpath.join(folder, "_rels", f"{base}.rels")
         for each in parsed(self.parts[file]) if file in self.parts else ():
@@ -61,7 +61,7 @@ class Package:
                 yield each.get("Id", ""), target, each.get("Type", "")
 
     def xml(self, name: str, kind: str) -> Any:
-        """The root of the part that `name` refers to; None where there is none."""
+        """Return the root of the part that `name` refers to as `kind`; None if there is none."""
         found = next((each for each in self.related(name, kind) if each in self.parts), None)
         return None if found is None else parsed(self.parts[found])
 
@@ -75,10 +75,10 @@ class Package:
 
 
 def rewritten(path: Path) -> tuple[io.BytesIO, list[str]]:
-    """The file for the converter, and what of it is skipped, a phrase each.
+    """Return the rewritten file for the converter, and a phrase for each thing that was skipped.
 
     Raises:
-        BadXml, KeyError, zipfile.BadZipFile: it is damaged.
+        BadXml, KeyError, zipfile.BadZipFile: the file is damaged.
     """
     package = Package(path)
     root = parsed(package.parts[package.main])
@@ -112,7 +112,7 @@ def _written(root: Any) -> bytes:
 
 
 def _flatten(root: Any) -> None:
-    """Leave only elements that the converter reads."""
+    """Remove or unwrap the elements that the converter does not read."""
     for choice in list(root.iter(f"{_COMPATIBILITY}AlternateContent")):
         if not any(text_of(each) for each in choice if each.tag == f"{_COMPATIBILITY}Fallback"):
             _unbox(choice)
@@ -134,7 +134,7 @@ def _flatten(root: Any) -> None:
 
 
 def _unbox(choice: Any) -> None:
-    """Put the text boxes of a drawing in its place, where it has no older form that the converter reads."""
+    """Replace a drawing by its text boxes. This is for drawings without a fallback that the converter reads."""
     boxes = every(choice, "txbxContent")
     place, parent = choice.getparent().index(choice), choice.getparent()
     for number, each in enumerate(boxes):
@@ -144,7 +144,7 @@ def _unbox(choice: Any) -> None:
 
 
 def _number(package: Package, body: Any) -> None:
-    """Write the numbers of lists before their paragraphs, as they are printed."""
+    """Write list numbers in front of their paragraphs, as Word prints them."""
     numbers = Numbers(package.xml(package.main, "numbering"), package.xml(package.main, "styles"))
     for paragraph in every(body, "p"):
         label = numbers.of(paragraph)
@@ -160,7 +160,7 @@ def _number(package: Package, body: Any) -> None:
 
 
 def _add_headers(package: Package, root: Any, body: Any) -> None:
-    """Each header once before the text, and each footer once after it."""
+    """Insert each distinct header once before the text, and each distinct footer once after it."""
     targets = {name: target for name, target, _ in package.relations(package.main)}
     for kind, place in (("headerReference", 0), ("footerReference", None)):
         seen: set[str] = set()
@@ -183,7 +183,7 @@ def _add_headers(package: Package, root: Any, body: Any) -> None:
 
 
 def _add_comments(package: Package, body: Any) -> None:
-    """What a comment says, where it stands."""
+    """Insert the text of each comment at the place of its reference."""
     comments = package.xml(package.main, "comments")
     said = {value(each, "id"): " ".join(map(text_of, every(each, "p"))) for each in children(comments, "comment")}
     for reference in every(body, "commentReference"):
@@ -208,15 +208,15 @@ def _run(near: Any, text: str) -> Any:
 
 
 def _plain(paragraph: Any, near: Any) -> Any:
-    """A paragraph of the same text, which refers to nothing."""
+    """Return a copy of a paragraph that has its text and no references to other parts."""
     plain = like(near, "p")
     plain.append(_run(near, text_of(paragraph)))
     return plain
 
 
 def _fill(table: Any) -> None:
-    """Say in each cell what the merged cell says that it is a part of."""
-    above: dict[int, Any] = {}  # column -> the cell that goes on below
+    """Copy the text of each merged cell into every cell that it covers."""
+    above: dict[int, Any] = {}  # column -> the cell that continues in the rows below
     for row in children(table, "tr"):
         column = _number_of(child(child(row, "trPr"), "gridBefore"), 0)
         for cell in list(children(row, "tc")):

@@ -1,4 +1,4 @@
-"""The numbers that Word prints before the paragraphs of its lists. The file holds only the rules that they follow."""
+"""Compute the numbers that Word prints before list paragraphs. A DOCX file contains only the rules for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from memagent.documents.docx_xml import child, children, value
 
-_LEVELS = 9  # that a list has
+_LEVELS = 9  # levels of a list
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
           (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
 _LARGEST_ROMAN = 3999
@@ -22,19 +22,19 @@ class _Level:
     format: str = "decimal"
     text: str = ""
     legal: bool = False
-    """All numbers in it are decimal."""
+    """Whether all numbers in the label are printed as decimals."""
     restarts: bool = True
 
 
 @dataclass(slots=True)
 class _List:
-    """The levels of a list, and how far each has counted."""
+    """The levels of a list and their current counts."""
 
     levels: list[_Level]
     counts: list[int | None] = field(default_factory=lambda: [None] * _LEVELS)
 
     def next(self, level: int) -> str | None:
-        """Count a paragraph of this level. Returns what is printed before it; None for a bullet."""
+        """Count a paragraph of this level and return the label printed before it; None for a bullet."""
         for deeper in range(level + 1, _LEVELS):
             if self.levels[deeper].restarts:
                 self.counts[deeper] = None
@@ -52,10 +52,10 @@ class _List:
 
 
 class Numbers:
-    """Counts through the paragraphs of a document, which it must be shown in their order.
+    """Counts the list paragraphs of a document. Pass the paragraphs to `of` in document order.
 
     Args:
-        numbering, styles: the roots of numbering.xml and styles.xml; None where the file has none.
+        numbering, styles: the roots of numbering.xml and styles.xml; None if the file lacks them.
     """
 
     def __init__(self, numbering: Any, styles: Any) -> None:
@@ -78,7 +78,7 @@ class Numbers:
             self._styles[value(each, "styleId")] = each
 
     def of(self, paragraph: Any) -> str | None:
-        """What is printed before a paragraph: None where nothing is, or a bullet."""
+        """Return the label printed before a paragraph; None if there is no label, or only a bullet."""
         name, level = self._place(child(paragraph, "pPr"))
         found = self._lists.get(self._of.get(name or "", ""))
         if found is None or not 0 <= level < _LEVELS:
@@ -88,7 +88,7 @@ class Numbers:
         return found.next(level)
 
     def _place(self, properties: Any) -> tuple[str | None, int]:
-        """The list and the level of a paragraph, by itself or by its style."""
+        """Return the list and the level of a paragraph, from the paragraph itself or from its style."""
         name, level = _numbered(properties)
         style = value(child(properties, "pStyle"))
         for _ in range(_LEVELS):

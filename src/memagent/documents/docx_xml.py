@@ -1,4 +1,4 @@
-"""Look into the XML of a DOCX file, whichever of the two namespaces it is written in."""
+"""Helpers for the XML of a DOCX file that work with both of its namespaces, transitional and strict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"
 
 
 def name_of(element: Any) -> str:
-    """The name of a WordprocessingML element without its namespace; "" for any other."""
+    """Return the name of a WordprocessingML element without its namespace; "" for any other element."""
     if not isinstance(element.tag, str):  # a comment
         return ""
     name = etree.QName(element)
@@ -20,29 +20,29 @@ def name_of(element: Any) -> str:
 
 
 def children(parent: Any, name: str) -> Iterator[Any]:
-    """The direct children of that name; none of None."""
+    """Yield the direct children with that name; nothing if `parent` is None."""
     return (each for each in (() if parent is None else parent) if name_of(each) == name)
 
 
 def child(parent: Any, name: str) -> Any:
-    """The first of them, or None."""
+    """Return the first direct child with that name, or None."""
     return next(children(parent, name), None)
 
 
 def every(root: Any, *names: str) -> list[Any]:
-    """All elements of these names below `root`, in the order of the document. A list: the tree may then be changed."""
+    """Return all elements with these names in document order. It is a list, so that callers may change the tree."""
     return [each for each in root.iter() if name_of(each) in names]
 
 
 def value(element: Any, name: str = "val") -> str:
-    """An attribute, by default w:val; "" where there is none."""
+    """Return the value of an attribute, by default w:val; "" if it is missing."""
     if element is None:
         return ""
     return str(element.get(f"{{{MAIN}}}{name}") or element.get(f"{{{_STRICT}}}{name}") or "")
 
 
 def like(element: Any, name: str) -> Any:
-    """A new element of that name in the namespace of another."""
+    """Return a new element with that name, in the namespace of `element`."""
     return etree.Element(f"{{{etree.QName(element).namespace}}}{name}")
 
 
@@ -51,7 +51,7 @@ def text_of(element: Any) -> str:
 
 
 def unwrap(element: Any) -> None:
-    """Put an element's children in its place."""
+    """Replace an element by its children."""
     parent = element.getparent()
     place = parent.index(element)
     for number, each in enumerate(list(element)):

@@ -1,8 +1,8 @@
-"""Find the encoding of a text or an HTML page, and decode as browsers do what is declared as they expect it.
+"""Find the encoding of a text or an HTML page, and decode declared encodings as browsers do.
 
-Pages say iso-8859-1 and mean windows-1252, or say gb2312 and hold characters that only GB 18030 has. So a label means
-what the Encoding Standard says (https://encoding.spec.whatwg.org), and it is looked for as in the prescan of the HTML
-standard, but not only in the first 1,024 bytes.
+Pages say iso-8859-1 and mean windows-1252, or say gb2312 and contain characters that only GB 18030 has. So labels are
+resolved by the Encoding Standard (https://encoding.spec.whatwg.org). The search for a label follows the prescan of the
+HTML standard, but goes beyond the first 1,024 bytes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import webencodings
 
-DECLARED_WITHIN = 1 << 20  # bytes of a page that are searched for its encoding
+DECLARED_WITHIN = 1 << 20  # bytes of a page to search for its encoding
 
-_BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
+_BOMS = {  # UTF-32 comes first because its mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF8: "utf-8-sig",
@@ -24,28 +24,28 @@ _BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
 }
 _XML = re.compile(rb"""\s{0,100}<\?xml\s[^>]{0,200}?encoding\s{0,20}=\s{0,20}["']([\w.:-]{1,40})""")
 _CODECS = {"gbk": "gb18030", "x-user-defined": "cp1252"}
-"""Python's codecs for decoders of the standard that it has in a narrower form, or not at all."""
+"""Python codecs to use where Python has the standard's decoder only in a narrower form, or not at all."""
 
 AS_BROWSERS = "memagent-as-browsers"
-"""The name of an error handler: a byte that an encoding leaves out stands for what browsers make of it."""
+"""Name of the error handler that decodes bytes as browsers do where an encoding leaves them undefined."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextEncoding:
-    """The name of a codec, and of the handler for bytes that it cannot decode."""
+    """The name of a codec, and of the error handler for bytes that it cannot decode."""
 
     name: str = "utf-8"
     errors: str = "strict"
 
 
 def encoding_of(beginning: bytes, markup: bool, asked: str | None, served: str | None) -> TextEncoding:
-    """The encoding of a text: as asked for, else marked, else as served, else as declared, else UTF-8.
+    """Return the encoding of a text: `asked`, else by byte order mark, else `served`, else as declared, else UTF-8.
 
     Args:
-        beginning: the first bytes, `DECLARED_WITHIN` of them at most.
-        markup: whether it is HTML.
+        beginning: the first bytes of the text, at most `DECLARED_WITHIN`.
+        markup: whether the text is HTML.
         asked: the name of a Python codec.
-        served: the label in the header that came with it.
+        served: the label in the server's header.
     """
     if asked:
         return TextEncoding("utf-8-sig" if codecs.lookup(asked).name == "utf-8" else asked)
@@ -55,12 +55,12 @@ def encoding_of(beginning: bytes, markup: bool, asked: str | None, served: str |
 
 
 def marked_encoding(beginning: bytes) -> str | None:
-    """The encoding that a byte order mark stands for."""
+    """Return the encoding that a byte order mark stands for; None if there is no mark."""
     return next((encoding for mark, encoding in _BOMS.items() if beginning.startswith(mark)), None)
 
 
 def is_known_encoding(name: str) -> bool:
-    """Whether Python has a codec of that name that decodes text."""
+    """Whether Python has a text codec with that name."""
     try:
         b"a".decode(name, "replace")
         codecs.getincrementaldecoder(name)
@@ -70,7 +70,7 @@ def is_known_encoding(name: str) -> bool:
 
 
 def _labelled(label: str | None) -> TextEncoding | None:
-    """What a label means to a browser."""
+    """Return the encoding that browsers use for a label; None for an unknown label."""
     found = webencodings.lookup(label) if label else None
     if found is None or found.name == "replacement":
         return None
@@ -83,12 +83,12 @@ def _declared(beginning: bytes, markup: bool) -> TextEncoding | None:
         found = _labelled(xml[1].decode("ascii"))
     else:
         found = next(filter(None, map(_labelled, _labels(beginning))), None) if markup else None
-    # It was read as ASCII, so it is none of these.
+    # The declaration was readable as ASCII, so the text cannot be UTF-16.
     return TextEncoding() if found and found.name.startswith("utf-16") else found
 
 
 def _labels(page: bytes) -> list[str]:
-    """The encodings that <meta> tags name, outside of comments. Each byte is looked at a constant number of times."""
+    """Return the labels in <meta> tags outside comments. It takes linear time, even on hostile pages."""
     found: list[str] = []
     place = page.find(b"<")
     while place >= 0:
@@ -115,7 +115,7 @@ _NAME = re.compile(rb"[^\s/>]*+")
 
 
 def _attributes(page: bytes, place: int) -> tuple[dict[bytes, bytes], int]:
-    """The attributes of the tag whose name begins at `place`, and where the tag ends."""
+    """Return the attributes of the tag whose name begins at `place`, and the end of the tag."""
     name = _NAME.match(page, place)
     place = name.end() if name else place
     found: dict[bytes, bytes] = {}

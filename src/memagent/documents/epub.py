@@ -1,4 +1,4 @@
-"""EPUB -> the chapters of the book, as HTML, in the order in which they are read."""
+"""Extract the chapters of an EPUB as HTML, in reading order."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _PAGES = {"application/xhtml+xml", "text/html", "text/x-oeb1-document", "applica
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What an EPUB holds. `about` are a title and authors, as far as it names them."""
+    """The content of an EPUB. `about` has the title and the authors, if the book names them."""
 
     about: dict[str, str]
     chapters: tuple[str, ...]
     skipped: tuple[str, ...]
-    """Files of the reading order that are no pages, such as pictures."""
+    """Files in the reading order that are not pages, such as pictures."""
 
 
 def book(path: Path) -> Book:
     """Read an EPUB.
 
     Raises:
-        BadXml, zipfile.BadZipFile: it is damaged. The message of a BadXml says how.
+        BadXml, zipfile.BadZipFile: the file is damaged. The message of a BadXml says how.
         UnicodeDecodeError: a chapter is not in the encoding that it declares.
     """
     with zipfile.ZipFile(path) as archive:
         names = {each.filename.replace("\\", "/").lower(): each for each in archive.infolist()}
 
         def content(name: str) -> bytes:
-            # Some file systems, and some programs that make EPUBs, do not tell upper case from lower.
+            # Some file systems, and some programs that write EPUBs, do not distinguish upper and lower case.
             if (found := names.get(posixpath.normpath(unquote(name)).lower())) is None:
                 raise BadXml(f"its part {unquote(name)} is missing")
             return archive.read(found)
@@ -47,7 +47,7 @@ def book(path: Path) -> Book:
         container = parsed(content("META-INF/container.xml"), doctype=True)
         place = next((each.get("full-path", "") for each in _every(container, "rootfile")), "")
         if not place:
-            raise BadXml("its container names no package file")
+            raise BadXml("its container does not name a package file")
         package = parsed(content(place), doctype=True)
         items = {each.get("id"): each for each in _every(package, "item")}
         chapters, skipped = [], []
@@ -77,5 +77,5 @@ def _about(package: Any) -> dict[str, str]:
 
 
 def _every(root: Any, name: str) -> Iterator[Any]:
-    """The elements of that name, in whatever namespace and with whatever prefix."""
+    """Yield the elements with that name, in any namespace and with any prefix."""
     return (each for each in root.iter() if isinstance(each.tag, str) and etree.QName(each).localname == name)

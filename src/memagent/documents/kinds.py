@@ -1,6 +1,6 @@
-"""What a file is, told by its content; where that says only "text", by what it came as.
+"""Tell the kind of a file by its content. For plain text, the suffix or the server may also say that it is HTML.
 
-A name is the weakest evidence: a PDF called notes.txt is read as the PDF it is.
+The name is the weakest evidence: a PDF called notes.txt is read as a PDF.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PDF = b"%PDF-"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 NEEDS_FILE = (_PDF, *_ZIP, _OLE)
-"""How files begin that cannot be read as a stream."""
+"""First bytes of files that cannot be read as a stream."""
 
 _TYPES, _WORD = "[Content_Types].xml", b"wordprocessingml.document.main+xml"
 _EPUB_LOCKS = {"META-INF/rights.xml", "META-INF/license.lcpl", "META-INF/sinf.xml"}  # Adobe's, Readium's, Apple's
@@ -51,8 +51,17 @@ _MARKUP = re.compile(r"(?>\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)
 
 
 def kind_of(label: str, path: Path, head: bytes, markup: bool, encoding: str | None) -> Kind:
-    """What the file at `path` is. `head` is its beginning; `markup`: it came as HTML, if it is text at all."""
-    if head.startswith(_PDF) or (_PDF in head[:1024] and label.lower().endswith(".pdf")):  # some have junk before it
+    """Return the kind of the file at `path`.
+
+    Args:
+        head: the first bytes of the file.
+        markup: whether its suffix or server says that it is HTML.
+        encoding: the encoding that the user gave, if any.
+
+    Raises:
+        DocumentError: the file is not a document, or it is damaged or protected.
+    """
+    if head.startswith(_PDF) or (_PDF in head[:1024] and label.lower().endswith(".pdf")):  # some begin with junk
         return "pdf"
     if head.startswith(_ZIP):
         return _zip_kind(label, path)
@@ -71,15 +80,15 @@ def kind_of(label: str, path: Path, head: bytes, markup: bool, encoding: str | N
 
 
 def _text_format(head: bytes) -> str | None:
-    """What a file is that looks like text, and whose text is not what one reads."""
+    """Describe a file that looks like text but must be converted before it can be read; None for plain text."""
     begun = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if begun.startswith(b"{\\rtf"):
-        return "an RTF file, which is not read: save it as DOCX or PDF"
+        return "an RTF file, which is not supported: save it as DOCX or PDF"
     if begun.startswith(b"%!PS"):
-        return "a PostScript file, which is not read: convert it to PDF, as with ps2pdf"
+        return "a PostScript file, which is not supported: convert it to PDF, for example with ps2pdf"
     headers = _HEADERS.match(begun)
     if headers and _ENCODED.search(headers[0]):
-        return "a saved web page or an e-mail in MIME, which is not read: save it as HTML, PDF or text"
+        return "a saved web page or an e-mail in MIME format, which is not supported: save it as HTML, PDF or text"
     return None
 
 
@@ -104,7 +113,7 @@ def _zip_kind(label: str, path: Path) -> Kind:
 
 
 def _ole_error(label: str, path: Path) -> DocumentError:
-    """Old Office files and encrypted new ones share one container; its directory tells them apart."""
+    """Return the error for an OLE container: an old Office file, or an encrypted new one. Its directory tells which."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         encrypted = content.find("EncryptedPackage".encode("utf-16-le")) >= 0
     if encrypted:

@@ -1,7 +1,7 @@
-"""PDF -> a text file, page by page, with what its form fields and notes say.
+"""Convert a PDF to a text file, page by page, including its form fields and notes.
 
-PDFium reads the pages, not markitdown: it takes 2 ms a page instead of 240, keeps the pages apart, and does not double
-the spaces of justified lines.
+The pages are read with PDFium instead of markitdown. It takes 2 ms a page instead of 240, keeps the pages apart, and
+does not double the spaces of justified lines.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from memagent.errors import DocumentError
 _BETWEEN_PAGES = "\n\n"
 _LINE_END_HYPHEN = "\ufffe"  # PDFium's mark for a hyphen and the line break after it
 _PASSWORD_ERRORS = (4, 5)  # FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
-_DYNAMIC_XFA = 2  # FORMTYPE_XFA_FULL: the pages only ask for another viewer
-_UNMAPPED = 0.2  # of a page's characters: above this share, what is read is not what is seen
-_LOOKED_AT = 200  # characters of a page, about, that are looked at for that and for its direction
-_NAMED = 8  # ranges of pages that are named
+_DYNAMIC_XFA = 2  # FORMTYPE_XFA_FULL: its pages only tell people to use another viewer
+_UNMAPPED = 0.2  # largest share of a page's characters that may lack a Unicode mapping
+_LOOKED_AT = 200  # rough number of characters sampled on a page to find that share and the direction of the text
+_NAMED = 8  # most page ranges that a message lists
 
 
 def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) -> Conversion:
-    """Write a PDF's lines to `target` as they stand on the pages; a blank line between pages.
+    """Write the lines of a PDF to `target` as they stand on the pages, with a blank line between pages.
 
-    Pages that are not wanted are counted, and empty.
+    Pages that are not wanted are left empty, but still counted.
 
     Raises:
-        DocumentError: it is damaged or protected, has no text, or its text cannot be read as it is seen.
+        DocumentError: the PDF is damaged or protected, has no text, or has a font that hides which letters it shows.
     """
     pages: list[int] = []
     position, textless = 0, list[int]()
@@ -52,14 +52,14 @@ def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) 
                     textless.append(number + 1)
     if len(textless) == len(read):
         raise DocumentError(
-            f"{label} has no text in it, only pictures of pages: recognise the text first, "
-            f"as with `ocrmypdf scan.pdf text.pdf`, and give the result."
+            f"{label} has no text in it, only pictures of pages: run OCR on it first, "
+            f"for example `ocrmypdf scan.pdf text.pdf`, and give the result."
         )
     return Conversion(tuple(pages), _unread(label, textless, attached))
 
 
 def _chosen(label: str, many: int, wanted: Pages | None) -> range:
-    """The numbers of the pages to read, from 0."""
+    """Return the numbers of the pages to read, counted from 0."""
     if wanted is None:
         return range(many)
     if wanted.first > many:
@@ -95,7 +95,7 @@ def _page(label: str, pdf: Any, number: int) -> str:
                 characters = range(0, many, max(1, many // _LOOKED_AT))
                 unmapped = sum(raw.FPDFText_HasUnicodeMapError(lines, place) == 1 for place in characters)
                 angle = _angle(raw.FPDFText_GetCharAngle(lines, place) for place in characters)
-            # Lines come in the order of the page as it is turned: turn it so that most of them stand upright.
+            # PDFium orders lines by the rotation of the page, so rotate the page until most lines stand upright.
             page.set_rotation(-angle % 360)
             with closing(page.get_textpage()) as lines:
                 text: str = lines.get_text_range()
@@ -104,21 +104,21 @@ def _page(label: str, pdf: Any, number: int) -> str:
         raise damaged(label, f"page {number + 1} cannot be read") from error
     if unmapped > _UNMAPPED * len(characters):
         raise DocumentError(
-            f"Page {number + 1} of {label} has a font that does not say which letters its signs are: recognise "
-            "the text, as with `ocrmypdf --force-ocr in.pdf out.pdf`, and give the result."
+            f"Page {number + 1} of {label} has a font that does not say which letters its glyphs stand for: run OCR "
+            "on it, for example `ocrmypdf --force-ocr in.pdf out.pdf`, and give the result."
         )
     text = text.replace("\r\n", "\n").replace(_LINE_END_HYPHEN, "-\n").encode(errors="replace").decode()
     return "\n".join([text, *added] if text else added)
 
 
 def _angle(angles: Iterator[float]) -> int:
-    """The angle at which most of the characters stand, in degrees, counterclockwise: 0, 90, 180 or 270."""
+    """Return the angle at which most characters stand, in degrees counterclockwise: 0, 90, 180 or 270."""
     common = Counter(round(math.degrees(angle) / 90) % 4 * 90 for angle in angles).most_common(1)
     return -common[0][0] % 360 if common else 0
 
 
 def _fields(pdf: Any, page: Any) -> Iterator[str]:
-    """The filled fields of a form, a line each."""
+    """Yield the filled form fields of a page, one line each."""
     from pypdfium2 import raw
 
     if not pdf.formenv:
@@ -135,7 +135,7 @@ def _fields(pdf: Any, page: Any) -> Iterator[str]:
 
 
 def _notes(page: Any) -> Iterator[str]:
-    """What the notes on a page say, a line each."""
+    """Yield the text of the notes on a page, one line each."""
     from pypdfium2 import raw
 
     for note in _annotations(page):
@@ -155,7 +155,7 @@ def _annotations(page: Any) -> Iterator[Any]:
 
 
 def _string(get: Callable[..., int]) -> str:
-    """A string that PDFium writes into a buffer, as UTF-16."""
+    """Return a string that PDFium writes into a buffer as UTF-16."""
     from pypdfium2 import raw
 
     size = get(None, 0)
@@ -171,12 +171,14 @@ def _unread(label: str, pages: Sequence[int], attached: int) -> tuple[str, ...]:
         found.append(f"{what} {_ranges(pages)} of {label} {have} no text, so nothing there was read.")
     if attached:
         what, were = ("file", "was") if attached == 1 else ("files", "were")
-        found.append(f"{attached} {what} attached to {label} {were} skipped: save what matters and give it, too.")
+        found.append(
+            f"{attached} {what} attached to {label} {were} skipped: save what you need and add it as a document."
+        )
     return tuple(found)
 
 
 def _ranges(pages: Sequence[int]) -> str:
-    """3; 2–9, 12 and 14–20."""
+    """Join page numbers as in "3" or "2–9, 12 and 14–20"."""
     found: list[list[int]] = []
     for page in pages:
         if found and page == found[-1][1] + 1:

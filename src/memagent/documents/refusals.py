@@ -1,4 +1,4 @@
-"""What can be wrong with a document, a sentence each: what it is, and what to do next."""
+"""Error messages about documents. Each says what is wrong and what to do next."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FORMATS = "a text, HTML, PDF, DOCX or EPUB file"
 
 
 class NotADocument(DocumentError):
-    """Empty, or of a kind that is not read. A folder may hold such files; they are passed over there."""
+    """The file is empty or of an unsupported kind. In a folder, such files are skipped."""
 
 
 @contextmanager
 def reading(label: str) -> Iterator[None]:
-    """Turn what the file system and gzip raise into a DocumentError."""
+    """Turn errors of the file system and of gzip into a DocumentError."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -34,8 +34,8 @@ def reading(label: str) -> Iterator[None]:
 
 def binary(label: str) -> NotADocument:
     return NotADocument(
-        f"{label} is binary (it holds zero bytes), not a document: give {FORMATS}, "
-        "or name its encoding with --encoding if it is text in one such as utf-16-le."
+        f"{label} is binary (it contains zero bytes), not a document: give {FORMATS}, "
+        "or name its encoding with --encoding if it is text, for example in utf-16-le."
     )
 
 
@@ -44,7 +44,7 @@ def empty(label: str) -> NotADocument:
 
 
 LARGEST = 2 << 30
-"""Bytes of a document, unpacked: 500 million tokens of English."""
+"""Size of the largest document, unpacked, in bytes: 500 million tokens of English."""
 
 
 def too_large(label: str) -> DocumentError:
@@ -52,7 +52,7 @@ def too_large(label: str) -> DocumentError:
 
 
 def blocks(stream: IO[bytes], label: str) -> Iterator[bytes]:
-    """All that is left in a stream, unless it is `too_large`. Raises DocumentError where it cannot be read."""
+    """Yield the rest of a stream in blocks. Raises DocumentError if it cannot be read or is too large."""
     total = 0
     with reading(label):
         while block := stream.read(1 << 20):
@@ -64,13 +64,13 @@ def blocks(stream: IO[bytes], label: str) -> Iterator[bytes]:
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """Turn what a full or closed temporary folder raises into a StorageError."""
+    """Turn errors of a full or closed temporary folder into a StorageError."""
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"The temporary folder cannot be written ({error.strerror or error}): make room in it, or name another one "
-            "in TMPDIR."
+            f"The temporary folder cannot be written ({error.strerror or error}): make room in it, or set TMPDIR to "
+            "another folder."
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Convert documents in a process of its own, which is ended when a document takes too long or brings it down.
+"""Convert documents in a separate process, which is killed if a document takes too long.
 
-The libraries that read HTML, DOCX, EPUB and PDF can be brought to run for hours, or to crash, by a file of a few
-kilobytes. The process stays for the next document, since it takes half a second to begin.
+A file of a few kilobytes can make the libraries that read HTML, DOCX, EPUB and PDF run for hours or crash. The process
+is kept for the next document, because it takes half a second to start.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 MEMORY = 4 << 30
-"""Bytes of address space that a conversion may take."""
+"""Bytes of address space that the process may use."""
 
 SECONDS = 600.0
-"""The longest that a conversion may take. A PDF of 700 pages takes 2 seconds."""
+"""Longest time that a conversion may take. A PDF of 700 pages takes 2 seconds."""
 
 
 class Sandbox:
-    """Does what `convert` does, in another process. It may be called from several threads; they wait for each other."""
+    """Runs `convert` in another process. Several threads may use it; they take turns."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0  # a fork of this process has no child to speak to
+        self._owner = 0  # id of the process that started the child; a fork has to start its own
 
     def convert(
         self,
@@ -53,10 +53,10 @@ class Sandbox:
         target: Path,
         pages: Pages | None = None,
     ) -> Conversion:
-        """See `memagent.documents.convert.convert`.
+        """Do the same as `memagent.documents.convert.convert`.
 
         Raises:
-            DocumentError: besides, it takes too long or brings the process down.
+            DocumentError: also if the conversion takes too long or crashes the process.
         """
         asked = [kind, label, os.fsencode(os.path.abspath(path)).hex(), asdict(encoding), str(target), pages]
         with self._lock:
@@ -84,17 +84,17 @@ class Sandbox:
         self._process = None
 
     def _ask(self, request: bytes) -> bytes | None:
-        """The line that the process replies; empty where it ended, None where it took too long."""
+        """Return the process's reply, one line; empty if the process ended, None if it took too long."""
         if self._process and self._owner == os.getpid() and self._process.poll() is not None:
             self.close()
         if self._process is None or self._owner != os.getpid():
-            command = [sys.executable, "-m", "memagent.documents.sandbox"]
+            command = [sys.executable, "-P", "-m", "memagent.documents.sandbox"]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # so that Ctrl-C does not reach it
             )
             self._owner = os.getpid()
         assert self._process.stdin is not None
@@ -117,11 +117,11 @@ atexit.register(SANDBOX.close)
 
 
 def _serve() -> None:
-    """Convert what is asked for on standard input, a line each, until it is closed."""
+    """Read requests from standard input, one per line, and convert the documents, until the input is closed."""
     if resource:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no reply
+    os.dup2(2, 1)  # so that a library that prints cannot spoil the replies
     for line in sys.stdin.buffer:
         kind, label, name, encoding, target, wanted = json.loads(line)
         path, pages = Path(os.fsdecode(bytes.fromhex(name))), Pages(*wanted) if wanted else None

@@ -1,4 +1,4 @@
-"""A name as the user gave it -> files on disk, hashed. Standard input and URLs are spooled to a temporary folder."""
+"""Find and hash the files behind a name that the user gave. Standard input and URLs go to a temporary folder first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
 
 BLOCK = 1 << 16
-"""Bytes read at once, and those looked at to tell what a file is."""
+"""Number of bytes to read at a time, and to look at to tell the kind of a file."""
 
 STDIN = "-"
 
@@ -37,21 +37,21 @@ class Source:
     """One document, found but not yet parsed."""
 
     name: str
-    """As the user gave it: a path, a URL, "-" for standard input; inside a folder, the path of the file."""
+    """Name as the user gave it: a path, a URL, or "-" for standard input; for a file in a folder, its path."""
     path: Path
-    """The bytes on disk."""
+    """File on disk that contains the document's bytes."""
     sha256: str
     size: int
 
     @property
     def label(self) -> str:
-        """The name in messages."""
+        """Name of the source in messages."""
         return "Standard input" if self.name == STDIN else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A source, and what it came as: whether as HTML (so a server or a suffix says), and in which encoding."""
+    """A source, whether its server or its suffix says that it is HTML, and the charset that the server names."""
 
     source: Source
     markup: bool = False
@@ -59,7 +59,7 @@ class Found:
 
 
 class Spool:
-    """A temporary folder, removed when closed, when forgotten, or at exit."""
+    """A temporary folder that is removed when it is closed or garbage-collected, or at exit."""
 
     def __init__(self) -> None:
         with keeping():
@@ -68,16 +68,16 @@ class Spool:
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def file(self) -> Path:
-        """The path of a new file."""
+        """Return the path for a new file."""
         self._files += 1
         return self.folder / str(self._files)
 
     def store(self, stream: IO[bytes], label: str) -> Path:
-        """A new file with all that is left in `stream`. Raises DocumentError, StorageError."""
+        """Write the rest of `stream` to a new file and return its path. Raises DocumentError or StorageError."""
         return self.keep(blocks(stream, label))
 
     def keep(self, content: Iterable[bytes]) -> Path:
-        """A new file with this content. Raises StorageError."""
+        """Write `content` to a new file and return its path. Raises StorageError."""
         path = self.file()
         with keeping(), path.open("wb") as file:
             file.writelines(content)
@@ -88,7 +88,7 @@ class Spool:
 
 
 def find(name: str, spool: Spool, stdin: BinaryIO | None) -> Iterator[Found]:
-    """The files that a name stands for: one, or all in a folder. Raises DocumentError."""
+    """Yield the files that a name stands for: one file, or all files in a folder. Raises DocumentError."""
     if name == STDIN:
         yield _standard_input(spool, stdin)
     elif _ADDRESS.match(name):
@@ -101,7 +101,7 @@ def find(name: str, spool: Spool, stdin: BinaryIO | None) -> Iterator[Found]:
 
 
 def source_of(name: str, path: Path) -> Source:
-    """Hash the file at `path`."""
+    """Hash the file at `path` and return it as a Source."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Source(name, path, digest, file.tell())
@@ -113,7 +113,7 @@ def is_gzip(path: Path) -> bool:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The content of a file; of a gzip file, what it holds."""
+    """Open a file for reading; a gzip file is unpacked on the way."""
     return cast(IO[bytes], gzip.open(path)) if is_gzip(path) else path.open("rb")
 
 
@@ -128,7 +128,7 @@ def _file(name: str, path: Path) -> Found:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The files below a folder in sorted order, without hidden ones; links to folders are not followed."""
+    """Yield the files below a folder in sorted order, without hidden files. Links to folders are not followed."""
     with reading(str(folder)):
         for entry in sorted(folder.iterdir()):
             if entry.name.startswith("."):

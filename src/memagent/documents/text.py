@@ -1,4 +1,4 @@
-"""A text file as a stream of characters: decoded piece by piece, strictly, and never changed."""
+"""Stream the characters of a text file. They are decoded piece by piece, strictly, and never changed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from memagent.documents.refusals import LARGEST, binary, empty, reading, too_lar
 from memagent.documents.sources import BLOCK, Source, open_bytes
 from memagent.errors import DocumentError
 
-_SAMPLE = 1 << 14  # bytes on either side of one that cannot be decoded, to guess the encoding from
+_SAMPLE = 1 << 14  # bytes on either side of an undecodable byte, for guessing the encoding
 
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """The text of one source, in a file: the source's own, or the one it was converted to."""
+    """The text of one source, in the source's own file or in the file that it was converted to."""
 
     source: Source
     path: Path
     encoding: TextEncoding = field(default_factory=TextEncoding)
     pages: tuple[int, ...] = ()
-    """The character offset where each page starts; () where there are no pages."""
+    """Character offset where each page starts; () if there are no pages."""
     warnings: tuple[str, ...] = ()
-    """What of the source is not in the text, a sentence each."""
+    """Messages about content that is missing from the text, one sentence each."""
 
     def chunks(self) -> Iterator[str]:
-        """The text in pieces. Raises DocumentError at the first byte that cannot be read or decoded."""
+        """Yield the text in pieces. Raises DocumentError at the first byte that cannot be read or decoded."""
         decoder = codecs.getincrementaldecoder(self.encoding.name)(self.encoding.errors)
         count = 0
         with reading(self.source.label), open_bytes(self.path) as file:
@@ -46,11 +46,11 @@ class TextFile:
                 raise self._undecodable(file, count - len(error.object) + error.start, error) from error
             except UnicodeError as error:  # such as UTF-16 without the byte order mark that it needs
                 raise DocumentError(
-                    f"{self.source.label} is not {self.encoding.name} text ({error}): give --encoding another name."
+                    f"{self.source.label} is not {self.encoding.name} text ({error}): give another --encoding."
                 ) from error
 
     def check(self, zeros: bool) -> None:
-        """Read it through once; raise DocumentError if it does not decode, is blank, or (unless `zeros`) is binary."""
+        """Read the text once; raise DocumentError if it does not decode, is blank, or (unless `zeros`) is binary."""
         blank = True
         for chunk in self.chunks():
             if not zeros and "\0" in chunk:

@@ -1,4 +1,4 @@
-"""An address on the web -> a file on disk."""
+"""Download a URL to a file on disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from memagent.errors import DocumentError
 
 HEADERS = {"User-Agent": "memagent", "Connection": "close"}
 TIMEOUT = 30.0
-"""Seconds a server may stay silent."""
+"""Seconds that a server may stay silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a server sent, in a file, and what it says that is: "" and None where it does not say."""
+    """A downloaded file, and the content type and charset that the server named; "" and None if it named none."""
 
     path: Path
     type: str
@@ -27,9 +27,11 @@ class Page:
 
 
 def fetch(url: str, path: Path) -> Page:
-    """Stream what an http or https address answers to `path`. Raises DocumentError."""
+    """Download an http or https URL to the file `path`. Raises DocumentError."""
     if not url.lower().startswith(("http://", "https://")):
-        raise DocumentError(f"{url} cannot be fetched: only http and https are spoken; download it and give its path.")
+        raise DocumentError(
+            f"{url} cannot be fetched (only http and https are supported): download it and give its path."
+        )
     other = "check the address and the network, or download it by other means and give its path"
     try:
         shown = without_password(url)
@@ -47,8 +49,8 @@ def fetch(url: str, path: Path) -> Page:
         said = f"{error.response.status_code} {error.response.reason_phrase}".strip()
         raise DocumentError(f"{shown} cannot be fetched (the server answers {said}): check the address.") from error
     except httpx2.RemoteProtocolError as error:
-        raise DocumentError(f"{shown} broke off ({_first_line(error)}): try again.") from error
-    # InvalidURL of the address, ValueError and ImportError of a proxy in the environment, OSError of its certificates.
+        raise DocumentError(f"The download of {shown} broke off ({_first_line(error)}): try again.") from error
+    # A bad URL raises InvalidURL, a bad proxy in the environment ValueError or ImportError, bad certificates OSError.
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, ImportError, OSError) as error:
         raise DocumentError(f"{shown} cannot be fetched ({_first_line(error)}): {other}.") from error
 
@@ -76,6 +78,6 @@ def _first_line(error: Exception) -> str:
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown and kept."""
+    """Return the URL without user name and password, so that it can be shown and stored."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,4 +1,4 @@
-"""Parse the XML inside an archive, which may come from anybody."""
+"""Parse the XML inside an archive that may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 from lxml import etree
 
-_DEEPEST = 200  # elements within each other: the libraries that read them recurse
+_DEEPEST = 200  # levels of nesting; the libraries that read the elements recurse
 
 
 class BadXml(ValueError):
-    """It is no XML, or XML that no honest program writes."""
+    """The content is not XML, or it is XML that no honest program writes."""
 
 
 def parsed(content: bytes, doctype: bool = False) -> Any:
-    """The root of an XML file. Entities are not followed, and nothing is fetched.
+    """Parse an XML file and return its root. Entities are not resolved, and nothing is fetched.
 
     Args:
-        doctype: whether it may declare a document type.
+        doctype: whether the file may declare a document type.
 
     Raises:
-        BadXml: it is damaged, declares a document type, or is nested too deeply.
+        BadXml: the file is damaged, declares a document type, or is nested too deeply.
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:

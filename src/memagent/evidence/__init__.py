@@ -1,1 +1,1 @@
-"""Where an answer came from, for people: citations, the timeline, the page, what was lost."""
+"""Show people where an answer came from: citations, the timeline, the page, and warnings about losses."""

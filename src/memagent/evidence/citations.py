@@ -1,17 +1,17 @@
-"""From the memory an answer was given from, back to the spans of the document that the memory came from.
+"""Trace the memory behind an answer back to the spans of the document that it came from.
 
-The final memory is split into facts (`claims`). Each is followed back through the memories to the turn where it
-entered, and looked for in that turn's segment only: what a memory shows first at turn k came from what turn k read
-(`origins`). A model rewords, so words are compared without case and accents and allow for inflection (`words`); a
-rewording in other words than the document's is not found.
+The final memory is split into facts (`claims`). Each fact is followed back through the memories to the turn where it
+entered, and looked for only in that turn's segment: a fact that first appears at turn k came from the text that turn k
+read (`origins`). Models reword, so words are compared without case and accents, and inflections match (`wording`). A
+rewording in words that the document does not use is not found.
 
-What gets no citation, on purpose:
-- A fact with a number that the passage does not hold exactly, unless the memory had that number before; where
-  numbers were gathered from several segments into one line, each part of the line is followed by itself.
-- A fact that adds nothing to the question's words; except for a yes-or-no question, whose answer it may be.
-- The answer itself: it is written from the memory alone, so only the facts of the memory can vouch for it.
+Deliberately without a citation:
+- A fact with a number that the passage does not hold exactly, unless the memory had that number before. If one line
+  gathers numbers from several segments, each part of the line is followed separately.
+- A fact that adds nothing to the question's words, except for a yes-or-no question, whose answer it may be.
+- The answer itself: it is written from the memory alone, so only the facts of the memory can support it.
 
-Whether a passage denies what the fact asserts is not seen: words are compared, not meanings.
+Words are compared, not meanings: a passage that denies a fact may be cited for it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["Citation", "cite"]
 
 
 def cite(trace: Trace, *, threshold: float = 0.6, most: int = 8) -> list[Citation]:
-    """The passages behind the final memory, those that bear on the answer first; at most `most`.
+    """Return at most `most` passages behind the final memory, starting with those most relevant to the answer.
 
-    First come the facts that share words with the answer, then those that share words with the question (a chain
-    of facts names only its end in the answer); facts that share none with either are left out.
+    Facts that share words with the answer come first, then facts that share words with the question (if facts form a
+    chain, the answer names only its end). Facts that share words with neither are left out.
 
-    `threshold` is the least score. At 0.6, of 200 sentences of one novel 5 found a passage in another, and of 140 in
-    their own, with a quarter of the words dropped and the rest turned around, 133 found theirs.
+    `threshold` is the least score. At 0.6, 5 of 200 sentences of one novel found a passage in another novel. In their
+    own novel, 133 of 140 sentences were found after a quarter of their words was dropped and the rest reordered.
     """
     if not trace.memories:
         return []
@@ -46,7 +46,7 @@ def cite(trace: Trace, *, threshold: float = 0.6, most: int = 8) -> list[Citatio
 
 
 def _merged(citations: Iterable[Citation]) -> list[Citation]:
-    """Two citations that overlap become one, in the place and with the fact of the first."""
+    """Merge citations that overlap into one, in the place and with the fact of the first."""
     kept: list[Citation] = []
     for new in citations:
         for place, old in enumerate(kept):

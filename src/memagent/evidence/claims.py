@@ -1,4 +1,4 @@
-"""What a memory says, fact by fact."""
+"""Split a memory into the facts that it states."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from math import fsum
 
 from memagent.evidence.wording import Text, Word, sentences, words
 
-_MARKS = re.compile(r"(?:[\s>|*#•‣·–—+_`-]|\d{1,3}[.)]\s)+")  # of a list, a heading, a table
+_MARKS = re.compile(r"(?:[\s>|*#•‣·–—+_`-]|\d{1,3}[.)]\s)+")  # of lists, headings and tables
 _CLAUSE = re.compile(r"[,;:()]\s|\s[(–—-]|\)|\s(?:and|und|et|y)\s|[，、；：]")
-_PRESENT = 0.75  # of what a fact's words give away, near each other in a memory: it is there, reworded
+_PRESENT = 0.75  # share of a fact's bits that, close together in a memory, show that the fact is there, reworded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """A sentence, line or list item of the final memory; or a clause of one, when `whole` is that one."""
+    """A sentence, line or list item of the final memory; or a clause of one, which `whole` then holds."""
 
     text: str
     words: tuple[Word, ...]
     whole: Claim | None = None
 
     def clauses(self) -> Iterator[Claim]:
-        """Its parts that have one of its numbers, or of its names if it has none."""
+        """Yield the claim's clauses that hold one of its numbers, or one of its names if it has no numbers."""
         parts = [part.strip() for part in _CLAUSE.split(self.text)]
         telling = {word.key for word in self.words if word.number} or {word.key for word in self.words if word.name}
         if self.whole or len(parts) == 1:
@@ -34,12 +34,12 @@ class Claim:
                 yield Claim(part, found, self)
 
     def shared(self, text: Text) -> float:
-        """What those of its words give away that a text has, too."""
+        """Return the total bits of the claim's words that are also in a text."""
         return fsum(word.bits for word in self.words if text.where(word))
 
     def stands_in(self, memory: Text) -> bool:
-        """In these words or, for the most part, in others."""
-        if len(self.text) > 20 and self.text in memory.text:  # a shorter one might be a piece of a word
+        """Return whether a memory states the claim, in the same words or reworded."""
+        if len(self.text) > 20 and self.text in memory.text:  # a shorter text might be part of a word
             return True
         least = _PRESENT * fsum(word.bits for word in self.words)
         if self.shared(memory) < least:
@@ -52,7 +52,7 @@ class Claim:
 
 
 def claims_of(memory: str) -> Iterator[Claim]:
-    """The facts of a memory, each set of words once: a model stuck in a loop writes one for a thousand tokens."""
+    """Yield the facts of a memory, each set of words once, because a model stuck in a loop repeats the same fact."""
     seen: set[frozenset[str]] = set()
     for line in memory.splitlines():
         for start, end in sentences(line):

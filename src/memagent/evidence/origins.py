@@ -1,4 +1,4 @@
-"""Where the facts of the final memory came from: the turn they entered at, and the passage of its segment."""
+"""Find where the facts of the final memory came from: the turn where they entered, and the passage in its segment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from memagent.evidence.claims import Claim
 from memagent.evidence.wording import Text, in_order, words
 
 _ABSENCES = 50
-"""How many memories may lack a fact, on the way back, before it is given up. A model may reword a fact beyond
-recognition and back: where the latest entrance has no passage for it, the one before is tried."""
+"""Number of memories that may lack a fact, on the way back, before the fact is given up. A model may reword a fact
+beyond recognition and back: if the latest entrance has no passage for the fact, the entrance before is tried."""
 
-_CONTEXT_BITS = 3.0  # what a word gives away that shows that a passage speaks of the matter
-_ENOUGH_BITS = 12.0  # what a passage must give away: a year, two words, a name beside a question's word
-_KNOWN_SHARE = 0.5  # how much a missing word counts that the model had from elsewhere: the passage may say "she"
-_UNKNOWN_SHARE = 3.0  # how much a missing name counts that the model cannot have seen at this turn
-_SENTENCE_SHARE = 0.95  # for each sentence after the first: another one must bring something
+_CONTEXT_BITS = 3.0  # bits of a word that shows that a passage is on the subject
+_ENOUGH_BITS = 12.0  # bits that a passage needs: a year, two words, or a name next to a question's word
+_KNOWN_SHARE = 0.5  # weight of a missing word that the model had from elsewhere: the passage may say "she"
+_UNKNOWN_SHARE = 3.0  # weight of a missing name that the model cannot have seen at this turn
+_SENTENCE_SHARE = 0.95  # factor for each sentence after the first: each must add something
 
 _YES_OR_NO = re.compile(
     r"\s*(?:am|are|can|could|did|do|does|had|has|have|is|may|might|must|shall|should|was|were|will|would)\b", re.I
@@ -35,17 +35,17 @@ class Citation:
     end: int
     quote: str
     turn: int
-    """The index of the turn that read it."""
+    """Index of the turn that read the quote."""
     score: float
-    """How much of the fact the quote holds, from 0 to 1: of what its words give away, where an inflection counts as the
-    word, or of its words as they are and in their order; whichever is less."""
+    """Share of the fact that the quote holds, from 0 to 1: the share of its words' bits, where inflections match, or
+    the share of its exact words in order, whichever is less."""
     fact: str
-    """The piece of the final memory that it supports."""
+    """Piece of the final memory that the quote supports."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Passage:
-    """Characters of a segment's text that hold a fact. `open`: a name or a number of the fact is not in it."""
+    """Characters of a segment's text that hold a fact. `open`: a name or number of the fact is missing."""
 
     start: int
     end: int
@@ -54,10 +54,10 @@ class _Passage:
 
 
 def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[tuple[Claim, Citation]]:
-    """The passages that facts of the final memory came from; of what they leave open, those of the fact's clauses, too.
+    """Yield the passages that facts of the final memory came from, and those of a fact's clauses if its own is open.
 
-    All facts are followed in one walk back, so that each memory is read from a journal once, and only until every fact
-    has its passage or is given up. A fact that the memory never lost is followed to the first turn.
+    All facts are followed in one walk back, so that each memory is read from a journal once. The walk ends when every
+    fact has its passage or is given up. A fact that the memory never lost is followed to the first turn.
     """
     question, memory, last = Text(trace.question), Text(trace.memory), len(trace.memories)
     look = lru_cache(_ABSENCES)(trace.memories.__getitem__)
@@ -92,9 +92,9 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
 
 
 def _read(look: Callable[[int], Turn], place: int) -> Iterator[tuple[Turn, Segment]]:
-    """What a memory may have its news from: the segments of its turn's wave.
+    """Yield the turns and segments that a memory's new facts may come from: those of its turn's wave.
 
-    Where none was read in that wave, as when memories are merged, those that were read since the last such wave.
+    If that wave read no segment, as when memories are merged, yield those read since the last such wave.
     """
     wave, seen = look(place).wave, False
     for turn in map(look, range(place, max(place - _ABSENCES, -1), -1)):
@@ -116,7 +116,7 @@ def _citation(turn: Turn, fact: Claim, passage: _Passage) -> Citation:
 
 
 def _passage(fact: Claim, segment: Text, before: Text, question: Text) -> _Passage | None:
-    """The sentences of a segment that hold most of a fact, `before` being the memory that the segment was read with."""
+    """Return the sentences of a segment that hold most of a fact. `before` is the memory before the segment's turn."""
     own = {word for word in fact.words if not question.where(word)}
     if not own:
         if not _YES_OR_NO.match(question.text):
@@ -140,7 +140,7 @@ def _passage(fact: Claim, segment: Text, before: Text, question: Text) -> _Passa
             continue
         gained, lacking = fsum(word.bits for word in found), [word for word in fact.words if word not in found]
         score = gained / (gained + fsum(missed[word] for word in lacking)) * _SENTENCE_SHARE ** (last - first)
-        rank = score + near / 100  # of passages about as good, the one that speaks of what was asked
+        rank = score + near / 100  # of equally good passages, prefer the one about the question
         if rank > best_rank:
             left_open = any(word.number or (word.name and word in own) for word in lacking)
             best = _Passage(segment.sentences[first][0], segment.sentences[last][1], score, left_open)

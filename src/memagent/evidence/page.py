@@ -1,7 +1,7 @@
-"""A reading as one HTML page: the question, the answer, the passages behind it, and how the memory grew.
+"""Write a reading as one HTML page: the question, the answer, the passages behind it, and how the memory grew.
 
-The page needs nothing but itself (its policy forbids it the network), and everything from outside is escaped: a
-document may hold "</script>". Unchanged stretches of a memory are elided, so that a book's 700 turns stay one page.
+The page is self-contained (its policy forbids network access), and all text from outside is escaped, because a document
+may contain "</script>". Unchanged stretches of a memory are elided, so that a book's 700 turns fit one page.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from memagent.evidence.citations import Citation
 from memagent.evidence.timeline import Change, Op, changes, elided
 
 Locate = Callable[[int, int], Located]
-"""From a span of the whole text to the document, the place in it and the page."""
+"""A function that takes a span of the whole text and returns the document, the place in it and the page."""
 
-_CONTEXT = 220  # characters of the segment shown on both sides of a quote
+_CONTEXT = 220  # characters of the segment shown on each side of a quote
 _TAGS: dict[Op, str] = {"same": "{}", "added": "<ins>{}</ins>", "removed": "<del>{}</del>"}
 
 
@@ -33,15 +33,15 @@ def page(
     locate: Locate | None = None,
     warnings: Iterable[str] = (),
 ) -> str:
-    """The page of a reading.
+    """Return the page of a reading.
 
     Args:
         trace: the reading, finished or not.
-        citations: what `cite(trace)` found.
-        title: what was read, for a person: the names of the documents.
-        answer: the answer to show; without it, the answer as the model wrote it.
-        locate: names the document and page of a span of the whole text; without it, the offsets alone are shown.
-        warnings: what was not read or not kept as it should be.
+        citations: the result of `cite(trace)`.
+        title: names of the documents, for people.
+        answer: the answer to show; None for the answer as the model wrote it.
+        locate: finds the document and page of a span of the whole text; without it, only offsets are shown.
+        warnings: sentences about losses in the reading.
     """
     timeline = changes(trace)
     cited: dict[int, list[int]] = {}
@@ -64,7 +64,7 @@ def page(
 
 def _answer(answer: str | None) -> str:
     if answer is None:
-        return '<p class="note">There is no answer yet: the reading goes on.</p>'
+        return '<p class="note">There is no answer yet: the reading is not finished.</p>'
     return f'<p class="answer">{escape(answer.strip()) or "(an empty answer)"}</p>'
 
 
@@ -83,20 +83,17 @@ def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
         (f"{last:,}", "characters"),
         (f"{usage.prompt_tokens:,}", "tokens read"),
         (f"{usage.completion_tokens:,}", "tokens written"),
-        (duration(usage.seconds), "of the model"),
+        (duration(usage.seconds), "model time"),
     ]
     return f'<dl class="figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for value, name in pairs)}</dl>'
 
 
 def _citations(trace: Trace, citations: Sequence[Citation], locate: Locate | None) -> str:
     if not citations:
-        return (
-            '<p class="note">No passage was found for what the memory says about the answer. '
-            "Take the answer with care.</p>"
-        )
+        return '<p class="note">No passage was found that supports the answer. Check it yourself.</p>'
     items = "\n".join(_citation(trace, number, each, locate) for number, each in enumerate(citations, start=1))
     return (
-        '<p class="note">Facts of the memory, and the passage each came from.</p>\n'
+        '<p class="note">Facts in the memory, each with the passage it came from.</p>\n'
         f'<ol class="citations">\n{items}\n</ol>'
     )
 
@@ -115,7 +112,7 @@ def _citation(trace: Trace, number: int, citation: Citation, locate: Locate | No
 <blockquote>{escape(before)}<mark>{escape(citation.quote)}</mark>{escape(after)}</blockquote>
 <p class="where">{_where(citation.start, citation.end, locate)}
 <a href="#turn-{citation.turn + 1}">turn {citation.turn + 1}</a>
-<span title="How much of the fact the passage holds">match {citation.score:.0%}</span></p>
+<span title="Share of the fact that is in the passage">match {citation.score:.0%}</span></p>
 </li>"""
 
 
@@ -128,9 +125,9 @@ def _where(start: int, end: int, locate: Locate | None) -> str:
 
 
 def _memory(memory: str, citations: Sequence[Citation]) -> str:
-    """The last memory, its cited facts marked with the number of their passage."""
+    """Return the last memory, with cited facts marked with the numbers of their passages."""
     if not memory.strip():
-        return '<p class="note">It is empty.</p>'
+        return '<p class="note">The memory is empty.</p>'
     spans: list[tuple[int, int, int]] = []
     for number, citation in enumerate(citations, start=1):
         start = memory.find(citation.fact)
@@ -146,7 +143,7 @@ def _memory(memory: str, citations: Sequence[Citation]) -> str:
 
 
 def _cell(change: Change, cited: bool) -> str:
-    # By the root: most turns of a long reading change little, and should still differ from each other.
+    # The square root keeps small changes apart, because most turns of a long reading change little.
     level = 1 + min(3, int(sqrt(change.share) * 4)) if change.share else 0
     says = f"Turn {change.turn + 1}: {_summary(change)}{', cited' if cited else ''}"
     names = f"l{level} cited" if cited else f"l{level}"
@@ -173,7 +170,7 @@ def _row(change: Change, numbers: Iterable[int], locate: Locate | None) -> str:
         words += f' <span class="badge cite">cited {", ".join(map(str, numbers))}</span>'
     usage = change.usage
     cost = f"{usage.prompt_tokens:,} → {usage.completion_tokens:,} tokens · {duration(usage.seconds)}"
-    if usage == Usage():  # the model did not say
+    if usage == Usage():  # the model reported no usage
         cost = ""
     return f"""<details id="turn-{change.turn + 1}"><summary><span class="n">{change.turn + 1}</span>\
 <span class="words">{words}</span><span class="cost">{cost}</span></summary>
@@ -182,7 +179,7 @@ def _row(change: Change, numbers: Iterable[int], locate: Locate | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    """Return a duration as text: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

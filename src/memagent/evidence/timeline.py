@@ -1,4 +1,4 @@
-"""What each turn of a reading changed in the memory, word by word; and its picture for the terminal."""
+"""Changes that each turn of a reading made to the memory, word by word, and their picture in the terminal."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from memagent.core.records import Finish, Trace, Turn, Usage
 Op = Literal["same", "added", "removed"]
 
 _WORD = re.compile(r"\s*\S+|\s+")
-"""A word with the white space before it; what is left at the end is white space alone."""
+"""A word with the white space before it, or white space alone at the end."""
 
 _STYLES: dict[Op, str] = {"same": "", "added": "green", "removed": "red strike"}
 _MARKS: dict[Op, str] = {"same": "{}", "added": "{{+{}+}}", "removed": "[-{}-]"}
-_STEADY = 2  # words in a row that must stay to be called the same: a lone "the" is a coincidence
+_STEADY = 2  # least words in a row that count as unchanged: a lone "the" is a coincidence
 _AROUND = 60  # characters of unchanged text shown beside a change
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one turn did: the memory it was given, as a difference to the one it wrote.
+    """The difference between the memory that a turn was given and the memory after it.
 
     The texts of "same" and "added" join to the new memory, those of "same" and "removed" to the old one.
     """
 
     turn: int
     kind: str
-    """What the turn was for."""
+    """Purpose of the turn's request."""
     span: tuple[int, int] | None
-    """Where the piece of the document that it read starts and ends; None where it read none."""
+    """Start and end of the piece of the document that the turn read; None if it read none."""
     parts: tuple[tuple[Op, str], ...]
     finish: Finish
     usage: Usage
 
     @cached_property
     def added(self) -> int:
-        """Words that are new in the memory."""
+        """Number of words that are new in the memory."""
         return self._count("added")
 
     @cached_property
@@ -56,7 +56,7 @@ class Change:
 
     @property
     def share(self) -> float:
-        """How much of the memory is another than before: 0 nothing, 1 all of it."""
+        """Share of the memory that changed: 0 for nothing, 1 for all of it."""
         changed = self.added + self.removed
         return changed / (changed + self.kept) if changed else 0.0
 
@@ -65,7 +65,7 @@ class Change:
 
 
 def changes(trace: Trace) -> list[Change]:
-    """A Change for every turn before the answer. The memory before the first is empty."""
+    """Return a Change for every turn before the answer. The memory before the first turn is empty."""
     found, before = [], ""
     for turn in trace.memories:
         found.append(changed(before, turn))
@@ -74,7 +74,7 @@ def changes(trace: Trace) -> list[Change]:
 
 
 def changed(before: str, turn: Turn) -> Change:
-    """What a turn made of the memory `before` it."""
+    """Return the Change that a turn made to the memory `before` it."""
     request, completion = turn.request, turn.completion
     span = (request.segment.start, request.segment.end) if request.segment else None
     parts = tuple(_difference(before, turn.memory))
@@ -82,7 +82,7 @@ def changed(before: str, turn: Turn) -> Change:
 
 
 def _difference(old: str, new: str) -> Iterator[tuple[Op, str]]:
-    """The steps from `old` to `new`, what was removed before what came in its place."""
+    """Yield the steps from `old` to `new`, each removed text before the text that replaces it."""
     if old == new:
         if new:
             yield "same", new
@@ -99,7 +99,7 @@ def _difference(old: str, new: str) -> Iterator[tuple[Op, str]]:
 
 
 def _blocks(a: list[str], b: list[str]) -> Iterator[tuple[int, int, int, int, bool]]:
-    """Stretches of `a` and `b` in step, alternately the same and not: a's start and end, b's, and which it is."""
+    """Yield stretches of `a` and `b`, alternately the same and not: a's start and end, b's, and whether the same."""
     same = [(op.src_start, op.dest_start, op.src_end - op.src_start) for op in Indel.opcodes(a, b) if op.tag == "equal"]
     i = j = 0
     for i_next, j_next, n in _steady(same, len(a), len(b)):
@@ -112,12 +112,12 @@ def _blocks(a: list[str], b: list[str]) -> Iterator[tuple[int, int, int, int, bo
 
 
 def _steady(blocks: list[tuple[int, int, int]], a: int, b: int) -> list[tuple[int, int, int]]:
-    """The blocks without those so short that they may be a coincidence, save at the beginning and at the end."""
+    """Drop blocks so short that they may be a coincidence, except at the beginning and the end."""
     return [(i, j, n) for i, j, n in blocks if n >= _STEADY or (i, j) == (0, 0) or (i + n, j + n) == (a, b)]
 
 
 def elided(parts: Iterable[tuple[Op, str]], around: int = _AROUND) -> Iterator[tuple[Op, str]]:
-    """The parts, with all but `around` characters beside a change taken out of long unchanged stretches: "…"."""
+    """Yield the parts, with long unchanged stretches cut to "…" and `around` characters next to each change."""
     parts = list(parts)
     for place, (op, text) in enumerate(parts):
         head = around if place > 0 else 0
@@ -131,9 +131,9 @@ def elided(parts: Iterable[tuple[Op, str]], around: int = _AROUND) -> Iterator[t
 
 
 def picture(change: Change, colour: bool = True) -> Text:
-    """One Change for the terminal: added green, removed red and struck through, long unchanged stretches elided.
+    """Return one Change for the terminal: added green, removed red and struck through, long unchanged stretches elided.
 
-    Without colour, as in a file: {+added+} and [-removed-].
+    Without colour, as in a file, changes look like {+added+} and [-removed-].
     """
     text = Text()
     text.append(f"{change.turn + 1:>4}", style="bold")

@@ -1,4 +1,4 @@
-"""Say, a sentence each, what a reading lost: what was not read, and what was not kept as it should be."""
+"""Warnings, one sentence each: what a reading failed to read or keep, and why its answer may be wrong."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence
 from memagent.core.prompts import NO_MEMORY, NOTHING
 from memagent.core.records import Trace
 
-_NAMED = 5  # sections that are named by their numbers
+_NAMED = 5  # most sections that are named by number
 _WORD = re.compile(r"\w+")
 _THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
 _VERDICTS = {"yes", "no", "true", "false"}
 _ABSTAINS = re.compile(r"\b(?:not|no|nothing|unknown|unanswerable|cannot)\b|n['’]t\b", re.IGNORECASE)
-_ENOUGH = 0.5  # of the answer's words must be in the memory
+_ENOUGH = 0.5  # least share of the answer's words that must be in the memory
 
 
 def losses(trace: Trace) -> list[str]:
-    """What its turns lost, in the order of the document; of a finished reading, the answer too."""
+    """Return one sentence for each kind of loss in a reading's turns, and in its answer once there is one."""
     halved, unanswered, cut = dict[int, None](), dict[int, None](), dict[int, None]()
     for number, turn in zip(trace.segments, trace.memories, strict=True):
         segment = turn.request.segment
@@ -31,7 +31,7 @@ def losses(trace: Trace) -> list[str]:
     if halved:
         found.append(f"{_sections(halved)} did not fit the model's context window and had to be read in halves.")
     if unanswered:
-        found.append(f"The model replied with nothing to {_sections(unanswered).lower()}; the memory was kept.")
+        found.append(f"The model gave an empty reply to {_sections(unanswered).lower()}; the memory stayed as it was.")
     if cut:
         found.append(f"The reply to {_sections(cut).lower()} was cut by --memory-tokens, so facts may be missing.")
     if trace.answer is not None:
@@ -43,17 +43,17 @@ def losses(trace: Trace) -> list[str]:
 
 
 def doubts(answer: str, memory: str, cited: bool) -> list[str]:
-    """Why an answer should be taken with care: nothing in the document, or in the memory, supports it."""
+    """Return reasons to doubt an answer: nothing in the document, or in the memory, supports it."""
     if not answer.strip():
         return []
     if memory.strip() in ("", NO_MEMORY, NOTHING):
         said = _ABSTAINS.search(answer) and NO_MEMORY not in answer
-        return [] if said else ["The memory is empty: the answer does not rest on the document."]
+        return [] if said else ["The memory is empty, so the answer is not based on the document."]
     found = []
     if not cited:
-        found.append("No passage of the document was found for this answer: take it with care.")
+        found.append("No passage in the document was found to support this answer: check it yourself.")
     if not _in_memory(answer, memory):
-        found.append("The words of the answer are not in the memory: take it with care.")
+        found.append("The words of the answer are not in the memory: check the answer yourself.")
     return found
 
 
@@ -69,7 +69,7 @@ def _words(text: str) -> set[str]:
 
 
 def _sections(numbers: Iterable[int]) -> str:
-    """Sections by their numbers, from 1, or how many where they are many."""
+    """Name sections by number, from 1, or by their count if there are many."""
     each: Sequence[str] = [f"{number + 1:,}" for number in numbers]
     if len(each) == 1:
         return f"Section {each[0]}"

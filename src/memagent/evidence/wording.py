@@ -1,4 +1,4 @@
-"""Words as citations compare them, and texts in which they are looked up."""
+"""Words as citations compare them, and the texts in which they are looked up."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rapidfuzz.distance import JaroWinkler, LCSseq
 from memagent.core.quoting import INVISIBLE
 
 _WORD_BITS, _NAME_BITS, _DIGIT_BITS = 6.0, 10.0, 3.4
-_LONGEST = 400  # characters after which a sentence is cut: a text may have no full stops
+_LONGEST = 400  # characters after which a sentence is cut, because a text may have no full stops
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-"""Scripts without spaces between words: what counts there are pairs of characters."""
+"""Scripts without spaces between words, where pairs of characters count as words."""
 _TOKEN = re.compile(
     rf"\d{{1,3}}(?:[, ]\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)+|[^\W_{_UNSPACED}]+(?:-\n[^\W_{_UNSPACED}]+)*"
     rf"|[{_UNSPACED}](?=([{_UNSPACED}]))|(?<![{_UNSPACED}])[{_UNSPACED}]"
@@ -33,7 +33,7 @@ _NUMBERS = (
 _DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS.split())}
 _SAY_NOTHING = frozenset(
     (
-        # what English says anyway
+        # common English words
         "a about after again all also although am an and any are as at be because been before being between both but "
         "by can cannot could did do does doing during each either for from further had has have having he her here "
         "hers herself him himself his how however i if in into is it its itself just let may me might mine more most "
@@ -41,7 +41,7 @@ _SAY_NOTHING = frozenset(
         "should since so some such than that the their theirs them themselves then there these they this those though "
         "through thus to too under until up upon us very was we were what when where whether which while who whom "
         "whose why will with within without would yes yet you your yours true false none unknown "
-        # what a memory says of itself
+        # words that a memory uses about itself
         "according additional answer answers article based boxed contain contains context describe described "
         "describes detail details fact facts found include includes including indicate indicates info information key "
         "known mention mentioned mentions memory new note notes passage previous problem prompt provided question "
@@ -52,19 +52,19 @@ _SAY_NOTHING = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Word:
-    """A word that says something: `bits` is how much it gives away."""
+    """A word that carries information: `bits` says how much."""
 
     key: str
     bits: float
     number: bool
     name: bool
-    """It has a capital where a sentence would not ask for one."""
+    """Whether the word has a capital where a sentence does not require one."""
 
 
 def words(text: str) -> tuple[Word, ...]:
-    """The words of a fact, each once."""
+    """Return the words of a fact, each once."""
     text = _plain(text)
-    value = text.find(": ") + 1  # in "Birth Place: York" the capitals of the label say nothing
+    value = text.find(": ") + 1  # in "Birth Place: York", the label's capitals mean nothing
     found: dict[str, Word] = {}
     for start, token in _tokens(text):
         if key := _key(token):
@@ -76,7 +76,7 @@ def words(text: str) -> tuple[Word, ...]:
 
 
 class Text:
-    """A text to look into, indexed when it is first asked for a word."""
+    """A text to search, indexed when it is first asked for a word."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -86,7 +86,7 @@ class Text:
         return list(sentences(self.text))
 
     def where(self, word: Word) -> list[int]:
-        """The numbers of the sentences with a word or an inflection of it; a number or a name only as it is."""
+        """Return the numbers of the sentences with a word or its inflections. Numbers and names must match exactly."""
         found = list(self._places.get(word.key, ()))
         if not word.number and not word.name and len(word.key) > 3:
             for other in self._by_prefix.get(word.key[:3], ()):
@@ -95,7 +95,7 @@ class Text:
         return found
 
     def windows(self, words: Iterable[Word]) -> Iterator[tuple[int, int, frozenset[Word]]]:
-        """One to three sentences, the first and the last with one of the words; and those that stand there."""
+        """Yield first and last of one to three sentences, both with one of the words, and the words found in them."""
         held: dict[int, frozenset[Word]] = {}
         for word in words:
             for place in self.where(word):
@@ -119,7 +119,7 @@ class Text:
 
     @cached_property
     def _by_prefix(self) -> dict[str, list[str]]:
-        """Only words that begin alike are compared: that is fast."""
+        """Words by their first three letters: comparing only words that share them is fast."""
         prefixes: dict[str, list[str]] = defaultdict(list)
         for key in self._places:
             prefixes[key[:3]].append(key)
@@ -127,7 +127,7 @@ class Text:
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence or item of a list starts and ends. They follow each other without gaps."""
+    """Yield start and end of each sentence or list item, without gaps in between."""
     start = 0
     for end in (*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)):
         while end - start > _LONGEST:
@@ -141,7 +141,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _plain(text: str) -> str:
-    """The text in one spelling of each character (NFKC: a no-break space is a space), without those nobody sees."""
+    """Return the text in NFKC (in which a no-break space is a space), without invisible characters."""
     return text if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
 
 
@@ -150,13 +150,13 @@ def _tokens(text: str) -> Iterator[tuple[int, str]]:
 
 
 def in_order(fact: str, passage: str) -> float:
-    """The share of a fact's words, those that say nothing included, that a passage holds in the fact's order."""
+    """Return the share of a fact's words, common ones included, that a passage holds in the fact's order."""
     asked, there = ([_folded(token) for _, token in _tokens(_plain(text))] for text in (fact, passage))
     return LCSseq.similarity(asked, there) / len(asked) if asked else 0.0
 
 
 def _folded(token: str) -> str:
-    """The token without case, accents, line breaks and thousands separators."""
+    """Return the token without case, accents, line breaks and thousands separators."""
     if not token.isascii():
         token = "".join(c for c in unicodedata.normalize("NFKD", token) if not unicodedata.combining(c))
     return token.casefold().replace("-\n", "").replace(",", "").replace(" ", "")
@@ -164,10 +164,10 @@ def _folded(token: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _key(token: str) -> str:
-    """The folded token; "" when it says nothing."""
+    """Return the folded token; "" if it carries no information."""
     key = _folded(token)
     if key in _SAY_NOTHING or (len(key) == 1 and key.isascii() and not key.isdigit()):
-        return ""  # "one" among them: it is a pronoun too often to be the number
+        return ""  # even "one", which is more often a pronoun than a number
     return _DIGITS.get(key, key)
 
 

@@ -1,1 +1,1 @@
-"""Who completes requests: an engine on this machine, a server, a script; and the catalogue of named weights."""
+"""Models that complete requests: an engine on this machine, a server or a script. Also the catalogue of weights."""

@@ -1,4 +1,4 @@
-"""The Chat protocol, and who speaks it: `local` (on this machine), `http` (a server), `scripted` (a public fake)."""
+"""The Chat protocol, implemented by `local` (on this machine), `http` (a server) and `scripted` (a public fake)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from memagent.errors import UsageError
 from memagent.models.reader_defaults import ReaderDefaults
 
 OnText = Callable[[str], None]
-"""Called with the text of a completion as far as it has been written."""
+"""Callback that receives the text of a completion so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. A temperature of 0 is greedy. None leaves the choice to the model's side."""
+    """Sampling settings. A temperature of 0 means greedy decoding. None leaves the choice to the engine or server."""
 
     temperature: float = 0.0
     top_p: float | None = None
@@ -37,43 +37,43 @@ class Chat(Protocol):
     """A model that completes conversations."""
 
     model: str
-    """What the model is called. A run may only be resumed with the same name."""
+    """Name of the model. A run can only be resumed with the same name."""
 
     window: int | None
-    """Tokens that prompt and completion may have together; None when unknown."""
+    """Context window: tokens that prompt and completion may have together; None when unknown."""
 
     sampling: Sampling
 
     defaults: ReaderDefaults
-    """How the model is used to reading; `ReaderDefaults()` where nobody knows."""
+    """Settings that the model was trained to read with; `ReaderDefaults()` when unknown."""
 
     tokenizer: Tokenizer
-    """Counts the tokens of a text, exactly or as an estimate."""
+    """Tokenizer that counts the tokens of a text, exactly or as an estimate."""
 
     lag: int
-    """How many segments one reading of a document may be ahead of another, so that a prefix cache covers both."""
+    """Largest distance, in segments, between two readings of a document, so that a prefix cache covers both."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the model or its server did not do as it was asked, a sentence each."""
+        """Messages about settings that the model or its server did not follow, one sentence each."""
 
     async def open(self) -> None:
-        """Load the weights, or ask the server what it serves. Called before anything else; again is harmless.
+        """Load the weights, or ask the server which models it has. Call this first; calling it again is harmless.
 
         Raises:
             ModelError: the model cannot be loaded or reached.
         """
 
     def prompt_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of a prompt, chat template included."""
+        """Return the number of tokens of a prompt, chat template included."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
-        """Complete one conversation. May be called again while earlier calls run.
+        """Complete one conversation. Several calls may run at the same time.
 
         Raises:
             WindowOverflow: prompt and completion do not fit the window.
-            ModelError: no completion could be had.
+            ModelError: the model gave no usable completion.
         """
 
     async def close(self) -> None:
-        """Let go of the engine or the connections."""
+        """Release the engine or close the connections."""

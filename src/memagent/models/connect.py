@@ -1,4 +1,4 @@
-"""From the name of a model, as given to `--model`, to the Chat that speaks to it."""
+"""Turn the name of a model, as given to `--model`, into a Chat."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ def connect(
     retries: int = 5,
     concurrency: int = 16,
 ) -> Chat:
-    """The Chat for `model`.
+    """Return the Chat for `model`.
 
     Args:
-        model: `local` (the default model on this machine), `local:base` (the same untrained), `local:PATH` (a GGUF
-            file, an OpenVINO folder, or a LoRA adapter, such as a checkpoint of a training), a name of the catalogue
-            (`memagent models`; with a `base_url` it is the server's),
-            `checkpoint:DIR` (a training run, or one of its checkpoints, by PyTorch), `scripted:FILE` (see
-            `memagent.models.scripted`), or a name that the server at `base_url` knows.
-        base_url: of an OpenAI-compatible server, ending in /v1. None is OpenAI's own. The key comes from
+        model: one of
+            `local`, the default model on this machine; `local:base` is the same model untrained;
+            `local:PATH`, a GGUF file, an OpenVINO folder, or a LoRA adapter such as a training checkpoint;
+            `checkpoint:DIR`, a training run or one of its checkpoints, run with PyTorch;
+            `scripted:FILE`, see `memagent.models.scripted`;
+            a name in the catalogue (`memagent models`), or, with `base_url`, a name that the server knows.
+        base_url: the address of an OpenAI-compatible server, ending in /v1; None for OpenAI's own. The key comes from
             the environment variable OPENAI_API_KEY.
-        tokenizer: a tokenizer.json or a folder with one, for a server's model. Without it tokens are estimated.
-        window: tokens that prompt and completion may have together, where the model does not say.
-        prompt_lookup: local models only, see `memagent.models.engine`.
-        timeout: seconds to wait for a server, and `retries` how often to try again; `concurrency` how many
-            requests at once.
+        tokenizer: a tokenizer.json, or a folder with one, for a model on a server. Without it, tokens are estimated.
+        window: tokens that prompt and completion may have together, if the model does not say.
+        prompt_lookup: for local models only, see `memagent.models.engine`.
+        timeout: seconds to wait for a server.
+        retries: number of tries after the first.
+        concurrency: number of requests in flight at once.
 
     Raises:
-        UsageError: the name makes no sense, or a file is missing.
+        UsageError: the name is invalid, or a file is missing.
         ModelError: the default model is not installed.
     """
     kind, _, rest = model.partition(":")
     if model == "local" and base_url is not None:
-        raise UsageError("There is a server and no model: give --model a name that the server knows.")
+        raise UsageError("A server was given without a model: give --model a name that the server knows.")
     if model.startswith("scripted:"):
         from memagent.models.scripted import load_script
 
@@ -79,7 +81,7 @@ def connect(
 
 
 def _checkpoint(folder: str, sampling: Sampling | None, window: int | None) -> Chat:
-    """A policy under training. By name, because rooms of this floor do not know the trainer, which needs PyTorch."""
+    """Return the Chat for a training checkpoint. It is imported by name so that only its users need PyTorch."""
     try:
         trained = import_module("memagent.train.checkpoint_chat")
     except ImportError as error:

@@ -1,9 +1,9 @@
-"""Make what the engine reads of a GGUF file and a LoRA adapter, once, and keep it in the user's cache.
+"""Convert a GGUF file and a LoRA adapter once into a form that the engine reads, and keep it in the user's cache.
 
     llama   a GGUF file in float16
-    qwen2   an OpenVINO folder with 8-bit weights: half the memory, and a load of 3 seconds instead of 34 (LOG.md)
+    qwen2   an OpenVINO folder with 8-bit weights: half the memory, and it loads in 3 seconds instead of 34 (LOG.md)
 
-A file that was damaged since is made again: a list of sizes, times and hashes lies beside it.
+A list of sizes, times and hashes lies beside each result, so that a damaged one is found and made again.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from memagent.models.adapters import CONFIG, WEIGHTS
 from memagent.models.merging import merge
 
 _FORMAT = b"2"
-"""Changes when what is made of the same files changes."""
+"""Version of the conversion. Change it whenever the same files would give a different result."""
 
 
 def engine_file(name: str, kind: str, base: Path, adapter: Path | None, cache: Path, sha256: str | None = None) -> Path:
-    """The file or folder for the model in `base` with the adapter, in `cache`. It takes up to two minutes to make.
+    """Return the file or folder in `cache` for the model `base` with the adapter. Making it takes up to two minutes.
 
     Args:
-        name: how its own name begins.
+        name: the beginning of its file name.
         kind: the model's architecture, as the GGUF file names it.
-        sha256: of `base`, where it is known.
+        sha256: the hash of `base`, if known.
 
     Raises:
-        ModelError: the adapter does not fit, or is damaged.
+        ModelError: the adapter does not fit the model, or is damaged.
         StorageError: the cache cannot be written.
     """
     stamp = _FORMAT + (bytes.fromhex(sha256) if sha256 else hashlib.sha256(base.read_bytes()).digest())
@@ -91,7 +91,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _seal(path: Path) -> None:
-    """Note what was made, beside it."""
+    """Write the sizes, times and hashes of the files at `path` into a list beside it."""
     seal = {}
     for file in _files(path):
         stat = file.stat()
@@ -102,7 +102,7 @@ def _seal(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether it is as it was made: by size and time, or, where somebody touched it, by its bytes."""
+    """Whether `path` is unchanged since it was made. Hashes are only compared if a size or time differs."""
     try:
         seal = json.loads(_seal_of(path).read_text(encoding="utf-8"))
         if seal.keys() != {file.name for file in _files(path)}:

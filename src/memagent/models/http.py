@@ -1,8 +1,8 @@
-"""A chat over HTTP: any server that speaks OpenAI's chat completions, through the official `openai` client.
+"""Chat with any server that offers OpenAI's chat completions, through the official `openai` client.
 
-vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and the clouds agree on the request and on little else. Retries of
-failed requests, Retry-After, timeouts and streams are the client's. This module turns the servers' differences into one
-Completion, and tries again where a reply cannot be used.
+vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and the clouds agree on the request and on little else. The client
+handles retries of failed requests, Retry-After, timeouts and streams. This module turns the servers' different replies
+into one kind of Completion, and asks again when a reply cannot be used.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from memagent.models.http_sizes import at_most_tokens, longer, prompt_tokens, si
 from memagent.models.reader_defaults import ReaderDefaults
 
 _LISTING_SECONDS = 30.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that cannot be used is asked for again
-_LARGE = 1000  # tokens of a prompt that may be what a server refuses without saying why
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds to wait before asking again after an unusable reply
+_LARGE = 1000  # tokens; from this size on, a refusal without a reason may mean that the prompt is too long
 
 
 class HttpChat:
     """A model on a server.
 
     Args:
-        model: its name there.
-        base_url: where the server's API begins, such as http://127.0.0.1:8000/v1; OpenAI's own when None.
-        api_key: OPENAI_API_KEY when None; servers of your own rarely want one.
-        sampling: how tokens are drawn.
-        tokenizer: the model's, when at hand; else counts are estimates, corrected by what the server reports.
-        window: tokens that prompt and completion may have together; asked of the server when None.
+        model: the model's name on the server.
+        base_url: the address of the API, such as http://127.0.0.1:8000/v1. When None: OPENAI_BASE_URL, or OpenAI's own.
+        api_key: OPENAI_API_KEY when None; servers of your own rarely need one.
+        sampling: sampling settings; greedy decoding when None.
+        tokenizer: the model's tokenizer. Without it, counts are estimates, corrected by what the server reports.
+        window: tokens that prompt and completion may have together; the server is asked when None.
         timeout: seconds without a byte after which a try counts as failed.
-        retries: tries after the first, on lost connections, timeouts, 429, 5xx, and replies that cannot be used.
-        concurrency: calls in flight at once; more wait here.
+        retries: tries after the first, on lost connections, timeouts, 429, 5xx and unusable replies.
+        concurrency: number of calls in flight at once; further calls wait.
 
-    A reasoning model's reasoning never enters a text. Where the template opens it in the prompt and the server does
-    not cut it out, that shows only by the closing tag: a stream shows such reasoning until then, and reasoning cut
-    before it looks like a text.
+    The text of a completion does not include the model's reasoning, with one gap. If the chat template opens the
+    reasoning in the prompt and the server leaves it in the reply, only the closing tag gives it away. A stream shows
+    such reasoning until that tag, and reasoning that was cut off before the tag is taken for the text.
 
     Raises:
-        UsageError: `base_url` is no HTTP address, or there is neither a base_url nor a key.
+        UsageError: `base_url` is not an HTTP address, or there is neither a base_url nor a key.
     """
 
     def __init__(
@@ -91,19 +91,19 @@ class HttpChat:
         self._dialect = Dialect(model, self.sampling)
         self._counts = PromptCounts()
         self._streams = True  # False once the server has ignored `stream`
-        self._listed = False  # True once the server has said what it serves
-        self._replied = False  # True once there was a completion: a web page is a passing fault from then on
-        self._refused: int | None = None  # tokens of the shortest prompt that it refused without saying why
+        self._listed = False  # True once the server has listed its models
+        self._replied = False  # True after the first completion: from then on, a web page is a passing fault
+        self._refused: int | None = None  # tokens of the last prompt that may have been refused for its length
 
     async def open(self) -> None:
-        """Ask the server what it serves, and how long the model's window is. Many servers cannot say: then go on.
+        """Ask the server for its models and the model's window. It is not an error if the server cannot say.
 
         Raises:
-            ModelError: nothing answers at the base URL, or it wants another key.
+            ModelError: no server answers at the base URL, or it refuses the key.
         """
         if self._listed:
             return
-        # Someone waits for the first sign of life.
+        # Fail early here, because the user is waiting for a first sign of life.
         client = self._connections.here.client.with_options(timeout=_LISTING_SECONDS, max_retries=min(self._retries, 1))
         try:
             served = Listing.read(await client.get("/models", cast_to=object)).data
@@ -113,7 +113,7 @@ class HttpChat:
             if error.status_code in (401, 407, 502, 503, 504) or (error.status_code == 403 and not _said(error)):
                 raise self._failures.explained(error) from error
             return
-        except ValueError:  # no JSON, or no listing
+        except ValueError:  # not JSON, or not a list of models
             return
         self._listed = True
         self._failures.served = [each.id for each in served]
@@ -122,18 +122,18 @@ class HttpChat:
                 self.window = self.window or each.window
 
     def prompt_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of the messages, and an allowance for the chat template, which only the server knows."""
+        """Number of tokens of the messages, plus an allowance for the chat template, which only the server knows."""
         return prompt_tokens(self.tokenizer, [message.content for message in messages])
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
-        """Complete one conversation; as a stream when `on_text` is there to be called.
+        """Complete one conversation, as a stream if `on_text` is given.
 
-        A server may reply with nothing, again and again: the text is then empty, but never an answer.
+        If every reply of the server is empty, so is the text; but an empty answer raises a ModelError.
 
         Raises:
-            WindowOverflow: prompt and completion do not fit the window, by an exact count, by the server's word, or
-                because the server read only a part of the prompt.
-            ModelError: no completion could be had. A text that was broken off is none.
+            WindowOverflow: prompt and completion do not fit the window, by an exact count or by the server's own
+                account, or the server read only part of the prompt.
+            ModelError: there is no usable completion. A text that was broken off does not count as one.
         """
         at_most = at_most_tokens(self.tokenizer, request) if self.tokenizer.exact else 0
         if self.window is not None and self.tokenizer.exact and at_most + request.max_tokens > self.window:
@@ -150,7 +150,7 @@ class HttpChat:
 
     @property
     def warnings(self) -> list[str]:
-        """What the server did not do as it was asked."""
+        """Messages about settings that the server did not accept, and about useless token counts."""
         vague = (
             f"{self.model} reports token counts that do not follow the prompts, so nobody would notice if it cut "
             "prompts short."
@@ -158,13 +158,13 @@ class HttpChat:
         return [*self._dialect.changed, *([vague] if self._counts.meaningless else [])]
 
     async def close(self) -> None:
-        """Close the connections of this event loop. A later call opens others."""
+        """Close the connections of this event loop. A later call opens new ones."""
         await self._connections.close()
 
     # -- one reply ---------------------------------------------------------------------------------------------------
 
     async def _tried(self, request: Request, on_text: OnText | None = None, check: bool = True) -> tuple[Draft, Usage]:
-        """A reply that can be used, and the tokens that it and the ones before it took."""
+        """Return a usable reply, and the tokens that it and the replies before it cost."""
         usage = Usage()
         for left in range(self._retries, -1, -1):
             try:
@@ -192,7 +192,7 @@ class HttpChat:
         return draft
 
     async def _parts(self, request: Request, stream: bool) -> AsyncGenerator[Reply]:
-        """The reply in the parts that it comes in: one, unless it is streamed."""
+        """Yield the parts of a reply as they arrive. A reply that is not streamed has one part."""
         with self._failures.told():
             if stream and self._streams:
                 async with await self._ask(request, stream=True) as chunks:
@@ -215,13 +215,13 @@ class HttpChat:
             yield self._read(await self._ask(request, stream=False))
 
     async def _ask(self, request: Request, stream: bool) -> Any:
-        while True:  # ends, as a refused field is never sent again
+        while True:  # ends because a refused field is never sent again
             body = self._dialect.body(request, stream)
             try:
                 client = self._connections.here.client
                 if stream:
                     reply: object = await client.chat.completions.create(**body)
-                else:  # without the client's own types, which take longer than all else that it does
+                else:  # without the client's own types, which take longer than everything else it does
                     reply = await client.post("/chat/completions", cast_to=object, body=body)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if is_overflow(error):
@@ -234,7 +234,7 @@ class HttpChat:
                 return reply
 
     def _unexplained(self, request: Request) -> bool:
-        """Whether a refusal without a reason may be about the length of the prompt: once, then only if less helped."""
+        """Whether an unexplained refusal may mean that the prompt is too long. Not after one of a longer prompt."""
         tokens = self.prompt_tokens(request.messages)
         if tokens < _LARGE or request.segment is None:
             return False
@@ -248,7 +248,7 @@ class HttpChat:
             if reply.lstrip().startswith("<"):
                 page = self._failures.web_page()
                 raise BadReply(str(page)) if self._replied else page
-            reply = json.loads(reply)  # sent as something else
+            reply = json.loads(reply)  # JSON with another content type
         parsed = Reply.model_validate(reply)
         if said := not parsed.choices and (parsed.error or parsed.detail or parsed.message):
             raise self._failures.failed(said)
@@ -257,11 +257,11 @@ class HttpChat:
     # -- what was read -----------------------------------------------------------------------------------------------
 
     async def _prove(self, request: Request, draft: Draft, at_most: int, lock: asyncio.Lock) -> Usage:
-        """Make sure that the server read the whole prompt. Returns what that took.
+        """Make sure that the server read the whole prompt. Returns the tokens that the check cost.
 
         Raises:
-            WindowOverflow: it did not.
-            ModelError: nor would it read a shorter one.
+            WindowOverflow: the server read only part of the prompt.
+            ModelError: the same, and a shorter section would not help.
         """
         prompt, read = size(request), getattr(draft.usage, "prompt_tokens", None)
         if not isinstance(read, int) or not 1 <= read <= prompt + 1000:
@@ -285,7 +285,7 @@ class HttpChat:
         async with lock:
             try:
                 whole = await self._counts.whole(prompt, read, probe)
-            except ModelError:  # the next call will say what is wrong; this one is paid for
+            except ModelError:  # this completion is paid for; the next call will report the fault
                 return spent
         if not whole:
             raise self._truncated(request)
@@ -295,7 +295,7 @@ class HttpChat:
         return spent
 
     def _truncated(self, request: Request) -> ModelError:
-        """The server would read only a part of the prompt."""
+        """Return the error for a prompt that the server would read only in part."""
         assert self._counts.limit is not None
         own = len(request.segment.text.encode("utf-8", "replace")) if request.segment else 0
         if own < size(request) - own:  # most of it is question, memory and template: a shorter section cannot help
@@ -306,22 +306,22 @@ class HttpChat:
         )
 
     def _check_window(self, request: Request, window: int) -> None:
-        """Count a prompt that may be too long.
+        """Count the tokens of a prompt that may be too long.
 
         Raises:
-            WindowOverflow: it is.
+            WindowOverflow: prompt and completion do not fit the window.
         """
         tokens = self.prompt_tokens(request.messages)
         if tokens + request.max_tokens > window:
             raise WindowOverflow(
                 f"The prompt has {tokens:,} tokens and the completion may have {request.max_tokens:,}, more than the "
-                f"{window:,} of {self.model} at {self._url}: lower --segment-tokens."
+                f"{window:,} in the window of {self.model} at {self._url}: lower --segment-tokens."
             )
 
     def _usage(self, request: Request, draft: Draft) -> Usage:
-        """What the server counted, where that can be true; else an estimate."""
+        """Return the server's token counts if they are plausible, or else estimates."""
         read, written = (getattr(draft.usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
-        # No token is shorter than a byte; 1,000 for a server's own system prompt.
+        # No token is shorter than a byte. The 1,000 allow for a server's own system prompt.
         if not isinstance(read, int) or not 1 <= read <= size(request) + 1000:
             read = self.prompt_tokens(request.messages)
         if not isinstance(written, int) or not bool(draft.text) <= written <= request.max_tokens:

@@ -1,4 +1,4 @@
-"""Make the `openai` client for a server, and make another for each event loop that uses the chat."""
+"""Make the `openai` client for a server, one for each event loop that uses the chat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAIL = 256  # bytes
 
 
 class Tail(httpx2.AsyncByteStream):
-    """Passes on a response's bytes and keeps the last ones. The client does not say whether [DONE] was among them."""
+    """Passes on the bytes of a response and keeps the last ones, because the client does not say if [DONE] came."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -36,7 +36,7 @@ class Tail(httpx2.AsyncByteStream):
 
     @property
     def done(self) -> bool:
-        """Whether an event stream ended as OpenAI's do."""
+        """Whether the event stream ended with [DONE], as OpenAI's do."""
         return b"[DONE]" in self._last
 
 
@@ -47,7 +47,7 @@ async def _keep_tail(response: httpx2.Response) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What belongs to one event loop."""
+    """The client and the locks of one event loop."""
 
     client: openai.AsyncOpenAI
     slots: asyncio.Semaphore
@@ -55,13 +55,13 @@ class Connection:
 
 
 class Connections:
-    """One Connection an event loop, made when it is first wanted, and again after it was closed.
+    """Holds one Connection for each event loop. It is made on first use, and made again after it was closed.
 
     Args:
-        base_url: where the server's API begins; OpenAI's own when None. A query such as ?api-version=1 is sent along
-            with every request.
+        base_url: the address of the server's API; OpenAI's own when None. A query such as ?api-version=1 is sent with
+            every request.
         retries: tries after the first, on lost connections, timeouts, 429 and 5xx.
-        concurrency: calls in flight at once.
+        concurrency: number of calls in flight at once.
 
     Raises:
         UsageError: the address, the key or a proxy in the environment cannot be used.
@@ -73,13 +73,13 @@ class Connections:
         self._timeout = openai.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         self._retries, self._concurrency = retries, concurrency
         self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
-        self._spare: openai.AsyncOpenAI | None = self._client()  # what cannot work is refused before anything is read
+        self._spare: openai.AsyncOpenAI | None = self._client()  # made now, so that bad settings fail at once
         self.url = str(self._spare.base_url.copy_with(userinfo=b"", query=None)).rstrip("/")
-        """The address for messages, without a password."""
+        """Address of the server for messages, without a password."""
 
     @property
     def here(self) -> Connection:
-        """Of the running event loop."""
+        """The Connection of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._made:
             client, self._spare = self._spare or self._client(), None
@@ -87,7 +87,7 @@ class Connections:
         return self._made[loop]
 
     async def close(self) -> None:
-        """Close those of the running event loop. The next call opens others."""
+        """Close the Connection of the running event loop. The next call opens another."""
         if made := self._made.pop(asyncio.get_running_loop(), None):
             await made.client.close()
 
@@ -101,7 +101,7 @@ class Connections:
                 timeout=self._timeout,
                 http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_keep_tail]}),
             )
-        except (ImportError, ValueError) as error:  # of a proxy that the environment names
+        except (ImportError, ValueError) as error:  # from a proxy that the environment names
             names = [name for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") if _environment(name)]
             raise UsageError(
                 f"The proxy in {' or '.join(names) or 'the environment'} cannot be used ({_first_line(error)}): "
@@ -110,19 +110,19 @@ class Connections:
         except OSError as error:
             name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
             raise UsageError(
-                f"The certificates that {name} names cannot be read ({error.strerror}): correct it."
+                f"The certificates that {name} names cannot be read ({error.strerror}): correct that path."
             ) from error
 
 
 def _split(base_url: str | None) -> tuple[str | None, dict[str, str]]:
-    """The address and its query."""
+    """Split an address into the part before the query, and the query."""
     if base_url is None:
         return None, {}
     try:
         HttpUrl(base_url)
     except ValueError as error:
         raise UsageError(
-            f"{base_url} is no address of a server: give --base-url one like http://127.0.0.1:8000/v1."
+            f"{base_url} is not the address of a server: give --base-url one like http://127.0.0.1:8000/v1."
         ) from error
     parts = urlsplit(base_url)
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), dict(parse_qsl(parts.query))
@@ -132,7 +132,7 @@ def _checked(key: str) -> str:
     key = key.strip()
     if not key.isascii() or not key.isprintable():
         raise UsageError(
-            "OPENAI_API_KEY holds a character that no key has (a line break, a quotation mark …): copy it again."
+            "OPENAI_API_KEY contains a character that no key has (a line break, a quotation mark …): copy it again."
         )
     return key
 

@@ -1,4 +1,4 @@
-"""Build the body of a request, and learn from refusals which fields a server does not take."""
+"""Build the body of a request, and learn from refusals which fields a server does not accept."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _REFUSES = re.compile(
 
 
 class Dialect:
-    """The request fields that one server takes.
+    """The request fields that one server accepts.
 
-    `changed` says, in a sentence a field, which sampling settings the server did not take.
+    `changed` has one sentence for each sampling setting that the server refused.
     """
 
     def __init__(self, model: str, sampling: Sampling) -> None:
         self.changed: list[str] = []
         self._model, self._sampling = model, sampling
-        self._limit = "max_tokens"  # newer models of OpenAI take it by another name
+        self._limit = "max_tokens"  # newer OpenAI models use another name for it
         self._left_out: set[str] = set()
 
     def body(self, request: Request, stream: bool) -> dict[str, Any]:
         body = {
             "model": self._model,
-            # Half a surrogate pair, as a document may hold, cannot be sent.
+            # A lone surrogate, which a document may contain, cannot be sent.
             "messages": [
                 {"role": m.role, "content": m.content.encode("utf-8", "replace").decode()} for m in request.messages
             ],
@@ -43,7 +43,7 @@ class Dialect:
         return {name: value for name, value in body.items() if value is not None and name not in self._left_out}
 
     def learn(self, body: dict[str, Any], refusal: str) -> bool:
-        """Whether the next body will do without what the server refused in this one."""
+        """Rename or drop the field of `body` that the server refused. Returns False if the refusal names none."""
         if "max_tokens" in body and "max_completion_tokens" in refusal:
             self._limit = "max_completion_tokens"
             return True
@@ -53,6 +53,6 @@ class Dialect:
         for name in _OPTIONAL:
             if name in body and re.search(rf"\b{name}\b", refusal) and _REFUSES.search(refusal):
                 self._left_out.add(name)
-                self.changed.append(f"{self._model} does not take a {name} of {body[name]:g}; it used its own.")
+                self.changed.append(f"{self._model} does not accept a {name} of {body[name]:g}; it used its own.")
                 return True
         return False

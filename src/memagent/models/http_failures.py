@@ -1,4 +1,4 @@
-"""The failures of a model server, each told in one sentence that says what to do next."""
+"""Describe each failure of a model server in one sentence that says what to do next."""
 
 from __future__ import annotations
 
@@ -26,53 +26,54 @@ _OVERFLOWS = re.compile(
     rf"\b{_LENGTH}\b.{{0,120}}?\b{_TOO_MUCH}|\b{_TOO_MUCH}.{{0,120}}?\b{_LENGTH}\b|context_length_exceeded",
     re.IGNORECASE | re.DOTALL,
 )
-"""How servers say that a prompt is longer than the window: something long, and too much of it."""
+"""Matches how servers say that a prompt exceeds the window: a word for length close to a word for too much."""
 
 _NO_OVERFLOWS = re.compile(
     r"\bmax_(?:completion_)?tokens['\"]? (?:is too large|must be|should be)|completion tokens|per[ _](?:minute|min|day)"
     r"|temperature|stream_options|unsupported|is not supported|quota|billing|rate limit",
     re.IGNORECASE,
 )
-"""What is also said of other limits. The words of a window decide where both are there."""
+"""Matches messages about other limits. If one also contains a word of `_WINDOW`, it counts as an overflow."""
 
 _WINDOW = re.compile(r"context|prompt|input|inputs", re.IGNORECASE)
 
 _FILTERED = re.compile(
     "filter|safety|recitation|blocklist|prohibited|spii|sensitive|guardrail|refus|tool|function", re.IGNORECASE
 )
-"""Finish reasons that another try would give again."""
+"""Matches finish reasons that another try would only repeat."""
 
 _REPHRASE = "rephrase the question, or use another model"
 
 _KEY = re.compile(r"\b((?:sk|gsk|xai|hf|pk|rk)[-_]|AIza)[\w*-]+")
-"""How keys begin."""
+"""Matches API keys by their first characters."""
 
-_QUOTED = 300  # characters of what a server says
+_QUOTED = 300  # most characters quoted from a server's message
 
 
 class BadReply(ModelError):
-    """A reply that cannot be used; the next try may give a better one."""
+    """The reply cannot be used, but the next try may give a better one."""
 
 
 class Failures:
-    """Tells of one model on one server."""
+    """Builds the error messages for one model on one server."""
 
     def __init__(self, model: str, url: str, timeout: float, key: str) -> None:
         self._model, self._url, self._timeout, self._key = model, url, timeout, key
         self._who = f"{model} at {url}"
         self.served: list[str] = []
-        """The models that the server says it has; empty when it does not say."""
+        """Names of the models that the server lists; empty if it lists none."""
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Turns what the client raises into a ModelError."""
+        """Turn the client's exceptions into a ModelError."""
         try:
             yield
         except openai.APIError as error:
             raise self.explained(error) from error
-        except ValueError as error:  # not JSON, or not what a completion looks like
+        except ValueError as error:  # not JSON, or not shaped like a completion
             raise self.bad(
-                "sent a reply that is no chat completion", "see that --base-url leads to an OpenAI-compatible server"
+                "sent a reply that is not a chat completion",
+                "check that --base-url points to an OpenAI-compatible server",
             ) from error
 
     def error(self, what: str, do: str) -> ModelError:
@@ -85,11 +86,13 @@ class Failures:
         return f"{self._who} {what}: {do}, then run the same command again to go on."
 
     def dropped(self, error: openai.APIConnectionError) -> BadReply:
-        """For a connection lost in the middle of a stream."""
+        """Return the error for a connection lost in the middle of a stream."""
         return BadReply(str(self.explained(error)))
 
     def cut(self) -> BadReply:
-        return self.bad("broke off its reply in the middle, and none of it is kept", "see that the server still runs")
+        return self.bad(
+            "broke off its reply in the middle, and none of it is kept", "check that the server is still running"
+        )
 
     def truncates(self, limit: int) -> ModelError:
         return self.error(
@@ -99,18 +102,18 @@ class Failures:
         )
 
     def perhaps_too_long(self, error: openai.APIStatusError) -> WindowOverflow:
-        """For a refusal that gives no reason, of a long prompt."""
+        """Return the error for a long prompt that was refused without a reason."""
         return WindowOverflow(f"{self.explained(error)} The prompt may be too long: lower --segment-tokens.")
 
     def check(self, request: Request, draft: Draft, last: bool) -> None:
-        """Refuse a reply that is not the whole text.
+        """Refuse a reply that is not a whole text.
 
         Args:
-            last: whether there is no other try. An empty reply to a section is then a text, but never an answer.
+            last: whether this is the last try. An empty reply is then accepted, except as an answer.
 
         Raises:
             BadReply: another try may help.
-            ModelError: no other try will.
+            ModelError: another try would not help.
         """
         if draft.refusal and not draft.text.strip():
             raise self.error(f"refused: “{draft.refusal.strip()}”", _REPHRASE)
@@ -130,19 +133,19 @@ class Failures:
         if draft.reasoned:
             raise self.bad("sent its reasoning and no text", "check the server's reasoning parser")
         if draft.content is None:
-            raise self.bad("sent a reply without text", "see that it is a chat model")
+            raise self.bad("sent a reply without text", "check that it is a chat model")
         if not last or request.kind == "answer":
-            raise self.bad("sent an empty reply", "see that it is a chat model")
+            raise self.bad("sent an empty reply", "check that it is a chat model")
 
     def failed(self, body: object) -> ModelError:
-        """For an error that came with status 200."""
+        """Return the error for a failure that came with status 200."""
         if _says_overflow(str(body)):
             return self._overflow(self._said(body))
         return self.bad(f"failed: “{self._said(body)}”", "look at the server's log")
 
     def web_page(self) -> ModelError:
         hint = "check --base-url" if self._url.endswith("/v1") else "--base-url should probably end in /v1"
-        return ModelError(f"{self._url} answers with a web page where {self._model} was asked: {hint}.")
+        return ModelError(f"{self._url} answered with a web page instead of a reply from {self._model}: {hint}.")
 
     def no_server(self, error: openai.APIConnectionError) -> ModelError:
         proxy = _proxy_for(self._url)
@@ -154,11 +157,12 @@ class Failures:
     def explained(self, error: openai.APIError) -> ModelError:
         if isinstance(error, openai.APITimeoutError):
             return self.error(
-                f"sent nothing for {self._timeout:g} seconds in {_tries(error)}", "see whether the server is overloaded"
+                f"sent nothing for {self._timeout:g} seconds in {_tries(error)}",
+                "check whether the server is overloaded",
             )
         if isinstance(error, openai.APIConnectionError):
             return self.error(
-                f"dropped the connection in {_tries(error)} ({_cause(error)})", "see that the server still runs"
+                f"dropped the connection in {_tries(error)} ({_cause(error)})", "check that the server is still running"
             )
         if not isinstance(error, openai.APIStatusError):  # an error in the middle of a stream
             return self.failed(error.body or error.message)
@@ -184,8 +188,8 @@ class Failures:
             return ModelError(f"{self._url} does not serve {self._model}: it serves {', '.join(likely)}{more}.")
         if status in (404, 405):
             return ModelError(
-                f"{self._url} knows no such model or address ({status} for {self._model}{quoted}): check --model, and "
-                "that --base-url ends in /v1 where the server wants that."
+                f"{self._url} does not know this model or address ({status} for {self._model}{quoted}): check --model, "
+                "and whether --base-url should end in /v1."
             )
         if status == 429:
             return self.error(
@@ -194,10 +198,10 @@ class Failures:
             )
         if status >= 500:
             return self.error(f"failed with status {status} in {_tries(error)}{quoted}", "look at the server's log")
-        return self.error(f"refused the request ({status}{quoted})", "change what it refuses")
+        return self.error(f"refused the request ({status}{quoted})", "change the setting that it refuses")
 
     def _said(self, body: object) -> str:
-        """What the server said, without the key that some of them repeat."""
+        """Return the server's message without the key, which some servers repeat."""
         said = _message(body)
         said = said.replace(self._key, "…") if len(self._key) > 4 else said
         return _KEY.sub(r"\1…", said)
@@ -211,7 +215,7 @@ def is_overflow(error: openai.APIStatusError) -> bool:
     """Whether a refusal says that the prompt is longer than the window."""
     text = error.response.text
     if error.status_code == 429:
-        return "request too large" in text.lower()  # waiting does not help against a limit of tokens a minute
+        return "request too large" in text.lower()  # no wait helps if one request exceeds the tokens per minute
     return error.status_code in (400, 413, 422, 500) and _says_overflow(text)
 
 
@@ -223,7 +227,7 @@ def _says_overflow(text: str) -> bool:
 
 
 def _message(body: object) -> str:
-    """What a server said in an error, on one line and not too long; empty for a web page."""
+    """Return the message of a server's error on one line, shortened if it is long; "" for a web page."""
     if isinstance(body, list) and body:
         body = body[0]
     if isinstance(body, dict) and isinstance(body.get("error"), dict | str):
@@ -237,18 +241,18 @@ def _message(body: object) -> str:
 
 
 def _tries(error: openai.APIError) -> str:
-    """How often the client tried, by the header it counts in."""
+    """Return the number of tries as a phrase, taken from the header in which the client counts its retries."""
     tries = int(error.request.headers.get("x-stainless-retry-count", 0)) + 1
     return f"{tries} tries" if tries > 1 else "1 try"
 
 
 def _cause(error: openai.APIConnectionError) -> str:
-    """What the transport said, which the client only calls a connection error."""
+    """Return the transport's own message; the client only says "connection error"."""
     return str(error.__cause__ or error).rstrip(".") or type(error.__cause__).__name__
 
 
 def _proxy_for(url: str) -> str:
-    """The environment variable that names a proxy for the address; empty where none does."""
+    """Return the environment variable that names a proxy for the address; "" if there is none."""
     parts = urlsplit(url)
     if parts.hostname is None or proxy_bypass(parts.hostname):
         return ""

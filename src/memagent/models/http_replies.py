@@ -1,6 +1,7 @@
-"""Parse what a model server sends: the list of its models, or a completion, whole or streamed in parts.
+"""Parse the replies of a model server: its list of models, and completions, whole or streamed in parts.
 
-Servers send more, less and other things than OpenAI does. The `openai` client validates nothing; these classes do.
+Servers add, leave out and change fields of OpenAI's format. The `openai` client does not validate them, but these
+classes do.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWr
 from memagent.models.reasoning import may_be_reasoning, without_reasoning
 
 _WINDOWS = (
-    "loaded_context_length",  # LM Studio, of the model as it is loaded
+    "loaded_context_length",  # LM Studio, for the model as it is loaded
     "max_model_len",  # vLLM, SGLang
     "context_length",  # OpenRouter
     "context_window",  # Groq
     "max_context_length",
 )
-_LEAST_WINDOW, _LARGEST_WINDOW = 256, 10**9  # tokens that a context window can have
+_LEAST_WINDOW, _LARGEST_WINDOW = 256, 10**9  # plausible sizes of a context window, in tokens
 
 STOPS = {
     "stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "stop_str", "complete", "completed",
@@ -37,7 +38,7 @@ class Served(BaseModel):
 
     id: str
     window: int | None = None
-    """Size of its context window in tokens; None where the server does not say, or says something absurd."""
+    """Size of its context window in tokens; None if the server does not say, or says something absurd."""
     any_name: bool = False
     """Whether the server answers to every name with this model, as llama.cpp does."""
 
@@ -47,10 +48,10 @@ class Listing(BaseModel):
 
     @classmethod
     def read(cls, reply: object) -> Listing:
-        """The models in whatever form the server lists them.
+        """Parse a list of models in any of the forms that servers use.
 
         Raises:
-            ValueError: it is no list of models.
+            ValueError: the reply is not a list of models.
         """
         entries = reply.get("data", reply.get("models")) if isinstance(reply, dict) else reply
         if not isinstance(entries, list):
@@ -90,7 +91,7 @@ class _Words(_Part):
     @field_validator("content", mode="before")
     @classmethod
     def _joined(cls, content: object) -> object:
-        """Content may be a list of parts: those of type text are the text."""
+        """Join the text parts of a content that is a list of parts."""
         return "".join(_texts(content)) if isinstance(content, list) else content
 
     @property
@@ -112,7 +113,7 @@ class _Choice(_Part):
     message: _Words | None = None
     delta: _Words | None = None
     text: str | None = None
-    """Of a legacy completion."""
+    """Text of a legacy completion."""
     finish_reason: str | None = None
 
 
@@ -122,19 +123,19 @@ class _Counted(_Part):
 
 
 class Reply(_Part):
-    """A completion, or a part of one that is streamed."""
+    """A completion, or one part of a streamed completion."""
 
     choices: list[_Choice] | None = None
     usage: _Counted | None = None
     error: Any = None
     detail: Any = None
-    """What FastAPI servers call an error."""
+    """Error message of a FastAPI server."""
     message: Any = None
 
     @field_validator("usage", mode="wrap")
     @classmethod
     def _counted(cls, usage: object, parse: ValidatorFunctionWrapHandler) -> object:
-        """What cannot be read counts for nothing."""
+        """Ignore a usage that cannot be parsed."""
         try:
             return parse(usage)
         except ValidationError:
@@ -146,7 +147,7 @@ class Reply(_Part):
 
 
 class Draft:
-    """A completion as far as its parts have arrived."""
+    """The parts of a completion that have arrived so far."""
 
     def __init__(self) -> None:
         self.content: str | None = None
@@ -162,7 +163,7 @@ class Draft:
             if words := choice.message or choice.delta:
                 self._separated = self._separated or words.has_reasoning
                 self.refusal += words.refusal or ""
-                if words.content is not None or choice.delta:  # a stream may be over before its first word
+                if words.content is not None or choice.delta:  # a stream may end before its first word
                     self.content = (self.content or "") + (words.content or "")
             elif choice.text is not None:
                 self.content = (self.content or "") + choice.text
@@ -189,5 +190,5 @@ class Draft:
 
     @property
     def stopped(self) -> bool:
-        """Whether the model ended the reply. A server that gives no reason is taken to mean that."""
+        """Whether the model ended the reply itself. This is assumed if the server gives no finish reason."""
         return not self.finish or self.finish.lower() in STOPS

@@ -1,4 +1,4 @@
-"""How long a prompt is for a server whose chat template nobody here knows, in tokens and in bytes."""
+"""Measure prompts, in tokens and in bytes, for a server whose chat template is unknown."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from memagent.core.records import Message, Request
 from memagent.core.tokenizer import Tokenizer, count
 
 _PROMPT_ALLOWANCE = 32
-"""Tokens a chat template may add to a prompt: a default system message (SmolLM2, Qwen: about 22) and the opening of
-the reply."""
+"""Tokens that a chat template may add to a prompt: a default system message (SmolLM2, Qwen: about 22) and the opening
+of the reply."""
 
 _SEAMS = 16
-"""Tokens by which a prompt may be longer than its parts."""
+"""Tokens that a prompt may have on top of the sum of its parts."""
 
 _MESSAGE_ALLOWANCE = 8
-"""Tokens a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
+"""Tokens that a chat template may add to a message: its role and the marks around it (ChatML and Llama 3: 5)."""
 
-_PROBE_TOKENS = 16  # of a completion that is not read; some servers refuse fewer
+_PROBE_TOKENS = 16  # length of a probe's completion, which nobody reads; some servers refuse fewer
 
 
 def prompt_tokens(tokenizer: Tokenizer, contents: Iterable[str]) -> int:
-    """Tokens of messages, with an allowance for the chat template."""
+    """Return the number of tokens of the messages, with an allowance for the chat template."""
     return _PROMPT_ALLOWANCE + sum(count(tokenizer, content) + _MESSAGE_ALLOWANCE for content in contents)
 
 
 def at_most_tokens(tokenizer: Tokenizer, request: Request) -> int:
-    """The same or a few more, without counting the segment again, whose tokens are known."""
+    """Return an upper bound on `prompt_tokens`. It does not count the segment again, because its tokens are known."""
     segment, contents = request.segment, [message.content for message in request.messages]
     if segment is None or segment.text not in contents[0]:
         return prompt_tokens(tokenizer, contents)
@@ -36,7 +36,7 @@ def at_most_tokens(tokenizer: Tokenizer, request: Request) -> int:
 
 
 def longer(request: Request, share: float) -> Request:
-    """The request with so much more text in front of it; for 0, one of a single word."""
+    """Return the request with a `share` of its text repeated in front; for 0, a request of one word."""
     first, *others = request.messages
     added = first.content[: max(1, round(share * len(first.content)))]
     longer = (replace(first, content=f"{added}\n{first.content}"), *others)
@@ -44,5 +44,5 @@ def longer(request: Request, share: float) -> Request:
 
 
 def size(request: Request) -> int:
-    """Bytes of the prompt."""
+    """Return the number of bytes of the prompt."""
     return sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)

@@ -1,11 +1,11 @@
-"""Merge a LoRA adapter into the weights of a GGUF file: the engine applies no adapters to such a file.
+"""Merge a LoRA adapter into the weights of a GGUF file, because the engine cannot apply adapters to such a file.
 
-The weights are dequantised, the adapter's product is added, and all matrices are written as float16. In the GGUF of a
-Llama, keys and queries lie in another order than in Hugging Face's: the two halves of each head interleaved. In that
-of a Qwen2 they do not.
+The weights are dequantised, the adapter's product is added, and all matrices are written as float16. The GGUF file of a
+Llama orders the rows of keys and queries differently from Hugging Face: it interleaves the two halves of each head. The
+GGUF file of a Qwen2 does not.
 
-A file without an adapter is worth writing, too: OpenVINO cannot read every quantisation (Q5_0), and rounds Q4_1 once
-more, so that the text is not the model's (LOG.md).
+Writing the file helps even without an adapter: OpenVINO cannot read every quantisation (Q5_0), and it rounds Q4_1 a
+second time, so that the model writes different text (LOG.md).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 ARCHITECTURES = ("llama", "qwen2")
-"""The kinds of model, as a GGUF names them, whose order of rows is known."""
+"""Architectures, as a GGUF file names them, whose order of rows is known."""
 _PREFIX = "base_model.model.model.layers."
 _FLOAT16, _EIGHT_BITS = 1, 7  # gguf's LlamaFileType.MOSTLY_F16 and MOSTLY_Q8_0
 
 
 def architecture(path: Path) -> str:
-    """The kind of model in a GGUF file, such as "llama".
+    """Return the architecture of the model in a GGUF file, such as "llama".
 
     Raises:
-        ModelError: it is damaged, or none whose order of rows is known.
+        ModelError: the file is damaged, or the architecture is not in `ARCHITECTURES`.
     """
     from gguf import GGUFReader
 
@@ -48,18 +48,18 @@ def architecture(path: Path) -> str:
     except (ValueError, IndexError, KeyError) as error:
         raise ModelError(f"{path} is a damaged GGUF file ({error}): fetch it again.") from error
     if found not in ARCHITECTURES:
-        raise ModelError(f"{path} is a model of the kind {found}: only {', '.join(ARCHITECTURES)} can be read.")
+        raise ModelError(f"{path} is a {found} model, but only {', '.join(ARCHITECTURES)} can be read.")
     return found
 
 
 def merge(base: Path, adapter: Path | None, out: Path, *, eight_bits: bool = False) -> None:
     """Write the GGUF file `out`: the model in the GGUF file `base`, with the peft adapter in the folder `adapter`.
 
-    All or nothing. A model of 135 million weights takes ten seconds.
+    The file is written completely or not at all. A model of 135 million weights takes ten seconds.
 
     Args:
-        eight_bits: write matrices as Q8_0 (32 weights share a scale) instead of float16. The engine reads it right for
-            Qwen2; with the Llama's order of rows it gave wrong text.
+        eight_bits: write matrices as Q8_0 (32 weights share a scale) instead of float16. The engine reads Q8_0
+            correctly for Qwen2, but gave wrong text for a Llama, with its other order of rows.
 
     Raises:
         ModelError: the adapter is damaged, is more than plain LoRA, or does not fit the weights.
@@ -115,7 +115,7 @@ def merge(base: Path, adapter: Path | None, out: Path, *, eight_bits: bool = Fal
 
 
 def _changes(adapter: Path) -> Iterator[tuple[str, Any]]:
-    """The GGUF name of each matrix that the adapter changes, with what is to be added to it."""
+    """Yield the GGUF name of each matrix that the adapter changes, and the matrix to add to it."""
     found, scale = factors(adapter)
     for name in sorted(found):
         if not name.endswith(A):
@@ -124,12 +124,12 @@ def _changes(adapter: Path) -> Iterator[tuple[str, Any]]:
         if part not in _NAMES:
             raise ModelError(f"The adapter in {adapter} changes {name}, which the engine's file has no place for.")
         a, b = (found[name.removesuffix(A) + end].astype(np.float32) for end in (A, B))
-        # Not by `@`: with the engine loaded, NumPy's threads hang in a matrix product.
+        # Not with `@`: while the engine is loaded, NumPy's threads hang in a matrix product.
         yield f"blk.{layer}.{_NAMES[part]}.weight", scale * np.einsum("or,ri->oi", b, a, optimize=False)
 
 
 def _ordered(change: Any, heads: int) -> Any:
-    """From Hugging Face's order of rows to the GGUF's, where a matrix has heads."""
+    """Change Hugging Face's order of rows to the GGUF's, if the matrix has heads."""
     if not heads:
         return change
     rows, columns = change.shape

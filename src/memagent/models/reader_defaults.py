@@ -1,4 +1,4 @@
-"""How a model reads by default: prompts, budget, reader. A trained policy carries them in `memagent.json`."""
+"""How a model reads by default: prompts, budget and reader. A trained policy has them in its `memagent.json`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ FILE = "memagent.json"
 
 @dataclass(frozen=True, slots=True)
 class ReaderDefaults:
-    """What holds for a model unless its user wants it otherwise; the paper's, where a model has none of its own."""
+    """Settings that a model reads with unless the user chooses others. A model without its own uses the paper's."""
 
     prompts: Prompts = field(default_factory=Prompts)
     budget: Budget = field(default_factory=Budget)
     reader: str = "overwrite"
-    """A name in `memagent.readers.READERS`."""
+    """Name of the reader, from `memagent.readers.READERS`."""
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def load_reader_defaults(folder: Path) -> ReaderDefaults:
-    """The defaults in a model's folder; the paper's where there are none.
+    """Return the defaults in a model's folder, or the paper's if there are none.
 
     Raises:
         ModelError: the file is damaged.
@@ -53,4 +53,4 @@ def load_reader_defaults(folder: Path) -> ReaderDefaults:
 
 _READER_DEFAULTS = TypeAdapter(ReaderDefaults)
 READERS_BEFORE = {"abstractive": "overwrite", "extractive": "extract", "collected": "collect"}
-"""What the readers were called in files of before."""
+"""Names of the readers in older files, and their names now."""

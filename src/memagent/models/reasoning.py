@@ -1,7 +1,7 @@
-"""Take a model's reasoning off the front of its reply, where the server left it there.
+"""Remove a model's reasoning from the front of its reply if the server left it there.
 
-Only a wrapper that the reply begins with is taken off, and one that a chat template opened in the prompt: its closing
-tag then ends a line. A reply that merely mentions such a tag keeps all of its text.
+Reasoning is removed if the reply begins with an opening tag. If the chat template wrote the opening tag in the prompt,
+reasoning is removed up to a closing tag that ends a line. A reply that merely mentions such a tag keeps all its text.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _WRAPPERS: tuple[tuple[str, str], ...] = (
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss, with its special tokens
     ("analysis", "assistantfinal"),  # the same, after a server has dropped them
 )
-"""How reasoning begins and ends, in lower case."""
+"""Opening and closing tags of reasoning, in lower case."""
 
 _CLOSED = re.compile(r"</think(?:ing)?>[^\S\n]*(?:\n|$)", re.IGNORECASE)
-"""The end of reasoning that the chat template began."""
+"""Matches the end of reasoning that the chat template opened."""
 
 _LEFT_BEFORE = re.compile(r"^(?:<\|start\|>assistant|<\|begin_of_solution\|>|\s)+")
 _LEFT_AFTER = (
@@ -32,13 +32,13 @@ _LEFT_AFTER = (
 
 
 def without_reasoning(reply: str) -> tuple[str, bool]:
-    """The text of a reply, and whether reasoning was taken off. Reasoning that never ends leaves no text."""
+    """Return the text of a reply, and whether reasoning was removed. Reasoning that never ends leaves no text."""
     begun = reply.lstrip()
     lower = begun.lower()
     for opening, closing in _WRAPPERS:
         if lower.startswith(opening):
             end = lower.find(closing, len(opening))
-            if end < 0 and opening == "analysis":  # an ordinary word
+            if end < 0 and opening == "analysis":  # probably just the word
                 break
             return ("" if end < 0 else _cleaned(begun[end + len(closing) :])), True
     if (closed := _CLOSED.search(reply)) and "<think" not in reply[: closed.start()].lower():
@@ -57,7 +57,7 @@ def _cleaned(text: str) -> str:
 
 
 def _ended(text: str) -> str:
-    """The text without the special tokens after it."""
+    """Return the text without the special tokens at its end."""
     while (bare := text.rstrip()).endswith(_LEFT_AFTER):
         text = bare[: bare.rindex("<")].rstrip()
     return text

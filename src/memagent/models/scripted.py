@@ -1,4 +1,4 @@
-"""A chat that does what it is told: for tests of programs built on memagent, yours and ours."""
+"""A fake chat with scripted replies, for tests of memagent and of programs built on it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ Reply = Callable[[Request], str]
 
 
 class ScriptedChat:
-    """Replies with the next text of a list, or with whatever a function makes of the request.
+    """Replies with the next text of a list, or with the result of a function of the request.
 
     Args:
-        replies: a function from Request to text, or texts used up one by one.
-        tokenizer: counts tokens; a byte a token by default.
+        replies: a function from Request to text, or texts to use one by one.
+        tokenizer: the tokenizer that counts tokens; by default, each byte is a token.
         window: tokens that prompt and completion may have together; a longer request raises WindowOverflow.
-
-    `requests` keeps every request seen when `keep` is set.
+        keep: whether to keep every request in `requests`.
     """
 
     model = "scripted"
@@ -78,7 +77,7 @@ class ScriptedChat:
 
 
 def load_script(path: str | Path, window: int | None = None) -> ScriptedChat:
-    """A script from a file: one JSON string a line, replied in order, the last one again and again."""
+    """Load a script from a file with one JSON string per line. The chat uses them in order and repeats the last one."""
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -95,7 +94,7 @@ def load_script(path: str | Path, window: int | None = None) -> ScriptedChat:
             raise UsageError(f"Line {number} of the script {path} is not a JSON string.")
         texts.append(text)
     if not texts:
-        raise UsageError(f"The script {path} is empty: give one JSON string a line.")
+        raise UsageError(f"The script {path} is empty: give one JSON string per line.")
     position = -1
 
     def reply(request: Request) -> str:

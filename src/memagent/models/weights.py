@@ -1,11 +1,11 @@
-"""Find a model on disk, and its tokenizer: a name of the catalogue, a GGUF file, an OpenVINO folder or an adapter.
+"""Find a model on disk and its tokenizer: a name in the catalogue, a GGUF file, an OpenVINO folder or an adapter.
 
-The default model is SmolLM2-135M-Instruct with the policy that comes with memagent merged in; `base` is the same model
-untrained. A folder with a LoRA adapter stands for its base model with the adapter merged in. The engine does not read
-these as they lie: `engine_files.py` makes what it reads, once.
+The default model is SmolLM2-135M-Instruct with memagent's default policy merged in, and `base` is the same model
+untrained. A folder with a LoRA adapter means its base model with the adapter merged in. The engine cannot read
+an adapter or every kind of GGUF file, so `engine_files.py` makes a file that it can read, once.
 
-A GGUF carries its tokenizer as lists of tokens and merges. Reading them takes seconds, so the tokenizer built from
-them is kept in the user's cache, too.
+A GGUF file holds its tokenizer as lists of tokens and merges. Reading these takes seconds, so the tokenizer that is
+built from them is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from memagent.core.tokenizer import FileTokenizer, load_tokenizer
 from memagent.errors import ModelError, UsageError
 from memagent.models.adapters import WEIGHTS, adapter_config
 from memagent.models.catalogue import MODELS, model_path
+from memagent.models.catalogue.policies import DEFAULT_POLICY, policy_folder
 
-DEFAULT = "smollm2-135m"
+DEFAULT = DEFAULT_POLICY.base
 """The base of the default model, in the catalogue."""
 BASE = "base"
-"""The name of the default model without the policy."""
-POLICY = Path(__file__).parents[1] / "policy"
-"""The policy: a LoRA adapter of the default model, its `memagent.json`, and its card."""
+"""The name of the default model without its policy."""
 
 _SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
-# How the byte-level tokenizers named by tokenizer.ggml.pre split words: digits one by one, or by a pattern of
-# their own. Sources: the published tokenizer.json of each model family.
+# How the byte-level tokenizers named by tokenizer.ggml.pre split words: at each digit, or by a pattern of their own.
+# Sources: the published tokenizer.json of each model family.
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
@@ -41,31 +40,35 @@ _PATTERNS = {"llama-bpe": _LLAMA3, "llama3": _LLAMA3, "qwen2": _LLAMA3.replace(r
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model on disk. `tokenizer` is None where memagent cannot read the one that the file carries."""
+    """A model on disk. `tokenizer` is None if memagent cannot read the one in the file."""
 
     name: str
     path: Path
     window: int | None
     tokenizer: FileTokenizer | None
     prepared: bool = False
-    """Whether the engine reads a file that is made of `path` and the adapter."""
+    """Whether the engine needs a file that is made from `path` and the adapter."""
     adapter: Path | None = None
     sha256: str | None = None
-    """Of `path`, where it is known without reading it."""
+    """Hash of `path`, if it is known without reading the file."""
     architecture: str = ""
-    """As a GGUF file names it."""
+    """Architecture by its GGUF name."""
 
     @property
     def folder(self) -> Path:
-        """Where `memagent.json` is, if there is one."""
+        """Folder of `memagent.json`, if there is one."""
         return self.adapter or (self.path if self.path.is_dir() else self.path.parent)
 
+    def without_tokenizer(self) -> Weights:
+        """The same weights in a form that can be sent to another process."""
+        return replace(self, tokenizer=None)
+
     def engine_file(self) -> Path:
-        """The file or folder that the engine reads; it is made if need be.
+        """Return the file or folder that the engine reads, and make it if necessary.
 
         Raises:
-            ModelError: the adapter does not fit.
-            StorageError: the cache folder cannot be written.
+            ModelError: The adapter does not fit.
+            StorageError: The cache folder cannot be written.
         """
         if not self.prepared:
             return self.path
@@ -75,15 +78,15 @@ class Weights:
 
 
 def find_weights(path: str | Path | None = None) -> Weights:
-    """The model at `path`, or of that name in the catalogue; None is the default one, and `base` that one untrained.
+    """Find the model at `path` or with that name. None is the default model, `base` the default model untrained.
 
     Raises:
-        ModelError: a model of the catalogue is not on this machine.
-        UsageError: there is no GGUF file, OpenVINO folder or adapter at `path`.
+        ModelError: The model is in the catalogue, but not on this machine.
+        UsageError: There is no GGUF file, OpenVINO folder or adapter at `path`.
     """
-    if path is None and (POLICY / WEIGHTS).is_file():
-        return replace(_catalogued(DEFAULT), name="memagent-smollm2-135m", adapter=POLICY)
-    if path is None or str(path) == BASE:
+    if path is None or str(path) == DEFAULT_POLICY.name:
+        return replace(_catalogued(DEFAULT), name=DEFAULT_POLICY.name, adapter=policy_folder(DEFAULT_POLICY))
+    if str(path) == BASE:
         return replace(_catalogued(DEFAULT), name="smollm2-135m-instruct")
     if str(path) in MODELS:
         return _catalogued(str(path))
@@ -113,11 +116,11 @@ def _catalogued(name: str) -> Weights:
 
 
 def _base_of(adapter: Path) -> str:
-    """The name in the catalogue of the model that an adapter belongs to."""
+    """Return the catalogue's name of the model that an adapter belongs to."""
     base = adapter_config(adapter).base_model_name_or_path
     base = {"local": DEFAULT}.get(base, base)
     if base not in MODELS:
-        raise UsageError(f"The adapter in {adapter} belongs to the model {base}, which is none of {', '.join(MODELS)}.")
+        raise UsageError(f"The adapter in {adapter} belongs to {base}, which is not one of {', '.join(MODELS)}.")
     return base
 
 
@@ -136,7 +139,7 @@ def _gguf(path: Path) -> Weights:
     cached = cache_folder() / f"gguf-{key}.json"
     try:
         facts = json.loads(cached.read_text(encoding="utf-8"))
-        _ = facts["architecture"]  # an older version did not note it
+        _ = facts["architecture"]  # older versions did not write it
     except (OSError, ValueError, KeyError, TypeError):
         facts = _read_gguf(path)
         _keep(cached, json.dumps(facts))
@@ -149,14 +152,14 @@ def _gguf(path: Path) -> Weights:
 
 
 def cache_folder() -> Path:
-    """Where memagent keeps what it can make again."""
+    """Return the folder for files that memagent can make again."""
     from platformdirs import user_cache_path
 
     return user_cache_path("memagent")
 
 
 def _keep(path: Path, text: str) -> None:
-    """Write a cache file; a cache that cannot be written is only slower."""
+    """Write a cache file. If that fails, memagent is slower and still works."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +190,7 @@ def _read_gguf(path: Path) -> dict[str, Any]:
 
 
 def _build_tokenizer(get: Any) -> str | None:
-    """The `tokenizer.json` of a byte-level BPE; None for the kinds memagent does not know."""
+    """Return the `tokenizer.json` of a byte-level BPE; None for kinds that memagent does not know."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
     pre = get("tokenizer.ggml.pre")

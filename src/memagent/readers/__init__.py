@@ -1,11 +1,11 @@
-"""The ways to read a document into a memory. Start with overwrite.py: the paper's loop.
+"""Ways to read a document into a memory. Start with overwrite.py, the paper's loop.
 
-overwrite   what the model writes is the next memory
-extract     the model writes the whole memory, and only lines that stand in the document stay in it
-collect     the model replies with new quotes or NONE, and never has to copy the old ones
+overwrite   the model writes the next memory, which is kept as it is
+extract     the model writes the next memory, but only lines from the document are kept
+collect     the model replies with new quotes or NONE, and never has to copy the old quotes
 
-A small model that is asked for several things writes ahead: the line it has again with the next key, or with a number
-that it made up. None of that enters a memory of quotes (the last two). Such a memory cannot count or sum up (RULER's
+A small model that is asked for several facts makes some up: it repeats a line with the next key, or with an invented
+number. None of this enters a memory of quotes (`extract` and `collect`). Such a memory cannot count or add up (RULER's
 cwe and fwe).
 """
 
@@ -23,10 +23,10 @@ READERS: dict[str, Reader] = {
 
 
 def find_reader(name: str) -> Reader:
-    """The reader of that name.
+    """Return the reader with this name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such reader.
     """
     if name not in READERS:
         raise UsageError(f"There is no reader {name}: give {', '.join(READERS)}.")

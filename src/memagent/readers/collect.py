@@ -1,8 +1,8 @@
-"""A memory that collects quotes: of each section the model copies what is new, or replies NONE.
+"""A memory that collects quotes: from each section the model copies new quotes, or replies NONE.
 
-It never has to copy the old ones, and the answer sees all in the order of the document. A section that gave a quote is
-read again, because what stands beside the first find is easily passed over. When the memory is full, a turn is spent on
-choosing what stays: the paper's overwriting, over quotes.
+The model never has to copy old quotes, and answers from all quotes in the order of the document. A section that gave a
+quote is read again, because the model easily misses facts next to the first one. When the memory is full, one turn
+is spent on choosing the quotes that stay: the paper's overwriting, applied to quotes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from memagent.readers.overwrite import answer
 from memagent.readers.quotes import LOOKS, joined, quotes_of, tokens_of
 
 CHOOSE_TOKENS = 64
-"""Room for the numbers of the quotes that stay."""
+"""Most tokens for the numbers of the quotes that stay."""
 
 
 def collect(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Collect the quotes of the segments one by one, then answer the question from them alone."""
+    """Collect quotes from the segments one by one, then answer the question from the quotes alone."""
     memory = NO_MEMORY
     for segment in segments:
         memory = yield from memorize(question, memory, segment, budget, prompts)
@@ -60,19 +60,19 @@ def memorize(question: str, memory: str, segment: Segment, budget: Budget, promp
 
 
 def collecting(question: str, memory: str, segment: Segment, budget: Budget) -> Request:
-    """Ask for the quotes of a section that are not collected yet."""
+    """Return the request for quotes from a section that are not collected yet."""
     fields = {"prompt": question, "memory": joined(quotes_of(memory)), "chunk": segment.text}
     return request(COLLECT, fields, budget.memory, segment, memory)
 
 
 def choosing(question: str, memory: str, segment: Segment) -> Request:
-    """Ask which of the quotes stay, by their numbers."""
+    """Return the request for the numbers of the quotes that stay."""
     numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
     return request(CHOOSE, {"prompt": question, "quotes": numbered}, CHOOSE_TOKENS, segment, memory, "choose")
 
 
 def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> list[str]:
-    """The quotes with the numbers in the reply, all where it has no number; of these the newest that fit."""
+    """Return the quotes whose numbers are in the reply, or all if none are. Drops the oldest until the rest fit."""
     if reply.strip() == NONE:
         return []
     numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
@@ -83,7 +83,7 @@ def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> 
 
 
 def _sentences(written: str, question: str, section: Section) -> list[tuple[int, str]]:
-    """The sentences in which the quotes of a completion stand, each once, with their places in the section."""
+    """Return the sentences that hold the quotes of a completion, each once, with their places in the section."""
     found: dict[str, int] = {}
     for line in written.splitlines():
         if quote := section.sentence(line, question):

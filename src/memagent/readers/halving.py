@@ -1,4 +1,4 @@
-"""A segment whose prompt is longer than the model's window is read as two halves."""
+"""Read a segment as two halves if its prompt is longer than the model's window."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from memagent.core.segments import halves
 from memagent.errors import WindowOverflow
 
 Steps = Generator[Request | Memory, Any, str]
-"""A part of a reading, which returns the next memory."""
+"""A part of a reading that returns the next memory."""
 
 Memorize = Callable[[str, str, Segment, Budget, Prompts], Steps]
-"""From question, memory and segment to the next memory."""
+"""A function that takes question, memory and segment and returns the steps to the next memory."""
 
 
 def in_halves(memorize: Memorize) -> Memorize:
-    """The same for either half where the whole segment does not fit, and for their halves."""
+    """Make `memorize` read a segment that does not fit as two halves, and halves that do not fit as halves again."""
 
     def read(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Steps:
         try:

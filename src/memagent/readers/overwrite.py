@@ -1,7 +1,7 @@
-"""THE LOOP, the paper's (arXiv 2507.02259): what the model writes after a segment is the next memory.
+"""The paper's loop (arXiv 2507.02259): the text that the model writes after each segment is the next memory.
 
-Two departures from the paper. A model that writes nothing leaves the memory as it was: an empty reply is a failure, not
-a decision to forget. A segment that does not fit the window is read as two halves.
+Two departures from the paper. If the model writes nothing, the memory stays as it was, because an empty reply is a
+failure, not a decision to forget. A segment that does not fit the window is read as two halves.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def memorize(question: str, memory: str, segment: Segment, budget: Budget, promp
 
 
 def update(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Request:
-    """It shows the question, the memory so far and one segment."""
+    """Return the request that shows the question, the memory so far and one segment."""
     fields = {"prompt": question, "memory": memory, "chunk": segment.text}
     return request(prompts.update, fields, budget.memory, segment, memory)
 
 
 def answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Request:
-    """It shows the question and the memory, and nothing of the document."""
+    """Return the request that shows the question and the memory, but nothing of the document."""
     fields = {"prompt": question, "memory": memory}
     return request(prompts.answer, fields, budget.answer, None, memory, "answer")

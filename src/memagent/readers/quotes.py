@@ -1,4 +1,4 @@
-"""What memories of quotes have in common: a quote a line, and how many tokens the quotes take."""
+"""Helpers for memories of quotes, which hold one quote per line."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from memagent.core.prompts import NO_MEMORY, NOTHING
 from memagent.core.records import Segment
 
 LOOKS = 3
-"""How often a section is read at most, as long as each look finds another quote."""
+"""Most times that a section is read. It is read again only if the last look found another quote."""
 
 
 def quotes_of(memory: str) -> list[str]:
-    """The quotes in a memory, in its order."""
+    """Return the quotes in a memory, in order."""
     return [] if memory in (NO_MEMORY, NOTHING) else memory.splitlines()
 
 
 def joined(quotes: Iterable[str]) -> str:
-    """A memory of these quotes."""
+    """Return the memory that holds these quotes."""
     return "\n".join(quotes) or NOTHING
 
 
 def tokens_of(quotes: Collection[str], segment: Segment) -> int:
-    """About how many tokens the quotes have, at as many characters a token as the segment has.
+    """Estimate the number of tokens in the quotes from the segment's characters per token.
 
-    A reading knows no tokenizer, and a journal has to give the same number again.
+    A reading knows no tokenizer, and replaying a journal must give the same number again.
     """
     return sum(len(quote) + 1 for quote in quotes) * segment.tokens // max(len(segment.text), 1)

@@ -1,1 +1,1 @@
-"""Reinforcement learning of a memory, the part without PyTorch: problems, rewards, credit."""
+"""The part of reinforcement learning that needs no PyTorch: problems, rollouts, rewards, credit."""

@@ -1,4 +1,4 @@
-"""Conversations to learn from: what a policy read and wrote, as tokens, and what the loss must know of it."""
+"""Conversations to learn from: prompts and completions as tokens, and the values that the loss needs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A prompt and a completion of T tokens, with what the loss must know of it."""
+    """A prompt, a completion of T tokens, and the values that the loss needs."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     logprobs: tuple[float, ...] = ()
-    """Of the completion's tokens when they were sampled; empty for supervised training."""
+    """Log-probabilities of the completion's tokens when they were sampled; empty for supervised training."""
     advantage: float = 0.0
     weight: float = 1.0
-    """Of each of its tokens."""
+    """Weight of each token in the completion."""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
 
 
 def merged(conversations: Iterable[Conversation]) -> list[Conversation]:
-    """The same with fewer conversations: alike ones become one of their weight, and of their mean advantage.
+    """Merge identical conversations with advantages of the same sign: their weights add up, their advantages average.
 
-    A loss that is linear in the weight, and in the advantage of either sign, stays what it was, and so does its
-    gradient. A policy that is sure of itself says the same in most rollouts of a group.
+    A loss that is linear in the weight, and in advantages of one sign, keeps its value and its gradient. This saves
+    work, because a confident policy writes the same completion in most rollouts of a group.
     """
     same: dict[tuple[object, ...], list[Conversation]] = {}
     for each in conversations:

@@ -1,4 +1,4 @@
-"""What a perfect reader would reply, and what a careless one might: the lessons of the supervised warm start."""
+"""Replies of a perfect reader, and slips of a careless one: the lessons of the supervised warm start."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from memagent.readers.quotes import quotes_of
 from memagent.tasks.practice.mixture import ABSENT
 
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
-_PART = 20  # characters from which on a part of a sentence stands for it
-_LONGEST = 300  # characters of a sentence that is collected by mistake
+_PART = 20  # characters: a longer part of a sentence counts as the sentence
+_LONGEST = 300  # characters: longer sentences are never collected by mistake
 
 
 @dataclass(frozen=True, slots=True)
 class Overwriter:
-    """Writes the whole memory again after each segment.
+    """A perfect reader that writes the whole memory again after each segment.
 
     Args:
         pieces: the segments of the document.
         memories: the ideal memory after each segment.
-        right: the answer.
-        boxed: whether the answer stands in a box.
+        right: the right answer.
+        boxed: whether the reply puts the answer in a box.
     """
 
     pieces: Sequence[Segment]
@@ -36,9 +36,9 @@ class Overwriter:
     boxed: bool
     question: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
-    """Of a fact, as the memories note it, the words that a memory which holds it is bound to contain."""
+    """For each fact, as the memories note it, the words that every memory of the fact must contain."""
     mark: ClassVar[str] = ""
-    """Before each line of a reply."""
+    """Mark before each line of a reply."""
 
     def reply(self, request: Request) -> str:
         if request.kind == "answer":
@@ -46,7 +46,7 @@ class Overwriter:
         return self.memories[self._number(request)]
 
     def answer(self, text: str) -> str:
-        # With a space, as in the memory: a tokenizer that joins it to the next word then makes the same tokens of it.
+        # With a space, as in the memory, so that tokenizers that join spaces to words give the same tokens.
         return f"\\boxed{{ {text}}}" if self.boxed else text
 
     def _number(self, request: Request) -> int:
@@ -57,7 +57,7 @@ class Overwriter:
 
 @dataclass(frozen=True, slots=True)
 class Collector(Overwriter):
-    """Replies with the quotes that a section adds, or NONE; chooses those that help; answers from what it holds."""
+    """A perfect reader that collects quotes: it copies new quotes or replies NONE, and chooses the helpful ones."""
 
     mark: ClassVar[str] = "- "
 
@@ -77,7 +77,7 @@ class Collector(Overwriter):
         return "\n".join(f"{self.mark}{quote}" for quote in found if quote) or NONE
 
     def _quote(self, line: str, section: Section) -> str:
-        """The fewest words that stand for a fact: its key, if the sentence found by it is the fact's."""
+        """Return the fewest words that stand for a fact: its key if that finds the fact's sentence, else the quote."""
         whole = section.find(line)
         if whole is None:
             return ""
@@ -90,12 +90,12 @@ class Collector(Overwriter):
 
     @property
     def wanted(self) -> set[str]:
-        """The quotes that help in the end."""
+        """The quotes in the last memory, which help to answer."""
         return {squeezed(line) for line in quotes_of(self.memories[-1])} if self.memories else set()
 
 
 def slipping(perfect: Overwriter, question: str, share: float, draw: random.Random) -> Callable[[Request, str], str]:
-    """A careless reader: in this share of the sections it collects a sentence that only looks like one that helps."""
+    """Return a careless reader. In this share of the sections, it also collects a sentence that only looks helpful."""
     asked = _words(question)
 
     def slip(request: Request, ideal: str) -> str:
@@ -114,7 +114,7 @@ def slipping(perfect: Overwriter, question: str, share: float, draw: random.Rand
 
 
 def _is_held(fact: str, quotes: Collection[str]) -> bool:
-    """Whether one of the quotes is, has or is a part of the sentence of a fact, with or without its heading."""
+    """Return whether a quote equals, contains or is part of a fact's sentence, with or without its heading."""
     bare = squeezed(fact).split(": ", 1)[-1]
     return any(bare in quote or (len(quote) > _PART and quote.split(": ", 1)[-1] in bare) for quote in quotes)
 

@@ -1,7 +1,7 @@
-"""What a policy is trained on: Problems. Each can be attempted again and again, and an attempt has a reward.
+"""Problems to train a policy on. Each can be attempted again and again, and each attempt gets a reward.
 
-An attempt is a generator that yields Requests and is sent Completions, as THE LOOP is: whoever writes such a generator
-and a reward trains it with this trainer. `MemoryProblems` makes the Problems of a memory agent from any Task.
+An attempt is a reading, a generator that yields Requests and is sent Completions. If you write such a generator and a
+reward, this trainer can train a policy on it. `MemoryProblems` makes a memory agent's Problems from any Task.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from memagent.tasks.example import Length, Task, generator
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something to be solved by one or more conversations."""
+    """A problem to be solved in one or more conversations."""
 
     name: str
     begin: Callable[[], Reading]
-    """A new attempt. Its value in the end is what is rewarded."""
+    """Begins a new attempt. The reward scores the value that the attempt returns."""
     reward: Callable[[str, Trace], float]
-    """Of a finished attempt's value, from 0 to 1."""
+    """Returns the reward of a finished attempt, from 0 to 1, for its value and trace."""
     ideal: Callable[[Request], str] | None = None
-    """What a perfect policy would reply; for the warm start. None where nobody knows."""
+    """Returns the reply of a perfect policy, for the warm start. None if nobody knows it."""
     slip: Callable[[Request, str], str] = lambda request, ideal: ideal
-    """What an imperfect policy would reply instead of the ideal: the reading goes on from there. Only the ideal is
-    learnt from, so that a policy meets memories as they become in use."""
+    """Returns the reply of an imperfect policy instead of the ideal reply. The reading goes on from it, so that the
+    policy sees memories as they look in use, but learns only the ideal replies."""
 
 
 class Problems(Protocol):
-    """A source of problems without end: the same number is the same problem."""
+    """An endless source of problems. The same number always gives the same problem."""
 
     def problem(self, number: int) -> Problem: ...
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryProblems:
-    """A task's examples, read segment by segment into one memory.
+    """Problems made from a task's examples, which are read segment by segment into one memory.
 
     Args:
-        seed: of the examples.
-        prompts: one is drawn for each document.
-        metric: in `memagent.core.scoring.METRICS`; None is the task's first.
+        seed: seed of the examples.
+        prompts: prompts to draw from, once for each document.
+        metric: name in `memagent.core.scoring.METRICS`; None for the task's first metric.
     """
 
     task: Task
@@ -64,17 +64,17 @@ class MemoryProblems:
     cut: Cut = "natural"
     metric: str | None = None
     reader: str = "overwrite"
-    """In `memagent.readers.READERS`."""
+    """Name in `memagent.readers.READERS`."""
     boxed: bool = True
-    """Whether an ideal answer stands in a box."""
+    """Whether ideal replies put the answer in a box."""
     first: int = 0
-    """The task's examples from this one on."""
+    """Number of the task's first example."""
     many: int | None = None
-    """So many of them, again and again; None is all there ever are."""
+    """Number of examples before they repeat; None if they never do."""
     every: int = 1
-    """Of the task's examples, each with a number that this divides."""
+    """Step from one example's number to the next."""
     slips: tuple[float, ...] = (0.0,)
-    """How often a collected memory gets a sentence that does not help, a share of the sections; drawn for a problem."""
+    """Shares of sections in which a collected memory gets an unhelpful sentence; one share is drawn per problem."""
 
     def problem(self, number: int) -> Problem:
         number = self.first + self.every * (number if self.many is None else number % self.many)

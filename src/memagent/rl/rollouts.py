@@ -1,4 +1,4 @@
-"""Attempts at problems, and what became of them. Whoever completes their requests drives them; see `Underway`."""
+"""Attempts at problems, and the rollouts that they become. See `Underway` for how to drive an attempt."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from memagent.rl.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A finished attempt: every turn's completion carries its tokens."""
+    """A finished attempt. Every turn's completion carries its tokens."""
 
     problem: str
     trace: Trace
     answer: str
     reward: float
     overflowed: bool = False
-    """Whether it ended at a prompt that did not fit the window, such as the answer's."""
+    """Whether the attempt ended at a prompt that did not fit the window, such as the answer's."""
 
     @property
     def conversations(self) -> list[Conversation]:
-        """What the policy read and wrote, conversation by conversation, as the tokens that were sampled."""
+        """The prompt and the completion of each turn, as the tokens that were sampled."""
         found = []
         for turn in self.trace.turns:
             tokens = turn.completion.tokens
@@ -34,7 +34,7 @@ class Rollout:
 
 
 class Attempt(Underway):
-    """An attempt under way."""
+    """An attempt at a problem, under way."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.begin())
@@ -48,7 +48,7 @@ class Attempt(Underway):
         return turn
 
     def overflow(self, error: WindowOverflow, place: int = 0) -> None:
-        """A prompt was too long: the reading asks for less, or this attempt is over."""
+        """Report a prompt that was too long: the reading asks for less, or this attempt is over."""
         try:
             super().overflow(error, place)
         except WindowOverflow:

@@ -1,1 +1,1 @@
-"""A reading under way, and on disk: driven, journalled, resumed."""
+"""Drive readings, keep them in journals on disk, and resume them."""

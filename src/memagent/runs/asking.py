@@ -1,4 +1,4 @@
-"""A question being asked of a document: its reading under way, and its turns kept as they finish."""
+"""One question being asked of a document: its reading under way, and its turns, which are kept as they finish."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memagent.errors import RunError, WindowOverflow
 from memagent.runs.journal import Journal
 
 _QUICK = 0.005
-"""Seconds of a disk that is waited for at once: handing it to a thread takes about as long as a quick one does."""
+"""Seconds. A disk that syncs faster is waited for directly, because handing over to a thread takes about as long."""
 
 _OTHERWISE = (
     "This run was started by a version that reads differently, or its document has changed since: give another --run, "
@@ -19,10 +19,11 @@ _OTHERWISE = (
 
 
 class Asking(Underway):
-    """One question's reading. With a journal its turns are kept there, and taken from there first; else here.
+    """One question's reading. With a journal, turns are replayed from it first and kept in it; else kept in memory.
 
     Raises:
-        RunError: the journal's turns are not what is asked here: another version of this program read otherwise.
+        RunError: the journal's turns do not match the reading's requests; another version of this program may have
+            written them.
     """
 
     def __init__(self, question: str, reading: Reading, journal: Journal | None) -> None:
@@ -44,11 +45,11 @@ class Asking(Underway):
 
     @property
     def place(self) -> float:
-        """Where in the document it will read next; the answer comes after everything."""
+        """Place in the document that is read next; infinity if only the answer is left."""
         return min((each.segment.start for each in self.wanted.values() if each.segment), default=float("inf"))
 
     def finish_turn(self, completion: Completion, place: int = 0) -> Turn:
-        """Go on with a completion, and keep the turn before any other is paid for, also where there is no going on."""
+        """Take a completion and keep its turn before another one is paid for, even if the reading then fails."""
         turn = Turn(self.turns, self.wanted[place], completion, self.memory, self.waves - 1, place)
         wave = self.wave
         try:
@@ -62,7 +63,7 @@ class Asking(Underway):
         return turn
 
     async def settle(self) -> None:
-        """Wait until the finished turns are on the disk. The event loop goes on meanwhile, if the disk is slow."""
+        """Wait until the finished turns are on disk. If the disk is slow, the event loop keeps running meanwhile."""
         if self.journal and self.journal.sync_seconds > _QUICK:
             await asyncio.to_thread(self.journal.sync)
         elif self.journal:
@@ -84,5 +85,5 @@ class Asking(Underway):
             if taken.memory != turn.memory:
                 if turn.index < len(turns) - 1:
                     raise RunError(_OTHERWISE)
-                journal.amend(taken.memory)  # the reading failed just after it, before its memory was known
+                journal.amend(taken.memory)  # the reading failed before the memory after its last turn was known
         self._overflowed = []

@@ -1,8 +1,8 @@
-"""Drive readings: complete what they ask for, wave by wave, until every question has its answer.
+"""Drive readings: complete their requests, wave by wave, until every question has its answer.
 
-Readings of one document stay close together, because a prefix cache then meets the same segment in all their prompts
-within a short time. How close, the model says (`Chat.lag`): at 0 they read every segment together, so that the slowest
-reply holds all of them up; a few segments more let a slow reply be made up for.
+Readings of one document stay close together, so that a prefix cache meets the same segment in all their prompts within
+a short time. The model says how close (`Chat.lag`). At 0, they read every segment together, and the slowest reply holds
+all of them up. With a lag of a few segments, a reading can catch up after a slow reply.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from memagent.runs.watch import Listening, Watch
 
 
 async def drive(asked: Sequence[Asking], chat: Chat, limits: Limits, watch: Watch) -> None:
-    """Waves, until every question has its answer. A failed turn stops all, after what was begun is kept."""
+    """Complete waves until every question has its answer. A failed turn stops all, once turns in progress are kept."""
     convoy = _Convoy(asked, chat, limits)
     readings = [_read(number, each, chat, watch, convoy) for number, each in enumerate(asked)]
     for result in await asyncio.gather(*readings, return_exceptions=True):
@@ -56,16 +56,16 @@ async def _turn(number: int, asking: Asking, part: int, chat: Chat, watch: Watch
 
 
 class _Convoy:
-    """Holds back who is too far ahead, and all when one has failed or a limit is near."""
+    """Holds back questions that are too far ahead, and stops all questions after a failure or at a limit."""
 
     def __init__(self, asked: Sequence[Asking], chat: Chat, limits: Limits) -> None:
         self.stopped = False
         self._asked, self._chat, self._limits = asked, chat, limits
-        self._coming: dict[int, Usage] = {}  # of who is under way, the most that it can take
+        self._coming: dict[int, Usage] = {}  # the most that the wave of each question under way can use
         self._changed = asyncio.Condition()
 
     async def may_go_on(self, asking: Asking) -> bool:
-        """Wait until it may. False where there is nothing more to do, or something failed."""
+        """Wait until a question may go on. Returns False if it has nothing left to do, or something failed."""
         await self.moved(asking)
         async with self._changed:
             await self._changed.wait_for(lambda: self.stopped or not self._too_far(asking))
@@ -92,7 +92,7 @@ class _Convoy:
 
 
 def _most(asking: Asking, chat: Chat) -> Usage:
-    """The most that its wave can take."""
+    """Return the most tokens that a question's wave can use."""
     requests = asking.wanted.values()
     return Usage(
         sum(chat.prompt_tokens(request.messages) for request in requests),

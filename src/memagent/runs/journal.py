@@ -1,4 +1,4 @@
-"""Writing a run: append-only, each turn on the disk before the next call. One process at a time holds a run."""
+"""Write a run: append-only, with each turn on disk before the next call. One process at a time holds a run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from memagent.runs.journal_lines import FORMAT, Header, line_of, template_name
 from memagent.runs.run import FILE, Run
 
 _LOCK = "lock"
-_FIRST = b'{"memagent"'  # how every journal begins
+_FIRST = b'{"memagent"'  # every journal begins with this
 
 
 class Journal(Run):
-    """The run in `folder`, made or resumed, locked until `close()`.
+    """The run in `folder`, created or resumed, and locked until `close()`.
 
     Args:
-        header: what the run is. Resuming with another one is refused.
-        fresh: begin anew whatever is there.
-        fsync: whether `sync` waits for the disk. Without it a power cut may cost turns; a crash of the process not.
+        header: identity of the run. A run with a different header is not resumed.
+        fresh: start over, whatever is in the folder.
+        fsync: whether `sync` waits for the disk. Without it, a power cut may lose turns, but a crash of the process
+            does not.
 
     Raises:
         RunError: another process holds the run, the header differs, or the file is damaged.
@@ -37,7 +38,7 @@ class Journal(Run):
     def __init__(self, folder: Path, header: Header, *, fresh: bool = False, fsync: bool = True) -> None:
         self._fsync = fsync
         self.sync_seconds = 0.0
-        """What the last `sync` took."""
+        """Seconds that the last `sync` took."""
         folder = folder.absolute()
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a run: give a folder.")
@@ -52,7 +53,7 @@ class Journal(Run):
         with ExitStack() as undo:
             undo.callback(self._lock.release)
             try:
-                # Unbuffered: what could not be written must not come back when the file is closed.
+                # Unbuffered: closing the file must not write bytes that could not be written before.
                 self._file = (folder / FILE).open("ab", buffering=0)
             except OSError as error:
                 raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
@@ -69,7 +70,7 @@ class Journal(Run):
         super().__init__(folder)
 
     def _resume(self, folder: Path, header: Header) -> bool:
-        """Take up what is there; False where no turn was paid for yet, so that another reading may begin."""
+        """Resume the run in the folder. Returns False if it has no turns yet, so that another reading may begin."""
         super().__init__(folder)
         if not self._places:
             return False
@@ -79,14 +80,14 @@ class Journal(Run):
         return True
 
     def append(self, turn: Turn, overflowed: Sequence[tuple[int, Request]] = (), wave: Sequence[Request] = ()) -> None:
-        """Write a finished turn. It is on the disk after `sync`.
+        """Write a finished turn. It is on disk after `sync`.
 
         Args:
-            overflowed: what did not fit since the turn before, with its place in the wave.
-            wave: what may be completed at the same time as the turn's request, that one too.
+            overflowed: requests that did not fit since the turn before, each with its place in the wave.
+            wave: all requests of the turn's wave.
 
         Raises:
-            StorageError: it could not be written; the turns before it are safe.
+            StorageError: the turn could not be written; the turns before it are safe.
         """
         template = turn.request.template
         if template and (name := template_name(template)) not in self.templates:
@@ -98,10 +99,10 @@ class Journal(Run):
         self.usage += turn.completion.usage
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk. May be called in a thread, between two turns.
+        """Wait until everything written is on disk. May be called in a thread, between two turns.
 
         Raises:
-            StorageError: it could not be written.
+            StorageError: the journal could not be written.
         """
         if self._fsync:
             began = time.perf_counter()
@@ -110,7 +111,7 @@ class Journal(Run):
             self.sync_seconds = time.perf_counter() - began
 
     def amend(self, memory: str) -> None:
-        """Write the last turn again with the memory after it, which was not known when it was written."""
+        """Write the last turn again with the memory after it, which was not known the first time."""
         place = self._places[-1]
         with self.path.open("rb") as file:
             file.seek(place)
@@ -120,20 +121,20 @@ class Journal(Run):
         self._write({**line, "memory": memory})
 
     def finish(self, end: dict[str, Any]) -> None:
-        """Write the last line: what was made of the reading."""
+        """Write the last line: the answer, its citations and the warnings."""
         self._write({"end": end})
         self.sync()
         self.end = end
 
     def close(self) -> None:
-        """Let go of the run. One in which nothing was paid for leaves nothing behind."""
+        """Release the run. If it has no turns, remove its files."""
         self._file.close()
         if not self._places:
             self.path.unlink(missing_ok=True)
         self._lock.release()
         if not self._places:
             (self.folder / _LOCK).unlink(missing_ok=True)
-            with suppress(OSError):  # it holds something else
+            with suppress(OSError):  # the folder holds other files
                 self.folder.rmdir()
 
     def _write(self, value: dict[str, Any]) -> None:
@@ -156,7 +157,7 @@ class Journal(Run):
 
 
 def _is_new(path: Path) -> bool:
-    """Whether nothing was read yet: the file is empty, or a crash left a part of its first line."""
+    """Return whether nothing was read yet: the file is empty, or a crash left only part of its first line."""
     with path.open("rb") as file:
         line = file.readline()
     return not line.endswith(b"\n") and (line.startswith(_FIRST) or _FIRST.startswith(line))

@@ -1,8 +1,8 @@
-"""What stands on the lines of a journal: a turn as a line and back, and what a line of a stranger's must be.
+"""The lines of a journal: turns to lines and back, and checks of lines from unknown sources.
 
-A template stands once, under the first letters of its sha256. What a template was filled with is written out unless the
-line or the header has it already: `{"is": "question"}`, "section", or "before" for the memory before. So the bytes that
-were asked can be rebuilt, and the line has a digest to check them by.
+A template is written once, under the first letters of its sha256. The values that fill it are written out, unless the
+line or the header has them already: `{"is": "question"}`, "section", or "before" for the memory before the turn. So the
+exact prompt can be rebuilt, and the line has a digest to check it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from memagent.core.records import Completion, Finish, Message, Request, Segment,
 from memagent.errors import BudgetError
 
 FORMAT = 2
-"""Of the lines. A journal of another one is refused."""
+"""Version of the line format. Journals in another format are refused."""
 
 Text = InstanceOf[str]  # pydantic's own check refuses a name that is not UTF-8
 Natural = Annotated[int, Field(ge=0)]
@@ -29,7 +29,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Header = dict[str, Any]
 Line = dict[str, Any]
 Span = tuple[int, int, int]
-"""Of a segment: where it starts and ends, and its tokens."""
+"""Start, end and number of tokens of a segment."""
 
 
 class _Strict(BaseModel):
@@ -111,7 +111,7 @@ class _End(BaseModel):
 
 
 def check_header(value: Any) -> Header:
-    """Raises ValueError, as the others do, when it is none."""
+    """Return the header. Like the other checks, raises ValueError if the line is not valid."""
     found = _Header.model_validate(value)
     try:
         Budget(**found.budget)
@@ -122,10 +122,10 @@ def check_header(value: Any) -> Header:
 
 
 def check_template(value: Any) -> tuple[str, str]:
-    """A template and the name it stands under."""
+    """Return the name and the text of a template."""
     name, text = value["template"], value["text"]
     if not isinstance(text, str) or template_name(text) != name:
-        raise ValueError("The template has another name than its text.")
+        raise ValueError("The template's name does not match its text.")
     return name, text
 
 
@@ -135,7 +135,7 @@ def check_turn(value: Any, templates: Mapping[str, str]) -> Line:
         raise ValueError("The template is missing.")
     line: Line = value
     if "section" in line and len((read := _Section.model_validate(line)).section) != read.end - read.start:
-        raise ValueError("The section has another length than its place.")
+        raise ValueError("The section's length does not match its start and end.")
     if "ids" in line:
         _Sampled.model_validate(line)
     return line
@@ -144,7 +144,7 @@ def check_turn(value: Any, templates: Mapping[str, str]) -> Line:
 def check_end(value: Any, turns: int) -> dict[str, Any]:
     end = _End.model_validate(value)
     if any(each.turn >= turns or each.start > each.end for each in end.citations):
-        raise ValueError("A citation of no turn.")
+        raise ValueError("A citation has no such turn, or ends before it starts.")
     found: dict[str, Any] = value
     return found
 
@@ -154,11 +154,11 @@ def template_name(template: str) -> str:
 
 
 def line_of(turn: Turn, question: str, overflowed: Sequence[tuple[int, Request]], wave: Sequence[Request]) -> Line:
-    """The line of a turn.
+    """Return the line of a turn.
 
     Args:
-        overflowed: what did not fit since the turn before, with its place in the wave.
-        wave: what may be completed at the same time as it, itself too.
+        overflowed: requests that did not fit since the turn before, each with its place in the wave.
+        wave: all requests of the turn's wave.
     """
     request, completion = turn.request, turn.completion
     segment = request.segment
@@ -195,10 +195,10 @@ def line_of(turn: Turn, question: str, overflowed: Sequence[tuple[int, Request]]
 
 
 def turn_of(line: Line, question: str, templates: Mapping[str, str]) -> Turn:
-    """The turn of a line.
+    """Return the turn on a line.
 
     Raises:
-        ValueError: what was asked does not have the line's digest.
+        ValueError: the rebuilt prompt does not match the line's digest.
     """
     segment, before = _segment(line), line["before"]
     template, fields = templates.get(line.get("template", ""), ""), dict[str, str]()
@@ -212,7 +212,7 @@ def turn_of(line: Line, question: str, templates: Mapping[str, str]) -> Turn:
     asked = (line["max_tokens"], segment, before, line["kind"], template, tuple(fields.items()))
     request = Request(messages, *asked)
     if digest(request) != line["digest"]:
-        raise ValueError("The prompt is not what it was.")
+        raise ValueError("its prompt does not match its digest")
     tokens = None
     if "ids" in line:
         tokens = Tokens(*(tuple(line[name]) for name in ("ids", "logprobs", "prompt_ids")))
@@ -222,13 +222,13 @@ def turn_of(line: Line, question: str, templates: Mapping[str, str]) -> Turn:
 
 
 def digest(request: Request) -> str:
-    """Of what was asked. BLAKE2 takes a third of sha256's time."""
+    """Return a digest of the request's messages. BLAKE2 takes a third of the time of sha256."""
     text = "\0".join(f"{message.role}\0{message.content}" for message in request.messages)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def spans_of(line: Line) -> list[Span]:
-    """Of the segments that a line speaks of."""
+    """Return the spans of all segments that a line mentions."""
     found = [*line.get("together", ()), *(each[1:] for each in line.get("overflowed", ()))]
     if "section" in line:
         found.append((line["start"], line["end"], line["tokens"]))
@@ -252,7 +252,7 @@ def _segment(line: Line) -> Segment | None:
 
 
 def _shortened(text: str, known: Mapping[str, str]) -> str | dict[str, str]:
-    """The text, or where else it stands."""
+    """Return the text, or a reference to the known text that equals it."""
     return next(({"is": name} for name, each in known.items() if each == text), text)
 
 

@@ -1,4 +1,4 @@
-"""Take the next items of an iterator in a thread, before anybody asks for them."""
+"""Take the next items of an iterator in a thread, before they are asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _END = object()
 
 
 class Prefetch(Iterator[T], Generic[T]):
-    """The same items, `many` of them taken ahead. What taking one raises, is raised when it is asked for."""
+    """The same items, `many` of them taken ahead. An item's exception is raised when the item is asked for."""
 
     def __init__(self, items: Iterable[T], many: int = 2) -> None:
         self._items = iter(items)
@@ -34,7 +34,7 @@ class Prefetch(Iterator[T], Generic[T]):
         return found  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Take no more. Harmless to call again."""
+        """Stop taking items. Safe to call twice."""
         self._over = True
         self._pool.shutdown(cancel_futures=True)
         self._coming.clear()

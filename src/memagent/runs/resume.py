@@ -1,7 +1,7 @@
-"""Where readings begin: at the first segment, or where their journals end.
+"""Begin readings at the first segment, or where their journals end.
 
-All readings of a document share one cutting. Where there are journals, it is cut as in them, and anew from the end of
-the one that is furthest ahead.
+All readings of a document share the same segments. If there are journals, the document is cut as in the journals, and
+cut anew after the end of the journal that is furthest ahead.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def begin(
     reader: Reader,
     stack: ExitStack,
 ) -> list[Asking]:
-    """All questions, each at the first turn that its journal does not hold. Leaving the `stack` ends the cutting."""
+    """Begin each question at the first turn that its journal does not hold. Closing the `stack` ends the cutting."""
     read = [cutting(journal.spans) if journal else [] for journal in journals]
     furthest = max(read, key=lambda spans: spans[-1][1] if spans else 0)
     last = furthest[-1][1] if furthest else 0
     fresh = segments(_Cursor(document).after(last), budget.segment, tokenizer, cut, last)
-    if tokenizer.exact:  # an estimate is corrected by each reply
+    if tokenizer.exact:  # with estimates, each reply corrects the next cut
         fresh = stack.enter_context(closing(Prefetch(fresh)))
     asked = []
     for question, journal, own, shared in zip(
@@ -53,7 +53,7 @@ def begin(
 
 
 def cutting(spans: Iterable[Span]) -> list[Span]:
-    """The segments among the spans of a journal, in the order of the document, without the halves of any."""
+    """Return the segments among a journal's spans, in the order of the document and without halves."""
     found: list[Span] = []
     for start, end, tokens in sorted(set(spans), key=lambda span: (span[0], -span[1])):
         if not found or end > found[-1][1]:
@@ -69,12 +69,12 @@ def _pieces(document: Document, spans: Sequence[Span]) -> Iterator[Segment]:
 
 
 class _Cursor:
-    """Goes forward through a document's text by character offsets."""
+    """Moves forward through a document's text by character offsets."""
 
     def __init__(self, document: Document) -> None:
         self._chunks = document.chunks()
         self._held = ""
-        self._place = 0  # of what is held
+        self._place = 0  # of the held text in the document
 
     def skip(self, end: int) -> None:
         while self._place + len(self._held) < end:
@@ -84,7 +84,7 @@ class _Cursor:
         self.take(end)
 
     def take(self, end: int) -> str:
-        """The text up to `end`."""
+        """Return the text up to `end`."""
         parts, length = [self._held], len(self._held)
         while self._place + length < end and (chunk := next(self._chunks, "")):
             parts.append(chunk)
@@ -95,7 +95,7 @@ class _Cursor:
         return text[:wanted]
 
     def after(self, end: int) -> Iterator[str]:
-        """All that comes after `end`."""
+        """Yield all text after `end`."""
         self.skip(end)
         yield self._held
         yield from self._chunks

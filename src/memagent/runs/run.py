@@ -1,10 +1,10 @@
-"""A run on disk as anybody may read it: `journal.jsonl`, a line a turn.
+"""Read a run on disk: `journal.jsonl`, with one line per turn.
 
-The first line says what the run is; it must be the same for the run to be resumed. Then comes a line a turn, with what
-was asked, what came back, and the memory after it; a template stands on a line of its own before the first turn that
-uses it. The last line, once all is done, holds the answer and its citations. A line torn by a crash is dropped.
+The first line identifies the run; to resume the run, it must be the same. Then comes one line per turn, with the
+request, the completion, and the memory after it. A template has its own line before the first turn that uses it. The
+last line of a finished run holds the answer and its citations. A line torn by a crash is dropped.
 
-However long the reading, its turns stay on disk: in memory are only the places of the lines.
+However long the reading, its turns stay on disk; only the places of their lines are kept in memory.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ FILE = "journal.jsonl"
 
 
 class Run:
-    """A run as it stands on disk, read without locking it: also while it is being written.
+    """A run on disk. It is read without a lock, even while it is being written.
 
     Raises:
-        RunError: there is no run in `folder`, or it is damaged, or of a version that kept it otherwise.
+        RunError: there is no run in `folder`, or it is damaged, or another version wrote it in a different format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,14 +49,14 @@ class Run:
         self.header: Header = {}
         self.usage = Usage()
         self.end: dict[str, Any] | None = None
-        """What was made of the finished reading: answer, citations, warnings."""
+        """Answer, citations and warnings of a finished run; None before."""
         self.spans: list[Span] = []
-        """Of the segments that were read or asked about, in the order of the lines."""
+        """Spans of the segments that were read or asked about, in the order of the lines."""
         self.overflowed: dict[int, list[int]] = {}
-        """Before a turn, the places in the wave of what did not fit."""
+        """For each turn, the places in the wave of the requests that did not fit before it."""
         self.templates: dict[str, str] = {}
-        self._places = array("Q")  # where the line of each turn starts in the file
-        self._size = 0  # of the file, without a torn last line
+        self._places = array("Q")  # where each turn's line starts in the file
+        self._size = 0  # bytes of the file, without a torn last line
         try:
             self._scan()
         except OSError as error:
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def trace(self) -> Trace:
-        """The reading as it stands now. Its turns are read from disk when they are looked at."""
+        """The reading so far. Its turns are read from disk when they are looked at."""
         return Trace(
             self.header["question"], _Turns(self.path, self.header["question"], self.templates, self._places[:])
         )
@@ -114,7 +114,7 @@ class Run:
 
 
 class _Turns(Sequence[Turn]):
-    """The turns of a run, each read and rebuilt when it is asked for."""
+    """The turns of a run. Each turn is read and rebuilt when it is asked for."""
 
     def __init__(self, path: Path, question: str, templates: dict[str, str], places: Sequence[int]) -> None:
         self._path, self._question, self._templates, self._places = path, question, templates, places
@@ -142,10 +142,10 @@ class _Turns(Sequence[Turn]):
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """`folder` itself if it is a run, else the runs directly below it, in order.
+    """Return `folder` itself if it is a run, else the runs directly below it, in order.
 
     Raises:
-        RunError: there is none.
+        RunError: there is no run.
     """
     if (folder / FILE).is_file():
         return [folder]
@@ -156,7 +156,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """The lines of a file: number from 1, bytes, whether it is the last."""
+    """Yield the lines of a file: number from 1, bytes, and whether the line is the last."""
     with path.open("rb") as file:
         number, line = 1, file.readline()
         while line:

@@ -1,4 +1,4 @@
-"""What a program sees of a reading while it goes on, and that a model has been silent for long."""
+"""Callbacks that tell a program how a reading is going, and when the model has been silent for long."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from memagent.core.records import Turn
 _LOG = logging.getLogger(__name__)
 
 SILENCE = 60.0
-"""Seconds without a word from the model before that is said."""
+"""Seconds without text from the model before the first call of `on_silence`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Callbacks while reading. The number of a question counts from 0."""
+    """Callbacks during a reading. Questions are numbered from 0."""
 
     on_start: Callable[[int, int, int], None] = lambda characters, turns, read: None
-    """Characters in the document; turns that journals already hold, and characters read in them."""
+    """Called with the document's characters, the turns that journals already hold, and the characters read in them."""
     on_text: Callable[[int, str], None] | None = None
-    """The completion in progress, as far as it has been written."""
+    """Called with a question's number and the completion as far as it has been written."""
     on_turn: Callable[[int, Turn], None] = lambda question, turn: None
     on_silence: Callable[[int, float], None] = lambda question, seconds: None
-    """The model has written nothing for so many seconds."""
+    """Called with a question's number and the seconds for which the model has written nothing."""
 
 
 def harmless(watch: Watch) -> Watch:
-    """The same Watch, except that an error in a callback is logged and does not stop what is paid for."""
+    """Return the same Watch, except that errors in callbacks are logged and do not stop a paid reading."""
 
     def guarded(callback: Callable[..., None]) -> Callable[..., None]:
         def call(*given: Any) -> None:
             try:
                 callback(*given)
-            except Exception:  # noqa: BLE001 (it is the code of whoever calls us)
+            except Exception:  # noqa: BLE001 (callbacks are the caller's code)
                 _LOG.exception("A callback of a Watch failed; the reading goes on.")
 
         return call
@@ -51,7 +51,7 @@ def harmless(watch: Watch) -> Watch:
 
 
 class Listening:
-    """Says when a model has been silent for long, and again each time that the silence has doubled."""
+    """Reports when a model has been silent for long, and again each time that the silence has doubled."""
 
     def __init__(self, number: int, watch: Watch) -> None:
         self._number, self._watch = number, watch

@@ -1,4 +1,4 @@
-"""From a task's name to the Task: RULER's thirteen, RULER-HQA, and the questions in a file of your own."""
+"""Turns task names into tasks: RULER's thirteen, RULER-HQA, practice, and the questions in a file of your own."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _NEEDS = {
     "prose": "a text file or a folder of them (public-domain books; Paul Graham's essays as in RULER)",
     "squad": "SQuAD as published, or hub:rajpurkar/squad_v2",
     "hotpotqa": "HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor",
-    "paragraphs": "a JSONL of Wikipedia paragraphs, {title, text} a line",
-    "unanswerable": "SQuAD 2.0's questions without an answer, on the articles of --squad",
-    "stories": "FairytaleQA, a JSONL with a story a line",
+    "paragraphs": "a JSONL of Wikipedia paragraphs, one {title, text} a line",
+    "unanswerable": "SQuAD 2.0's unanswerable questions on the articles of --squad",
+    "stories": "FairytaleQA, a JSONL with one story a line",
 }
 
 
 SOURCES = ("prose", "squad", "hotpotqa", "paragraphs", "words", "unanswerable", "stories")
-"""What tasks are made of, as `Data` names it."""
+"""Names of the data sources that tasks are made of. Each is a field of `Data`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Where the tasks' texts are: paths, or `hub:NAME` for SQuAD and HotpotQA. None where no task needs it."""
+    """Where the tasks' data is: paths, or `hub:NAME` for SQuAD and HotpotQA; None for data that no task needs."""
 
     prose: str | None = None
     squad: str | None = None
@@ -54,16 +54,16 @@ class Data:
     unanswerable: str | None = None
     stories: str | None = None
     anywhere: bool = False
-    """Whether a JSONL file of one's own may name documents outside of its folder."""
+    """Whether a JSONL file of your own may name documents outside its folder."""
     option: str = "--{} PATH"
-    """How a user says where one of them is."""
+    """Form of the option that gives the path of a source, for messages."""
 
     def tasks(self, names: Sequence[str]) -> list[Task]:
-        """The tasks of those names; "ruler" stands for all its thirteen. What is needed is loaded.
+        """Return the tasks with these names and load the data they need; "ruler" means all thirteen of its tasks.
 
         Raises:
-            UsageError: there is no such task, or its data was not given.
-            DocumentError: its data cannot be read.
+            UsageError: a task does not exist, or its data was not given.
+            DocumentError: the data of a task cannot be read.
         """
         wanted = list(dict.fromkeys(each for name in names for each in (RULER if name == "ruler" else [name])))
         in_prose = [name for name in wanted if name in _PROSE]
@@ -81,27 +81,27 @@ class Data:
                     f"There is no task {name}: give {', '.join(_MAKE)}, a JSONL file of your own, or FILE.py:NAME."
                 )
         if len({task.name for task in found}) < len(found):
-            raise UsageError("Two of the files have one name: the name is the task's, so give them different ones.")
+            raise UsageError("Two files would give tasks of the same name: rename one of them.")
         return found
 
     def fingerprints(self, tasks: Sequence[Task]) -> dict[str, str]:
-        """What the data is, whatever it is called: sha256 of the files' bytes, shortened."""
+        """Return the fingerprint of each data source and of each file of your own. File names do not matter."""
         paths = {name: path for name, path in asdict(self).items() if name in SOURCES and path is not None}
         found = {name: fingerprint(path) for name, path in paths.items()}
         files = {task.name: task.files if isinstance(task, OwnTask) else file_of(task) for task in tasks}
         return found | {f"own:{name}": fingerprint(*each) for name, each in files.items() if each}
 
     def path(self, source: str, tasks: Sequence[str]) -> str:
-        """Where a source is. Raises UsageError: it was not given, and these tasks need it."""
+        """Return the path of a source. Raises UsageError if these tasks need a source that was not given."""
         path: str | None = getattr(self, source)
         if path is None:
             option = self.option.format(source)
-            raise UsageError(f"{', '.join(tasks)}: data is missing: give {option}, {_NEEDS[source]}.")
+            raise UsageError(f"Data for {', '.join(tasks)} is missing: give {option}, {_NEEDS[source]}.")
         return path
 
 
 def fingerprint(*paths: str | Path) -> str:
-    """Of the bytes of files, or of all the files in a folder; of the hub the name."""
+    """Return a shortened sha256 of the bytes of files, or of all files in a folder; a hub: name is returned as is."""
     digest = hashlib.sha256()
     for path in map(str, paths):
         if path.startswith("hub:"):
@@ -169,4 +169,4 @@ RULER = [
     "niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multikey_2", "niah_multikey_3",
     "niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2",
 ]  # fmt: skip
-"""RULER's thirteen tasks."""
+"""Names of RULER's thirteen tasks."""

@@ -3,8 +3,8 @@
 cwe:  1. bequeath 2. ginger 3. bequeath 4. … What are the 10 most common words in the above list?
 fwe:  qzkvwe ... ... uhbdnl ... qzkvwe … What are the three most frequently appeared words in the above coded text?
 
-What a perfect reader holds is a tally: the most frequent words so far, with their counts. A short example comes first
-in the whole prompt of cwe; a memory agent is not shown it.
+A perfect reader holds a tally: the most frequent words so far, with their counts. The whole prompt of cwe begins with
+a short example, which a memory agent does not see.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from memagent.tasks.vocabulary import distinct, nouns_adjectives_verbs
 
 _ENTRY = re.compile(r"\d+\. (\S+)")
 _CODED = re.compile(r"[a-z]+")
-_ZETA_2 = math.pi**2 / 6  # the zeta function at 2, which makes the frequencies of fwe add up to 1
+_ZETA_2 = math.pi**2 / 6  # zeta(2): dividing by it makes the frequencies of fwe add up to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class CommonWords:
     """cwe: ten common words among uncommon ones, in a numbered list.
 
     Args:
-        words: to draw from; wonderwords' where empty. They bound the length.
-        held: words in the tally of the ideal memory.
+        words: words to draw from; if empty, those of wonderwords. The number of words limits the length.
+        held: number of words in the tally of the ideal memory.
     """
 
     name: str = "cwe"
@@ -53,7 +53,10 @@ class CommonWords:
     together: int = 1
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Ten words 30 times and the rest 3 times; under 4,096 tokens, and where that is too long, 6 times and once."""
+        """Draw an example with ten words 30 times each and the rest 3 times.
+
+        Under 4,096 tokens, or if that is too long, it has ten words 6 times each and the rest once.
+        """
         if length.value >= 4096:
             try:
                 return self._example(length, number, seed, tokenizer, (30, 3), (40, 10, 3))
@@ -70,7 +73,12 @@ class CommonWords:
         times: tuple[int, int],
         shot: tuple[int, int, int],
     ) -> Example:
-        """`times`: how often common words stand, and others; `shot`: the example's words, and the same of it."""
+        """Build an example.
+
+        Args:
+            times: how often each common word appears, and how often each other word.
+            shot: number of words in the in-context example, and `times` for that example.
+        """
         draw = generator(self.name, length, number, seed)
         words = self.words or nouns_adjectives_verbs()
         if len(words) < shot[0]:
@@ -79,7 +87,7 @@ class CommonWords:
         shot_list = self._listed(shot_words, *shot[1:], draw)
         before = CWE.replace("{context}", shot_list) + CWE_PREFIX + " " + _numbered(shot_words[: self.common])
         template = before + "\n" + CWE + CWE_PREFIX
-        chosen = draw.sample(words, len(words))  # of which the first are used
+        chosen = draw.sample(words, len(words))  # only the first ones are used
 
         def build(pieces: int) -> Example:
             if self.common + pieces > len(chosen):
@@ -106,9 +114,10 @@ class CommonWords:
 
 @dataclass(frozen=True, slots=True)
 class CodedWords:
-    """fwe: coded words whose frequencies fall with the square of their rank; the first rank is written as dots.
+    """fwe: coded words whose frequency falls with the square of their rank; the first rank is written as dots.
 
-    `held`: words in the tally of the ideal memory.
+    Args:
+        held: number of words in the tally of the ideal memory.
     """
 
     name: str = "fwe"
@@ -141,10 +150,10 @@ class CodedWords:
 
 
 def _zipf(words: int, ranks: int) -> list[int]:
-    """How often each rank stands in a text of so many words: int(N / rank² / zeta(2)), as in RULER.
+    """Return how often each rank appears in a text of `words` words: int(N / rank² / zeta(2)), as in RULER.
 
-    From one N to the next several ranks may gain a word. So that any number of words can be had, between two N the
-    ranks gain theirs one by one, the first ones first.
+    From one N to the next, several ranks may gain a word. To allow any number of words, the ranks between two N gain
+    their words one by one, starting with the first rank.
     """
 
     def times(n: int) -> list[int]:
@@ -166,7 +175,7 @@ def _numbered(words: Iterable[str]) -> str:
 
 
 def _first_places(document: str, entry: re.Pattern[str], words: Sequence[str]) -> Iterator[Fact]:
-    """Each of the words where it first stands."""
+    """Yield a Fact for each of the words, at the place where the word first appears."""
     missing = set(words)
     for found in entry.finditer(document):
         word = found[found.lastindex or 0]
@@ -178,7 +187,10 @@ def _first_places(document: str, entry: re.Pattern[str], words: Sequence[str]) -
 
 
 def _tallies(document: str, entry: re.Pattern[str], segments: Iterable[Segment], held: int) -> Iterator[str]:
-    """After each segment the most frequent words so far, with their counts; a word that is cut counts in the next."""
+    """Yield the most frequent words so far, with their counts, after each segment.
+
+    A word that a segment's border cuts counts in the next segment.
+    """
     entries = entry.finditer(document)
     ahead = next(entries, None)
     tally: Counter[str] = Counter()

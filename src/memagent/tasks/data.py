@@ -1,13 +1,13 @@
-"""The published data that tasks are made of, from a path or the Hugging Face hub, checked while they are loaded.
+"""Loads and checks the published data that tasks are made of, from a path or the Hugging Face hub.
 
     prose       text files, or JSON with {"text": …} (Paul Graham's essays as RULER ships them)
-    SQuAD       the official JSON, v1.1 or v2.0; a JSONL with a paragraph a line; the hub's rows
-    HotpotQA    the official JSON; a JSONL with a question a line; the hub's rows
+    SQuAD       the official JSON, v1.1 or v2.0; a JSONL with one paragraph a line; the hub's rows
+    HotpotQA    the official JSON; a JSONL with one question a line; the hub's rows
     paragraphs  JSONL {"title": …, "text": …}
-    stories     FairytaleQA: a JSONL with a story a line, {"title", "sections", "qas"}
-    words       a word a line
+    stories     FairytaleQA: a JSONL with one story a line, {"title", "sections", "qas"}
+    words       one word a line
 
-Files may be gzipped. A path `hub:NAME` is the hub's copy (hub.py). What is wrong is said with the file and the line.
+Files may be gzipped. A path `hub:NAME` is loaded from the hub (hub_rows.py). Errors name the file and the line.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Paragraph:
 class SquadQuestion:
     question: str
     answers: tuple[str, ...]
-    """Distinct; any of them is right."""
+    """Distinct answers, each of which is right."""
     start: int
-    """Where the first of them stands in the context, in characters."""
+    """Offset of the first answer in the context, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class SquadPassage:
-    """A paragraph of an article; `questions` are those that it answers, perhaps none."""
+    """A paragraph of an article, with the questions that it answers (perhaps none)."""
 
     title: str
     context: str
@@ -53,11 +53,11 @@ class SquadPassage:
 class StoryQuestion:
     question: str
     answers: tuple[str, ...]
-    """Distinct; any of them is right."""
+    """Distinct answers, each of which is right."""
     sections: tuple[int, ...]
-    """The sections of the story that it rests on, from 0."""
+    """Numbers of the story's sections that the answer rests on, from 0."""
     explicit: bool
-    """Whether the answer stands in the text, and does not have to be inferred."""
+    """Whether the text states the answer, so that it does not have to be inferred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,16 @@ class HotpotQuestion:
     question: str
     answer: str
     context: tuple[tuple[str, tuple[str, ...]], ...]
-    """Ten paragraphs or fewer, as title and sentences; sentences after the first begin with their space."""
+    """At most ten paragraphs, as title and sentences. Each sentence after the first begins with its space."""
     supports: tuple[tuple[str, int], ...]
-    """The sentences that the answer rests on, as title and number from 0."""
+    """Sentences that the answer rests on, as title and number from 0."""
 
 
 def load_prose(path: str | Path) -> str:
-    """The whole text of a .txt or .json file, or of the .txt files of a folder by name; white space folded to a space.
+    """Return the text of a .txt or .json file, or of a folder's .txt files sorted by name, with white space folded.
 
     Raises:
-        DocumentError: there is none, or it is not text.
+        DocumentError: there is no text, or a file is not text.
     """
     folder = Path(path)
     if folder.is_dir():
@@ -101,10 +101,10 @@ def load_prose(path: str | Path) -> str:
 
 
 def load_words(path: str | Path) -> list[str]:
-    """The words of a file with a word a line: lower case, distinct, sorted by code points.
+    """Return the words of a file with one word a line: lower case, distinct, sorted by code points.
 
     Raises:
-        DocumentError: there is no such file, or a line holds more than a word.
+        DocumentError: there is no such file, or a line holds more than one word.
     """
     words = set()
     for number, line in enumerate(read_text(path).split("\n"), 1):
@@ -115,12 +115,12 @@ def load_words(path: str | Path) -> list[str]:
 
 
 def load_paragraphs(path: str | Path) -> list[Paragraph]:
-    """The paragraphs of a JSONL file {"title": …, "text": …}. Raises DocumentError."""
+    """Return the paragraphs of a JSONL file whose lines are {"title": …, "text": …}. Raises DocumentError."""
     return [checked(_PARAGRAPH, place, row, "a paragraph", "title and text") for place, row in read_rows(path)]
 
 
 def load_squad(path: str | Path) -> list[SquadPassage]:
-    """SQuAD's paragraphs with the questions that have an answer.
+    """Return SQuAD's paragraphs, each with those of its questions that have an answer.
 
     Raises:
         DocumentError: the file is not SQuAD, none of its questions has an answer, or an answer is not in its context.
@@ -141,7 +141,11 @@ def load_squad(path: str | Path) -> list[SquadPassage]:
 
 
 def load_unanswerable(path: str | Path) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Title, context and unanswerable questions of each paragraph of SQuAD 2.0 that has any. Raises DocumentError."""
+    """Return title, context and unanswerable questions of each SQuAD 2.0 paragraph that has any.
+
+    Raises:
+        DocumentError: the file is not SQuAD, or has no unanswerable question.
+    """
     found = []
     for place, row in read_rows(path):
         article = _article(place, row)
@@ -155,12 +159,12 @@ def load_unanswerable(path: str | Path) -> list[tuple[str, str, tuple[str, ...]]
 
 
 def load_stories(path: str | Path) -> list[Story]:
-    """FairytaleQA's stories with their questions. Raises DocumentError."""
+    """Return FairytaleQA's stories with their questions. Raises DocumentError."""
     stories = []
     for place, row in read_rows(path):
         found = checked(_STORY, place, row, "a story of FairytaleQA", "title, sections and qas")
         if any(not 0 <= section < len(found.sections) for asked in found.qas for section in asked.sections):
-            raise DocumentError(f"{place} has a question on a section that the story does not have: mend the file.")
+            raise DocumentError(f"{place} has a question on a section that the story does not have: fix the file.")
         questions = tuple(
             StoryQuestion(
                 asked.question,
@@ -175,7 +179,7 @@ def load_stories(path: str | Path) -> list[Story]:
 
 
 def load_hotpotqa(path: str | Path) -> list[HotpotQuestion]:
-    """HotpotQA's questions, distractor setting. Raises DocumentError."""
+    """Return the questions of HotpotQA's distractor setting. Raises DocumentError."""
     keys = "question, answer, context and supporting_facts"
     questions = []
     for place, row in read_rows(path):
@@ -191,7 +195,7 @@ def load_hotpotqa(path: str | Path) -> list[HotpotQuestion]:
 
 
 def _columns(*names: str) -> Callable[[object], object]:
-    """The hub stores a list of pairs as a pair of lists: back to the pairs."""
+    """Return a validator that turns the hub's pair of lists back into a list of pairs."""
 
     def pairs(value: object) -> object:
         if not isinstance(value, dict):
@@ -205,7 +209,7 @@ def _columns(*names: str) -> Callable[[object], object]:
 
 
 def _answer(value: object) -> object:
-    """An answer of SQuAD is an object, or a text alone."""
+    """Return an answer of SQuAD as its text and start; it may come as an object, or as bare text."""
     if isinstance(value, dict):
         return value.get("text"), value.get("answer_start", -1)
     return (value, -1) if isinstance(value, str) else value
@@ -263,11 +267,11 @@ _HOTPOT = TypeAdapter(_Hotpot)
 
 
 def _article(place: str, row: dict[str, Any]) -> _Article:
-    """The article, the paragraph, or (on the hub) the question that a row holds, as an article."""
+    """Return the article, the paragraph, or (on the hub) the question that a row holds, as an article."""
     if "paragraphs" not in row:
         passage = {"context": row.get("context"), "qas": row.get("qas", [row])}
         row = {"title": row.get("title"), "paragraphs": [passage]}
-    return checked(_ARTICLE, place, row, "of SQuAD", "title and paragraphs, or title, context and questions")
+    return checked(_ARTICLE, place, row, "a SQuAD entry", "title and paragraphs, or title, context and questions")
 
 
 def _squad_question(place: str, context: str, asked: _Asked) -> SquadQuestion:
@@ -275,5 +279,5 @@ def _squad_question(place: str, context: str, asked: _Asked) -> SquadQuestion:
     if not context.startswith(first, start) or start < 0:
         start = context.find(first)
     if start < 0:
-        raise DocumentError(f"{place} has the answer {first!r} that is not in its context: mend the file.")
+        raise DocumentError(f"{place} has the answer {first!r}, which is not in its context: fix the file.")
     return SquadQuestion(asked.question, tuple(dict.fromkeys(text for text, _ in asked.answers)), start)

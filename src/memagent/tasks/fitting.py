@@ -1,7 +1,7 @@
-"""How much haystack an example of a given length takes.
+"""Finds how much haystack an example of a given length needs.
 
-Two small builds give the tokens of a piece; from there each guess is built and counted in full, and corrects the
-next. A million tokens take one or two large builds, whatever the task.
+Two small builds give the tokens per piece. From there, each guess is built and counted in full, and corrects the next
+one. A million tokens take one or two large builds, whatever the task.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from memagent.errors import UsageError
 from memagent.tasks.example import Example, Length
 
 TOLERANCE = 0.01
-"""An example is at most this share shorter than the length asked for."""
+"""Largest share by which an example may be shorter than the length asked for."""
 
-_AIM = 0.997  # of the length: what a guess aims at
-_GROWTH = 64  # how much larger than the last a guess may be: the rate of a small build is a rough one
+_AIM = 0.997  # share of the length that a guess aims at
+_GROWTH = 64  # largest step from one guess to the next, as a factor: small builds give only a rough rate
 
 
 class TooShort(UsageError):
-    """No number of pieces comes near enough to the length."""
+    """No number of pieces comes close enough to the length."""
 
 
 def fit(
@@ -30,21 +30,21 @@ def fit(
     tokens: Callable[[Example], int],
     start: int,
 ) -> Example:
-    """The example of the right length among those that `build(pieces)` makes.
+    """Return an example of the right length, made by `build(pieces)`.
 
     Args:
-        build: an example with so many pieces of haystack; more pieces, more tokens.
-        tokens: of a whole sample.
-        start: as few pieces as an example can have.
+        build: makes an example with this many pieces of haystack; more pieces give more tokens.
+        tokens: counts the tokens of a whole sample.
+        start: smallest number of pieces that an example can have.
 
     Raises:
         UsageError: the length is not in tokens.
-        TooShort: the length is too short, or no number of pieces comes near enough to it.
+        TooShort: the length is too short, or no number of pieces comes close enough to it.
     """
     if length.unit != "tokens":
         raise UsageError(f"A length of {length} makes no sense for this task: give tokens, such as 8k.")
     least, most = length.value * (1 - TOLERANCE), length.value
-    low, high = 0, None  # pieces that are too few, and pieces that are too many
+    low, high = 0, None  # most pieces known to be too few, and fewest known to be too many
     pieces, before, rate = start, (0, 0), 0.0
     while pieces > low and (high is None or pieces < high):
         example = build(pieces)
@@ -66,5 +66,5 @@ def fit(
 
 
 def sample_tokens(tokenizer: Tokenizer, answer_tokens: int) -> Callable[[Example], int]:
-    """Counts a sample as RULER does: the whole prompt, with the answer's prefix, and the tokens to generate."""
+    """Return a function that counts a sample as RULER does: prompt, answer prefix, and tokens to generate."""
     return lambda example: count(tokenizer, example.prompt()) + answer_tokens

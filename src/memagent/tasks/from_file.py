@@ -1,4 +1,4 @@
-"""A task out of a Python file of one's own: `mine.py:TASK`, a Task or what makes one when it is called."""
+"""Loads a task from a Python file of your own: `mine.py:TASK` names a Task, or a callable that returns one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from memagent.tasks.example import Task
 
 
 def is_named(name: str) -> bool:
-    """Whether it is FILE.py:NAME."""
+    """Whether the name has the form FILE.py:NAME."""
     file, colon, attribute = name.rpartition(":")
     return bool(colon) and file.endswith(".py") and attribute.isidentifier()
 
 
 def load_task(name: str) -> Task:
-    """The task that FILE.py:NAME names. The file is run.
+    """Run the file and return the task that FILE.py:NAME names.
 
     Raises:
-        UsageError: there is no such file, it is no Python, or it has no such task.
+        UsageError: there is no such file, it cannot be run, or it has no such task.
     """
     path, _, attribute = name.rpartition(":")
     spec = spec_from_file_location(f"task_{Path(path).stem}", path)
@@ -36,13 +36,15 @@ def load_task(name: str) -> Task:
     found = getattr(module, attribute, None)
     task: Any = found() if callable(found) else found
     if missing := [each for each in _MEMBERS if not hasattr(task, each)]:
-        raise UsageError(f"{attribute} in {path} is no task (it has no {missing[0]}): see memagent.tasks.example.Task.")
+        raise UsageError(
+            f"{attribute} in {path} is not a task (it has no {missing[0]}): see memagent.tasks.example.Task."
+        )
     loaded: Task = task
     return loaded
 
 
 def file_of(task: Task) -> tuple[str, ...]:
-    """The file that a task was loaded from; none for memagent's own."""
+    """Return the file that a task was loaded from; empty for memagent's own tasks."""
     return () if type(task).__module__.startswith("memagent.") else (inspect.getfile(type(task)),)
 
 

@@ -1,8 +1,8 @@
-"""What needles are hidden in: noise, distractor needles, or prose.
+"""The haystacks that needles are hidden in: noise, distractor needles, or prose.
 
-A haystack is a function of how many pieces it is to have, how many needles go into it, and what is random about it.
-It gives the stretches of text before, between and after the needles, separators included: joined with the needles
-between them they are the document.
+A haystack is a function of the number of pieces, the number of needles, and a random generator. It returns the
+stretches of text before, between and after the needles, separators included. Joined with the needles between them,
+they are the document.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DEPTHS = [round(100 * step / 39) for step in range(40)]
 
 _SENTENCES = [sentence + "." for sentence in NOISE.rstrip(".").split(". ")]
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]* |[。！？][」』”’）]* ?")
-_WORD = 100  # characters that a word has at most, in a script that parts words
-_NEAR = 2000  # characters in which a sentence ends; else a word will do
+_WORD = 100  # most characters of a word, in a script that separates words
+_NEAR = 2000  # characters to search for the end of a sentence before settling for the end of a word
 
 
 def noise(pieces: int, needles: int, draw: random.Random) -> list[str]:
-    """RULER's five sentences, a line each time; a piece is a sentence, so that the last line may be a part."""
+    """Repeat RULER's line of five sentences. A piece is a sentence, so the last line may be incomplete."""
     whole, part = divmod(pieces, len(_SENTENCES))
     lines = [NOISE] * whole
     if part:
@@ -36,9 +36,10 @@ def noise(pieces: int, needles: int, draw: random.Random) -> list[str]:
 
 
 def lines_of(line: Callable[[random.Random], str]) -> Haystack:
-    """A haystack of needles, each drawn as `line`; a piece is a character. The last may break off at a space or hyphen.
+    """Return a haystack of needles drawn by `line`. A piece is a character.
 
-    (RULER counts whole lines, and may miss the length by one: a line of uuids has 80 tokens.)
+    The last line may break off at a space or hyphen. RULER counts whole lines, so it may miss the length by one line
+    (a line of uuids has 80 tokens).
     """
 
     def haystack(pieces: int, needles: int, draw: random.Random) -> list[str]:
@@ -58,10 +59,11 @@ def lines_of(line: Callable[[random.Random], str]) -> Haystack:
 
 
 def prose_from(text: str, begin: int) -> Haystack:
-    """Running prose from the sentence after `begin` on, repeated where too short; a piece is a character.
+    """Return a haystack of prose that starts at the first sentence after `begin`, repeated if too short.
 
-    It ends at a word. Needles stand between sentences, at depths drawn without replacement from RULER's 40.
-    Departing from RULER, whose essays always begin at the same place, each example has prose of its own.
+    A piece is a character. The prose ends at the end of a word. Needles go between sentences, at depths drawn
+    without replacement from RULER's 40. Departing from RULER, whose essays always begin at the same place, each example
+    begins at a place of its own.
     """
     first = _sentence_end(text, begin % len(text))
 
@@ -79,7 +81,7 @@ def prose_from(text: str, begin: int) -> Haystack:
 
 
 def hide(needles: Sequence[str], stretches: Sequence[str]) -> tuple[str, list[int]]:
-    """The document, and where in it each needle begins."""
+    """Return the document, and the offset of each needle in it."""
     parts, places, length = [stretches[0]], [], len(stretches[0])
     for needle, stretch in zip(needles, stretches[1:], strict=True):
         places.append(length)
@@ -89,7 +91,7 @@ def hide(needles: Sequence[str], stretches: Sequence[str]) -> tuple[str, list[in
 
 
 def _split(lines: list[str], needles: int, draw: random.Random) -> list[str]:
-    """The lines in stretches: a needle goes before each of as many lines, drawn without replacement."""
+    """Return the stretches between the needles; each needle goes before a line drawn without replacement."""
     if len(lines) < needles:
         raise UsageError(f"{len(lines)} lines are too few for {needles} needles: give a greater length.")
     places = sorted(draw.sample(range(len(lines)), needles))
@@ -101,7 +103,7 @@ def _split(lines: list[str], needles: int, draw: random.Random) -> list[str]:
 
 
 def _cycle(text: str, start: int, characters: int) -> str:
-    """So many characters of the text that begins anew where it ends, cut back to a word's end."""
+    """Return this many characters of the text, which starts over at its end, cut back to the end of a word."""
     parts, left = [text[start : start + characters]], characters - (len(text) - start)
     while left > 0:
         parts.append(text[:left])
@@ -112,7 +114,7 @@ def _cycle(text: str, start: int, characters: int) -> str:
 
 
 def _sentence_end(prose: str, place: int) -> int:
-    """The first end of a sentence after `place`, else of a word, else `place` itself; 0 and the end stay."""
+    """Return the first end of a sentence after `place`, else of a word, else `place` itself; 0 and the end stay."""
     if place in (0, len(prose)):
         return place
     if found := _SENTENCE_END.search(prose, place, place + _NEAR):

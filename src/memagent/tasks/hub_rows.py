@@ -1,7 +1,7 @@
 """Data from the Hugging Face hub: `hub:NAME[@CONFIG][:SPLIT]`, such as `hub:hotpotqa/hotpot_qa@distractor`.
 
-The split is "validation" unless named. NAME may be a local folder of parquet or JSONL files. It is loaded by the
-library `datasets`, an extra: `pip install "memagent[hub]"`.
+The split is "validation" unless named. NAME may be a local folder of parquet or JSONL files. Loading needs the library
+`datasets`, an extra: `pip install "memagent[hub]"`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def is_hub(path: str | Path) -> bool:
 
 
 def rows(name: str) -> Iterator[tuple[str, object]]:
-    """The rows of a data set, with where each stands, for messages.
+    """Yield the rows of a data set, each with its place, for messages.
 
     Raises:
-        UsageError: the name is not of that form, or `datasets` is not installed.
+        UsageError: the name does not have that form, or `datasets` is not installed.
         DocumentError: there is no such data set, configuration or split, or the hub cannot be reached.
     """
     match = _NAME.fullmatch(name)
@@ -33,7 +33,7 @@ def rows(name: str) -> Iterator[tuple[str, object]]:
     try:
         import datasets
     except ImportError as error:
-        raise UsageError(f'{name} takes the library datasets: run `pip install "memagent[hub]"`.') from error
+        raise UsageError(f'{name} needs the library datasets: run `pip install "memagent[hub]"`.') from error
     from datasets.exceptions import DatasetsError
 
     datasets.disable_progress_bars()

@@ -1,9 +1,9 @@
-"""A long document of our own making with facts hidden in it, and a question about one of them.
+"""A long generated document with facts hidden in it, and a question about one of them.
 
     The dredger swung at its moorings all afternoon … The keeper of the Marlow lighthouse hid the brass compass in
     the linen cupboard. … What did the keeper of the Marlow lighthouse hide?
 
-The prose around the facts is drawn from word lists, the same for the same seed on every machine.
+The prose around the facts is drawn from word lists. A seed gives the same prose on every machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WHEN = (
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A document, a question about it, and the words that a right answer holds."""
+    """A document, a question about it, and the words that a right answer must contain."""
 
     document: str
     question: str
@@ -50,13 +50,15 @@ class Demo:
 
 
 def make_demo(characters: int, seed: int = 0, facts: int = 4) -> Demo:
-    """A document of about `characters` characters with `facts` facts, one in each equal stretch of it.
+    """Make a document of about `characters` characters with `facts` facts, one in each equal stretch of it.
 
     Raises:
-        ValueError: for more facts than there are places (14) or a document too short for them.
+        ValueError: there are more facts than places (14), or the document is too short for the facts.
     """
     if not 1 <= facts <= len(_PLACES) or characters < 200 * facts:
-        raise ValueError(f"{facts} facts need 200 characters each, and there are {len(_PLACES)} places.")
+        raise ValueError(
+            f"{facts} facts in {characters} characters: give 1 to {len(_PLACES)} facts, and 200 characters for each."
+        )
     draw = random.Random(seed)
     hidden = list(zip(*(draw.sample(pool, facts) for pool in (_PLACES, _THINGS, _SPOTS)), strict=True))
     stretch = characters // facts
@@ -69,13 +71,13 @@ def make_demo(characters: int, seed: int = 0, facts: int = 4) -> Demo:
 
 
 def is_right(demo: Demo, answer: str) -> bool:
-    """Whether an answer names the thing asked for, and none of the other things."""
+    """Whether an answer names the thing asked for, and none of the others."""
     said = " ".join(answer.lower().split())
     return demo.answer in said and not any(thing in said for thing in _THINGS if thing != demo.answer)
 
 
 def _stretch(draw: random.Random, characters: int, fact: str) -> str:
-    """Paragraphs of about `characters` characters, with the fact after one sentence of one of them."""
+    """Return paragraphs of about `characters` characters, with the fact at a random place among their sentences."""
     sentences, length = [], len(fact)
     while length < characters:
         sentence = f"{draw.choice(_WHO)} {draw.choice(_DID)} {draw.choice(_WHERE)} {draw.choice(_WHEN)}."

@@ -29,9 +29,9 @@ class NeedleTask:
     """Keys with values hidden in a haystack, and a question about some of the keys.
 
     Args:
-        haystack: "noise", "needles" (every line a distractor), or "prose", which is then the `prose` to use.
-        key_kind, value_kind: what they look like.
-        keys, values, queries: how many keys are hidden, how many values each has, how many keys are asked.
+        haystack: "noise", "needles" (every line is a distractor), or "prose", which takes its text from `prose`.
+        key_kind, value_kind: kind of the keys, and kind of the values.
+        keys, values, queries: number of hidden keys, values per key, and keys asked about.
     """
 
     name: str
@@ -92,17 +92,17 @@ class NeedleTask:
 
 
 def needle(kind: str, key: str, value: str) -> str:
-    """The sentence to be found; the kind is the value's."""
+    """Return the sentence to be found; `kind` is the kind of the value."""
     return NEEDLE.format(type_needle_v=kind, key=key, value=value)
 
 
 def ask(kind: str, keys: Sequence[str], values: int) -> str:
-    """The question for keys with so many values each, as a memory agent is asked it."""
+    """Return the question a memory agent is asked about keys that have `values` values each."""
     return _fill(NIAH.replace("{context}\n", ""), kind, keys, values)
 
 
 def _fill(template: str, kind: str, keys: Sequence[str], values: int) -> str:
-    """The template for these keys, with `{context}` left in it."""
+    """Fill in the template for these keys, leaving `{context}` in it."""
     if len(keys) * values == 1:
         template, kind = singular(template), kind.removesuffix("s")
     query = ", ".join(keys[:-1]) + ", and " + keys[-1] if len(keys) > 1 else keys[0]

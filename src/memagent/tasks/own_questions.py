@@ -1,10 +1,10 @@
-"""Questions of your own, from a JSONL file: a question a line, with its document or the path of one.
+"""Questions of your own from a JSONL file: one question a line, with its document or the path of a document.
 
 {"question": "Who signed the lease?", "path": "leases/2019.pdf", "answers": ["Ada Lovelace", "A. Lovelace"]}
 {"question": "What is the deposit?", "document": "The deposit is 1,200 euros. …", "answer": "1,200 euros"}
 
-A path is relative to the file and may name a document that memagent reads, or a folder of them. `"scorer"` is one of
-`memagent.core.scoring.METRICS`, the same for all lines; without one it is sub_em.
+A path is relative to the file. It names a document that memagent reads, or a folder of documents. `"scorer"` is one of
+`memagent.core.scoring.METRICS`, the same on all lines; the default is sub_em.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from memagent.errors import DocumentError, UsageError
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read
 from memagent.tasks.rows import Written, checked, read_rows
 
-_BYTES_A_TOKEN = 4  # roughly
+_BYTES_A_TOKEN = 4  # a rough average
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,18 @@ class OwnQuestion:
     question: str
     answers: tuple[str, ...]
     document: str | Path
-    """The text, or where it is."""
+    """Text of the document, or its path."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnTask:
-    """The questions of one file, in its order. They have the length of their documents, and no seed changes them."""
+    """The questions of one file, in its order. Documents keep their own length, and the seed changes nothing."""
 
     name: str
     metrics: tuple[str, ...]
     questions: tuple[OwnQuestion, ...]
     files: tuple[Path, ...]
-    """The file itself, and the documents it names."""
+    """The file itself, and the documents that it names."""
     answer_tokens: int = 128
     units: tuple[Unit, ...] = ("own",)
     placed: bool = True
@@ -54,12 +54,14 @@ class OwnTask:
         return len(self.questions)
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Its facts are the places where answers stand word for word: of the first that does, or of all of them where
-        the scorer wants all. An answer that stands nowhere gives none.
+        """Return question `number` with its document.
+
+        The facts are the places where answers appear word for word: only the first answer found, or every answer if
+        the scorer wants all. An answer that is not in the document gives no fact.
         """
         if length.unit not in self.units:
             raise UsageError(
-                f"The documents of {self.name} have their own length, which cannot be {length}: give none."
+                f"{self.name} has documents with a length of their own, so {length} does not apply: give no length."
             )
         if number >= self.size:
             raise UsageError(f"{self.name} has {self.size:,} questions, too few for example {number} (counted from 0).")
@@ -73,7 +75,7 @@ class OwnTask:
         return replace(example, tokens=count(tokenizer, example.prompt()) + self.answer_tokens)
 
     def expected_tokens(self, number: int) -> int:
-        """About how long a document is, before it is read."""
+        """Estimate the number of tokens of a document without reading it."""
         document = self.questions[number].document
         return (len(document) if isinstance(document, str) else _bytes(document)) // _BYTES_A_TOKEN
 
@@ -82,14 +84,14 @@ class OwnTask:
 
 
 def load_own(path: str | Path, anywhere: bool = False) -> OwnTask:
-    """The task in a JSONL file, named as the file. All lines are checked, and all documents opened once.
+    """Return the task in a JSONL file, named after the file. Checks all lines and opens each document once.
 
     Args:
-        anywhere: whether its lines may name documents outside of its folder. A file from somebody else could send
+        anywhere: whether lines may name documents outside the file's folder. A file from somebody else could send
             private files to a model.
 
     Raises:
-        DocumentError: a line is not a question of that form, or its document cannot be read.
+        DocumentError: a line is not a question in this form, or its document cannot be read.
     """
     questions, scorers = [], set()
     opened: set[Path] = set()
@@ -97,22 +99,21 @@ def load_own(path: str | Path, anywhere: bool = False) -> OwnTask:
         line = checked(_LINE, place, row, "a question", "question, document or path, and answers or answer")
         answers = line.answers or ([] if line.answer is None else [line.answer])
         if not answers or (line.answers and line.answer):
-            raise DocumentError(f"{place} needs answers, a list, or one answer: give one of the two.")
+            raise DocumentError(f"{place} needs either answers (a list) or answer: give one of the two.")
         if line.scorer not in METRICS:
             raise DocumentError(f"{place} has the unknown scorer {line.scorer!r}: give one of {', '.join(METRICS)}.")
         scorers.add(line.scorer)
         if len(scorers) > 1:
             raise DocumentError(
-                f"{place} has the scorer {line.scorer}, the lines before it another (sub_em, where none is named): "
-                "put the questions for each into a file of their own."
+                f"{place} has the scorer {line.scorer}, but the lines before it have another (sub_em if none is "
+                "named): put the questions for each scorer into a separate file."
             )
         document = line.document if line.path is None else Path(path).parent / line.path
         if document is None or (line.document is not None and line.path is not None):
-            raise DocumentError(f"{place} needs a document or the path of one: give one of the two.")
+            raise DocumentError(f"{place} needs either document or path: give one of the two.")
         if isinstance(document, Path) and not anywhere and not _is_below(document, Path(path).parent):
             raise DocumentError(
-                f"{place} names {line.path}, which is not in the folder of the file: "
-                "give --allow-paths if it may be read."
+                f"{place} names {line.path}, which is outside the file's folder: give --allow-paths if it may be read."
             )
         if isinstance(document, Path) and document not in opened:
             opened.add(document)

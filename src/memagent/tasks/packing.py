@@ -1,7 +1,7 @@
-"""Which paragraphs fill a length in tokens: each is counted once, and their counts added up.
+"""Chooses paragraphs that fill a length in tokens. Each is counted once, and the counts are added up.
 
-A byte-level tokenizer splits a text before the first letter of a line, whatever comes before it. Counted from one
-"Document" to the next, the tokens of the paragraphs therefore add up to those of the whole.
+A byte-level tokenizer always splits before the first letter of a line. So the counts add up to the count of the whole
+if each paragraph is counted from one "Document" to the next.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import islice
 
 from memagent.core.tokenizer import Tokenizer, count, counts
 
-_BATCH = 128  # distractors looked at once
+_BATCH = 128  # distractors considered at a time
 
 
 def document(paragraphs: Sequence[str]) -> tuple[str, list[int]]:
-    """The paragraphs as RULER numbers them from 1, and where each begins, in characters."""
+    """Return the paragraphs numbered from 1 as in RULER, and the offset of each in characters."""
     parts, starts, length = [], [], 0
     for number, text in enumerate(paragraphs, 1):
         head = f"Document {number}:\n"
@@ -28,7 +28,7 @@ def document(paragraphs: Sequence[str]) -> tuple[str, list[int]]:
 
 
 class Counts:
-    """Tokens of paragraphs in such a document, counted when first asked for."""
+    """Token counts of the paragraphs in such a document, each computed when first asked for."""
 
     def __init__(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
         self.tokenizer = tokenizer
@@ -38,7 +38,7 @@ class Counts:
         self._heads = [0]
 
     def of(self, paragraphs: Sequence[int]) -> list[int]:
-        """Tokens of each of these paragraphs, from the colon before it to the blank line after it."""
+        """Return the tokens of each of these paragraphs, from the colon before it to the blank line after it."""
         missing = [paragraph for paragraph in paragraphs if paragraph not in self._tokens]
         texts = [f":\n{self._texts[paragraph]}\n\nDocument" for paragraph in missing]
         for paragraph, tokens in zip(missing, counts(self.tokenizer, texts), strict=True):
@@ -46,7 +46,7 @@ class Counts:
         return [self._tokens[paragraph] for paragraph in paragraphs]
 
     def head(self, number: int) -> int:
-        """Tokens of "Document 7"."""
+        """Return the tokens of "Document {number}"."""
         while len(self._heads) <= number:
             self._heads.append(count(self.tokenizer, f"Document {len(self._heads)}"))
         return self._heads[number]
@@ -54,7 +54,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The paragraphs chosen, the tokens of room left (below 0: too many already), and whether none is left over."""
+    """The chosen paragraphs, the tokens left (negative if there are too many), and whether all paragraphs were used."""
 
     chosen: list[int]
     left: int
@@ -62,10 +62,10 @@ class Packed:
 
 
 def pack(gold: Sequence[int], distractors: Iterator[int], room: int, slack: int, counts: Counts) -> Packed:
-    """The gold paragraphs, and distractors in their order until the next is too long.
+    """Choose the gold paragraphs, then distractors in their order until one is too long.
 
-    If more than `slack` tokens are left then, one of the next distractors is added, or takes the place of one of the
-    last, so that fewer are left.
+    If more than `slack` tokens are then left, one of the next distractors is added, or replaces one of the last, so
+    that fewer are left.
     """
     chosen = list(gold)
     heads = sum(counts.head(number) for number in range(1, len(chosen) + 1))
@@ -84,10 +84,10 @@ def pack(gold: Sequence[int], distractors: Iterator[int], room: int, slack: int,
 
 
 def _complete(chosen: list[int], gold: int, others: list[int], left: int, slack: int, counts: Counts) -> int:
-    """Change the chosen so that at most `slack` tokens are left, if that can be. Returns how many are left.
+    """Change `chosen` so that at most `slack` tokens are left, if possible. Returns the number of tokens left.
 
-    One of the others is added, or put in the place of a chosen one, the last that allows it; where neither will do,
-    the first that fits is added, and then again.
+    One of the others is added, or replaces a chosen paragraph, the last one that works. If neither works, the first of
+    the others that fits is added, and the search starts again.
     """
     while True:
         ordered = sorted(zip(counts.of(others), others, strict=True))

@@ -1,8 +1,8 @@
-"""A question over many numbered paragraphs, of which a few hold the answer: RULER's form, for any data.
+"""A question over many numbered paragraphs, a few of which hold the answer: RULER's form, for any data.
 
-The paragraphs that the answer rests on, and distractors up to the length, are shuffled for each example. Departing
-from RULER, which steps through numbers of paragraphs and stops below the length, the last distractors are chosen so
-that a length in tokens is met to within 1 %.
+For each example, the paragraphs that the answer rests on are shuffled with distractors up to the length. RULER raises
+the number of paragraphs in steps and stops below the length. Here the last distractors are chosen so that a length in
+tokens is met to within 1 %.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ INSTRUCTION = (
 QA = f"{INSTRUCTION}\n\nThe following are given documents.\n\n{{context}}\n\n{INSTRUCTION}\n\nQuestion: {{query}}"
 QA_PREFIX = " Answer:"
 
-_TRIES = 4  # counts of a whole sample; one is enough where the tokens of its parts add up
+_TRIES = 4  # counts of a whole sample; one is enough if the tokens of its parts add up
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, and what belongs to it among the paragraphs of its task, by their numbers."""
+    """A question, and the numbers of the paragraphs that belong to it."""
 
     question: str
     answers: tuple[str, ...]
     facts: tuple[tuple[int, Fact], ...]
-    """Each with the paragraph that it stands in, and its place in that paragraph."""
+    """Facts, each with the number of its paragraph and its place in that paragraph."""
     gold: tuple[int, ...]
-    """The paragraphs that the answer rests on."""
+    """Paragraphs that the answer rests on."""
     near: Sequence[int] = ()
-    """Distractors to be taken before any other."""
+    """Distractors to use before any others."""
     barred: frozenset[int] = frozenset()
     """Paragraphs that may not be distractors."""
     before: tuple[tuple[int, int], ...] = ()
-    """Pairs of paragraphs: the first one of a pair comes before the second."""
+    """Pairs of paragraphs whose first must come before the second."""
 
 
 class ParagraphTask:
     """Questions whose answers lie in one or more of many paragraphs.
 
     Args:
-        texts: the paragraphs, of which the first `pool` may be distractors.
+        texts: all paragraphs; the first `pool` of them may be distractors.
         instructed: whether a memory agent's question begins with RULER's instruction.
-        source: the file that the paragraphs are from, and `option`, the flag that gives it; for messages.
+        source, option: file that the paragraphs come from, and the flag that gives it, for messages.
     """
 
     answer_tokens = 32
@@ -87,18 +87,19 @@ class ParagraphTask:
         self._counts: Counts | None = None
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """A length in paragraphs counts those that hold the answer, too.
+        """Return the example with this number.
 
-        The question is the one with that number in an order that the seed alone decides: the same at every length.
+        A length in paragraphs includes those that hold the answer. The order of the questions depends on the seed
+        alone, so a number means the same question at every length.
         """
         if length.unit not in self.units:
-            raise UsageError(f"A length of {self.name} is given in {' or '.join(self.units)}, and {length} is not.")
+            raise UsageError(f"{self.name} takes a length in {' or '.join(self.units)}, not {length}.")
         if number >= self.size:
             raise UsageError(f"{self.name} has {self.size:,} questions, too few for example {number} (counted from 0).")
         return self.of(self.asked[permutation(self.name, self.size, seed)[number]], length, number, seed, tokenizer)
 
     def of(self, asked: Asked, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """The example of any question; its paragraphs are drawn for the number."""
+        """Return an example of any question; the number determines which paragraphs are drawn."""
         if length.unit == "tokens":
             return self._fit(asked, length, number, seed, tokenizer)
         draw = generator(self.name, length, number, seed)
@@ -106,7 +107,7 @@ class ParagraphTask:
         return replace(example, tokens=self._tokens(example, tokenizer))
 
     def question(self, asked: Asked) -> str:
-        """As a memory agent is asked it."""
+        """Return the question as a memory agent is asked it."""
         return f"{INSTRUCTION}\n\nQuestion: {asked.question}" if self._instructed else asked.question
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
@@ -116,7 +117,7 @@ class ParagraphTask:
         return self._texts[paragraph]
 
     def _take(self, asked: Asked, length: Length, draw: random.Random) -> list[int]:
-        """So many paragraphs."""
+        """Choose as many paragraphs as the length says."""
         chosen = [*asked.gold, *islice(self._distractors(asked, draw), max(length.value - len(asked.gold), 0))]
         if len(chosen) > length.value:
             raise TooShort(
@@ -128,7 +129,7 @@ class ParagraphTask:
         return chosen
 
     def _fit(self, asked: Asked, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Paragraphs that add up to so many tokens. Only what was chosen is counted as a whole."""
+        """Make an example of this many tokens. Only the chosen paragraphs are counted as a whole."""
         counts = self._counts
         if counts is None or counts.tokenizer is not tokenizer or not tokenizer.exact:
             counts = self._counts = Counts(tokenizer, self._texts)
@@ -153,7 +154,7 @@ class ParagraphTask:
         raise UsageError(f"The tokens of {self.name} at {length} do not add up: give another tokenizer.")
 
     def _distractors(self, asked: Asked, draw: random.Random) -> Iterator[int]:
-        """All that there are, in the order to take them."""
+        """Yield all possible distractors, in the order in which to use them."""
         passed = {*asked.gold, *asked.barred}
         for paragraph in chain(_shuffled(asked.near, draw), _shuffled(self._pool, draw)):
             if paragraph not in passed:
@@ -190,14 +191,14 @@ def _template(asked: Asked) -> str:
 
 @lru_cache(maxsize=8)
 def permutation(task: str, size: int, seed: int) -> list[int]:
-    """The order of a task's questions."""
+    """Return the order of a task's questions."""
     order = list(range(size))
     random.Random(f"{task}/questions/{seed}").shuffle(order)
     return order
 
 
 def _shuffled(items: Sequence[int], draw: random.Random) -> Iterator[int]:
-    """The items in random order, one drawn when it is asked for: most examples need few of many (Fisher and Yates)."""
+    """Yield the items in random order, drawn one at a time because most examples need only a few (Fisher and Yates)."""
     moved: dict[int, int] = {}
     for left in range(len(items), 0, -1):
         place = draw.randrange(left)

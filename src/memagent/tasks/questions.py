@@ -39,7 +39,7 @@ _DISAMBIGUATION = re.compile(r" \([^()]*\)$")
 
 
 def qa_1(squad: str | Path) -> ParagraphTask:
-    """RULER's qa_1: a question of SQuAD, the paragraph it is about, others of the same article, then any others."""
+    """Return RULER's qa_1: a SQuAD question, its paragraph, others from the same article, then any others."""
     passages = load_squad(squad)
     texts = list(dict.fromkeys(passage.context for passage in passages))
     number_of = {text: number for number, text in enumerate(texts)}
@@ -70,9 +70,9 @@ def qa_1(squad: str | Path) -> ParagraphTask:
 
 
 def qa_2(hotpotqa: str | Path) -> ParagraphTask:
-    """RULER's qa_2: a question of HotpotQA, its own ten paragraphs, then those of other questions.
+    """Return RULER's qa_2: a HotpotQA question, its own ten paragraphs, then those of other questions.
 
-    Departing from RULER, an example too short for all ten holds at least those that the answer rests on.
+    Departing from RULER, an example too short for all ten keeps at least the paragraphs that the answer rests on.
     """
     questions = load_hotpotqa(hotpotqa)
     texts = _contexts(questions)
@@ -91,11 +91,11 @@ def qa_2(hotpotqa: str | Path) -> ParagraphTask:
 
 
 def hqa(hotpotqa: str | Path, paragraphs: str | Path) -> ParagraphTask:
-    """RULER-HQA: a question of HotpotQA, its own ten paragraphs, and others, none with the title of one of the ten.
+    """Return RULER-HQA: a HotpotQA question, its own ten paragraphs, then others with different titles.
 
-    As in the authors' evaluation, a memory agent is asked the question alone. They draw the others from HotpotQA's own
-    contexts; here they are whatever was given. An example too short for all ten holds at least those that the answer
-    rests on.
+    As in the authors' evaluation, a memory agent is asked the question alone. The authors draw the other paragraphs
+    from HotpotQA's own contexts; here they come from `paragraphs`. An example too short for all ten keeps at least the
+    paragraphs that the answer rests on.
     """
     questions = load_hotpotqa(hotpotqa)
     others = load_paragraphs(paragraphs)
@@ -125,12 +125,12 @@ def hqa(hotpotqa: str | Path, paragraphs: str | Path) -> ParagraphTask:
 
 
 def _contexts(questions: Sequence[HotpotQuestion]) -> list[str]:
-    """The paragraphs of all questions, each once."""
+    """Return the paragraphs of all questions, each once."""
     return list(dict.fromkeys(_written(*paragraph) for found in questions for paragraph in found.context))
 
 
 def _asked(found: HotpotQuestion, number_of: dict[str, int]) -> Asked:
-    """A question of HotpotQA with its own ten paragraphs."""
+    """Return a question of HotpotQA with its own ten paragraphs."""
     return Asked(
         found.question,
         (found.answer,),
@@ -141,23 +141,23 @@ def _asked(found: HotpotQuestion, number_of: dict[str, int]) -> Asked:
 
 
 def _written(title: str, sentences: tuple[str, ...]) -> str:
-    """A paragraph with its title, as RULER writes it."""
+    """Return a paragraph with its title, as RULER writes it."""
     return f"{title}\n{''.join(sentences)}"
 
 
 def _plain(title: str) -> str:
-    """Titles that differ in case, or in how HTML writes a character, are the same."""
+    """Return a title without differences of case, or of how HTML writes a character."""
     return html.unescape(title).casefold()
 
 
 def _gold(found: HotpotQuestion) -> list[str]:
-    """The paragraphs that the answer rests on."""
+    """Return the paragraphs that the answer rests on."""
     titles = {title for title, _ in found.supports}
     return [_written(title, sentences) for title, sentences in found.context if title in titles]
 
 
 def _hotpot_facts(found: HotpotQuestion, number_of: dict[str, int]) -> Iterator[tuple[int, Fact]]:
-    """The supporting sentences. A few of the published ones have numbers past the end of their paragraph."""
+    """Yield the supporting sentences. A few published sentence numbers lie past the end of their paragraph."""
     for title, sentences in found.context:
         for number, sentence in enumerate(sentences):
             if (title, number) in found.supports and (text := sentence.strip()):
@@ -168,10 +168,10 @@ def _hotpot_facts(found: HotpotQuestion, number_of: dict[str, int]) -> Iterator[
 
 
 def _key(found: HotpotQuestion, title: str, sentence: str) -> str:
-    """The answer where the sentence holds it; else the title, without what tells it from others of that name.
+    """Return the answer if the sentence holds it, else the title without its disambiguation.
 
-    A memory that only repeats the question must not seem to hold the fact: where it names the one and the other, the
-    longest name, number or word of the sentence that it does not.
+    A memory that only repeats the question must not seem to hold the fact. If the question names both the answer and
+    the title, the key is the sentence's longest name, number or word that the question does not have.
     """
     answer = found.answer
     if answer.lower() not in ("yes", "no") and _names(sentence, answer) and not _names(found.question, answer):
@@ -188,7 +188,7 @@ def _names(text: str, words: str) -> bool:
 
 
 def _squad_fact(context: str, found: SquadQuestion) -> Fact:
-    """The sentence that holds the first answer; its key is the shortest of the answers in it."""
+    """Return the sentence that holds the first answer; its key is the shortest of the answers in it."""
     end = found.start + len(found.answers[0])
     ends = [match.end() for match in _SENTENCE_END.finditer(context)]
     first = max((place for place in ends if place <= found.start), default=0)
@@ -202,6 +202,6 @@ def _squad_fact(context: str, found: SquadQuestion) -> Fact:
 
 
 def _whole_words(sentence: str, part: str) -> str:
-    """The words that the part stands in."""
+    """Return the whole words that contain the part."""
     found = re.search(rf"\w*{re.escape(part)}\w*", sentence)
     return found[0] if found else part

@@ -1,4 +1,4 @@
-"""Reading data files: text, or JSON with an object an entry. What is wrong is said with the file and the line."""
+"""Reads data files: text, or JSON with one object per entry. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memagent.errors import DocumentError
 from memagent.tasks import hub_rows
 
 Row = tuple[str, dict[str, Any]]
-"""Where an entry stands, for messages ("Line 17 of FILE"), and the entry."""
+"""Place of an entry, for messages ("Line 17 of FILE"), and the entry."""
 
 _T = TypeVar("_T")
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 def _written(text: str) -> str:
     if not text.strip():
         raise ValueError("there is nothing in it")
-    text.encode()  # half a character, which JSON can write, is a ValueError here
+    text.encode()  # raises ValueError for half a character, which JSON can contain
     return text
 
 
@@ -32,10 +32,10 @@ Written = Annotated[str, AfterValidator(_written)]
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The objects of a JSONL file, of a JSON list, or of a JSON list under "data"; or the rows of a hub's copy.
+    """Yield the objects of a JSONL file, of a JSON list, of a JSON list under "data", or of a data set on the hub.
 
     Raises:
-        DocumentError: the file cannot be read, has none, or holds something else.
+        DocumentError: the file cannot be read, has no entries, or has an entry that is not an object.
     """
     place = ""
     for place, row in hub_rows.rows(str(path)) if hub_rows.is_hub(path) else _entries(path):
@@ -52,7 +52,7 @@ def _entries(path: str | Path) -> Iterator[tuple[str, object]]:
         try:
             return _listed(path, json.loads(text))
         except json.JSONDecodeError as error:
-            if not error.msg.startswith("Extra data"):  # which a second line is to JSON
+            if not error.msg.startswith("Extra data"):  # the error for a second line, which JSONL has
                 raise _not_json(path, error.lineno, error) from error
     return _lines(path, text)
 
@@ -75,12 +75,12 @@ def _lines(path: str | Path, text: str) -> Iterator[tuple[str, object]]:
 
 def _not_json(path: str | Path, line: int, error: json.JSONDecodeError) -> DocumentError:
     return DocumentError(
-        f"Line {line} of {path} is not JSON: {error.msg} at column {error.colno}; mend it, or give a whole copy."
+        f"Line {line} of {path} is not JSON: {error.msg} at column {error.colno}; fix it, or give an intact copy."
     )
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file, gzipped or not."""
+    """Return the text of a file, gzipped or not."""
     if Path(path).is_dir():
         raise DocumentError(f"{path} is a folder: name the file in it.")
     with reading(str(path)), open_bytes(Path(path)) as file:
@@ -98,7 +98,7 @@ def read_text(path: str | Path) -> str:
 
 
 def checked(adapter: TypeAdapter[_T], place: str, row: object, what: str, keys: str) -> _T:
-    """The row as what the adapter makes of it. Raises DocumentError: it is not `what`, which needs `keys`."""
+    """Validate a row with the adapter. Raises DocumentError if the row is not `what`, which needs `keys`."""
     try:
         return adapter.validate_python(row)
     except ValidationError as error:

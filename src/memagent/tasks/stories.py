@@ -1,9 +1,9 @@
-"""Questions on stories (FairytaleQA), several stories in a document.
+"""Questions on stories (FairytaleQA), with several stories in a document.
 
 What did the miscaun turn into?  ->  a grey stone
 
-A document holds a run of sections of one story, which its questions are about, between other stories. Some of the
-questions are about sections that were left out: the document does not answer them, although it has the same heroes.
+A document holds consecutive sections of one story, placed between other stories; its questions are about that
+one story. Some questions are about sections that were left out: the document has the same heroes but no answer.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from memagent.tasks.practice.mixture import ABSENT
 
 _BREAK = "\n\n"
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")
-_HELD = 0.75  # of an answer's words, in the sentences that are taken to hold it
-_SHARE = 0.7  # of a document, at most, that the story asked about has
+_HELD = 0.75  # smallest share of an answer's words in the sentences that are taken to hold it
+_SHARE = 0.7  # largest share of a document that the story asked about may have
 _FEW = frozenset(
     "a an and the of to in on at he she it they his her him their them was were is that with for by".split()
 )
@@ -35,7 +35,7 @@ _FEW = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A question on a section of a story: the sentences that hold the answer, and where in the section they stand."""
+    """A question on a section of a story: the sentences that hold the answer, and their place in the section."""
 
     question: StoryQuestion
     section: int
@@ -49,7 +49,7 @@ class StoryTask:
     """Explicit questions on stories, `together` on each document.
 
     Args:
-        absent: the share of the questions that the document does not answer, where it can leave something out.
+        absent: share of the questions that the document does not answer, where something can be left out.
     """
 
     name: str
@@ -64,11 +64,11 @@ class StoryTask:
     _told: dict[int, list[Told]] = field(default_factory=dict, compare=False, repr=False)
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Of the length asked for with the longest of its document's questions."""
+        """Return an example that has the length asked for with the longest of its document's questions."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
         order = permutation(self.name, len(self.stories), seed)
-        for skipped in range(len(order)):  # a story too short for its questions leaves its place to the next
+        for skipped in range(len(order)):  # the next story replaces one that is too short for its questions
             with suppress(TooShort):
                 return self._drawn(order[(sheet + skipped) % len(order)], which, draw, length, tokenizer)
         raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
@@ -110,12 +110,12 @@ class StoryTask:
         )
 
     def _run(self, story: Story, draw: random.Random, length: Length, tokenizer: Tokenizer) -> tuple[int, int]:
-        """The sections that the document has of the story: as many as its share of the length allows."""
+        """Return which sections of the story the document has: as many as its share of the length allows."""
         tokens = [count(tokenizer, section) for section in story.sections]
         room = int(length.value * _SHARE) - 200
         if sum(tokens) <= room and not self.absent:
             return 0, len(tokens)
-        most = len(tokens) - 1 if self.absent else len(tokens)  # something has to be left out
+        most = len(tokens) - 1 if self.absent else len(tokens)  # leave out at least one section to ask about
         first = draw.randrange(len(tokens))
         last = first
         while last < len(tokens) and last - first < most and sum(tokens[first : last + 1]) <= room:
@@ -127,7 +127,7 @@ class StoryTask:
         return first, last
 
     def _asked(self, lead: int, first: int, last: int, main: str, draw: random.Random) -> list[tuple[Told, bool]]:
-        """The questions of a document, each with whether it answers them."""
+        """Return the questions of a document, each with whether the document answers it."""
         told = self._told.get(lead)
         if told is None:
             told = self._told[lead] = list(_told(self.stories[lead]))
@@ -148,17 +148,17 @@ class StoryTask:
 
 
 def practice_stories(stories: str | Path) -> StoryTask:
-    """To practise on: a quarter of the questions are about what was left out."""
+    """Return the practice task: a quarter of the questions are about sections that were left out."""
     return StoryTask("practice_stories", load_stories(stories), 16, absent=0.25)
 
 
 def fairytale(stories: str | Path) -> StoryTask:
-    """To measure by: questions whose answer stands in the document, scored by token F1."""
+    """Return the evaluation task: the document holds every answer, and token F1 is the score."""
     return StoryTask("fairytale", load_stories(stories))
 
 
 def _told(story: Story) -> Iterator[Told]:
-    """The explicit questions of a story for which the sentences that hold the answer were found."""
+    """Yield a story's explicit questions for which the sentences that hold the answer were found."""
     for question in story.questions:
         found = [
             (score, section, start, text)
@@ -174,7 +174,10 @@ def _told(story: Story) -> Iterator[Told]:
 
 
 def _holding(section: str, question: StoryQuestion) -> Iterator[tuple[float, int, str]]:
-    """Sentences, alone or two in a row, that have most of an answer's words; the more of the question the better."""
+    """Yield score, place and text of sentences, one or two in a row, that have most of an answer's words.
+
+    Words of the question raise the score.
+    """
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(section)), len(section)]
     wanted = _words(question.question)
     for answer in map(_words, question.answers):
@@ -194,7 +197,7 @@ def _words(text: str) -> set[str]:
 
 
 def _joined(sections: Sequence[str]) -> tuple[str, list[int]]:
-    """The sections as one text, and where each begins."""
+    """Return the sections as one text, and the offset of each."""
     starts, length = [], 0
     for section in sections:
         starts.append(length)
@@ -203,13 +206,13 @@ def _joined(sections: Sequence[str]) -> tuple[str, list[int]]:
 
 
 def _beginning(text: str, characters: int) -> str:
-    """About so many characters from the beginning, up to the end of a word."""
+    """Return about the first `characters` characters, up to the end of a word."""
     if characters >= len(text):
-        raise TooShort("The stories are too few for this length.")
+        raise TooShort("There are too few stories for this length.")
     return text[: max(text.rfind(" ", 0, characters + 1), 0)].rstrip()
 
 
 def _ending(text: str, characters: int) -> str:
-    """About so many characters before that place of the text, from the beginning of a word."""
+    """Return the text up to `characters`, starting at the beginning of a word."""
     start = text.find(" ", 0, 200)
     return text[start + 1 : max(characters, start + 1)].strip() if characters > start + 1 else ""

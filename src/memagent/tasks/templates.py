@@ -1,7 +1,7 @@
-"""RULER's prompts, byte for byte: protocol constants, held by their sha256 in `tests/tasks/test_templates.py`.
+"""RULER's prompts, byte for byte. `tests/tasks/test_templates.py` checks their sha256.
 
-Source: NVIDIA/RULER (Apache-2.0). The *prefix* is what RULER begins the model's answer with, and what its limits of
-tokens to generate rest on. It ends the prompt of readers that see the document; a memory agent is not given it.
+Source: NVIDIA/RULER (Apache-2.0). A *prefix* is the beginning that RULER gives to the model's answer; RULER's limits of
+tokens to generate assume it. It ends the prompt of readers that see the document; a memory agent does not get it.
 """
 
 from __future__ import annotations
@@ -39,5 +39,5 @@ FWE_PREFIX = " Answer: According to the coded text above, the three most frequen
 
 
 def singular(template: str) -> str:
-    """RULER's form of a needle template for one query with one value."""
+    """Return RULER's form of a needle template for one query with one value."""
     return template.replace("Some", "A").replace("are all", "is").replace("are", "is")

@@ -6,7 +6,7 @@
     …
     Find all variables that are assigned the value 97498 in the text above.  ->  XKQPL, BMTNE, …
 
-One example with names of three letters comes first in the whole prompt; a memory agent is not shown it.
+The whole prompt begins with one example whose names have three letters; a memory agent does not see it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from memagent.tasks.haystacks import hide, noise
 from memagent.tasks.templates import VT, VT_PREFIX
 from memagent.tasks.vocabulary import distinct
 
-_SHOT_PIECES = 25  # sentences of noise in the example that comes first: five lines
+_SHOT_PIECES = 25  # sentences of noise in the in-context example: five lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class TracingTask:
         return facts_read(example, segments)
 
     def _chain(self, letters: int, draw: random.Random) -> tuple[list[str], str, list[str]]:
-        """Names, the value, and the assignments."""
+        """Return the names, the value, and the assignments."""
         names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=letters)), self.hops + 1, draw)
         value = str(draw.randint(10_000, 99_999))
         links = [f"VAR {name} = VAR {before} " for before, name in pairwise(names)]

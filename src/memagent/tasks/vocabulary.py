@@ -1,4 +1,4 @@
-"""What needles are made of: `adjective-noun` keys, numbers of seven digits, uuids. The words are wonderwords'."""
+"""The words of needles: `adjective-noun` keys, seven-digit numbers, and uuids. The words come from wonderwords."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _words(category: str) -> list[str]:
 
 
 def nouns_adjectives_verbs() -> list[str]:
-    """All words, sorted."""
+    """Return all nouns, adjectives and verbs, sorted."""
     return sorted({word for category in ("noun", "adjective", "verb") for word in _words(category)})
 
 
@@ -45,7 +45,7 @@ KINDS: dict[str, Callable[[random.Random], str]] = {"words": words, "numbers": n
 
 
 def distinct(make: Callable[[random.Random], str], many: int, draw: random.Random) -> list[str]:
-    """So many different ones."""
+    """Return this many different strings drawn by `make`."""
     found: dict[str, None] = {}
     while len(found) < many:
         found[make(draw)] = None

@@ -1,8 +1,7 @@
-"""Attention where much is shared: what many conversations begin with is there once.
+"""Attention over shared prefixes: a prefix that many conversations share is stored and computed once.
 
-A micro-batch to learn from is one row of `Block`s; in a batch to sample from, rows have a `Trunk` in common.
-transformers looks up the attention of its models by name. Under ours, a forward pass that is given
-neither attends as usual.
+A training micro-batch is one row of `Block`s. In a sampling batch, several rows share a `Trunk`. transformers looks up
+the attention function of a model by name; ours attends as usual in a forward pass that gets neither.
 """
 
 from __future__ import annotations
@@ -22,32 +21,32 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "memagent"
 _SHARED_KEYS: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
-"""Before PyTorch 2.12, heads share keys without being told to."""
-_AT_ONCE = 4_000_000  # weights: of those tried, the fastest with two cores of 2 MB of cache each
+"""Flag for heads that share keys. PyTorch before 2.12 has no such flag and needs none."""
+_AT_ONCE = 4_000_000  # attention weights; the fastest value tried, on two cores with 2 MB of cache each
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The next B x T tokens of the row: each of the B attends to what it shares with the others, and to its own T."""
+    """The next B x T tokens of a row. Each of the B sequences attends to the shared prefix and to its own T tokens."""
 
     rows: int
     width: int
     shared: int | None = None
-    """The number of the block, one of 1 x S, with which each of the B begins."""
+    """Index of the block (1 x S) that is the prefix of each of the B sequences; None without a prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """A row of blocks for a GPU: one kernel for the whole row. A few for each block take longer to launch than run."""
+    """A row of blocks for a GPU, in one kernel. Several kernels per block would take longer to launch than run."""
 
     queries: torch.Tensor
-    """Where the queries of each conversation begin in the row, and where the last ones end."""
+    """Start of each conversation's queries in the row, and the end of the last ones."""
     keys: torch.Tensor
-    """The same of its keys, in `seen`."""
+    """Start of each conversation's keys in `seen`, and the end of the last ones."""
     seen: torch.Tensor
-    """The places in the row that one conversation after the other attends to: what it shares, then its own."""
+    """Positions in the row that the conversations attend to, one after another: the prefix of each, then its own."""
     most: tuple[int, int]
-    """Queries, and keys, of the longest conversation."""
+    """Largest number of queries, and of keys, of any conversation."""
 
     @classmethod
     def of(cls, blocks: Sequence[Block], device: torch.device) -> Ragged:
@@ -64,8 +63,8 @@ class Ragged:
         return cls(of, to, torch.tensor(seen, device=device), most)
 
     def attend(self, q_HTD: torch.Tensor, k_GTD: torch.Tensor, v_GTD: torch.Tensor, scale: float) -> torch.Tensor:
-        """T x heads x width. Each query attends to what comes before it, and to itself."""
-        # In float32, because the gradients of what is shared are added up.
+        """Attention output, T x heads x width. Each query attends to the keys before it and to itself."""
+        # In float32, because the gradients of a shared prefix are summed over its conversations.
         k, v = (each.transpose(0, 1).float().index_select(0, self.seen).to(each.dtype) for each in (k_GTD, v_GTD))
         found: Any = varlen_attn(
             q_HTD.transpose(0, 1), k, v, self.queries, self.keys, *self.most,
@@ -76,7 +75,7 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """What the rows from `start` to `end` begin with: each layer's keys and values, 1 x heads x S x width."""
+    """The prefix shared by rows `start` to `end` (exclusive): each layer's keys and values, 1 x heads x S x width."""
 
     start: int
     end: int
@@ -96,19 +95,19 @@ def attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As transformers wants it: from B x heads x T x width of a head to B x T x heads x width of a head.
+    """Compute attention as transformers expects it: B x heads x T x head width in, B x T x heads x head width out.
 
     Args:
-        blocks: of the one row there is.
-        ragged: the same for a GPU, in place of `blocks`.
-        trunks: of all rows, in their order; `attention_mask` is about the other keys.
+        blocks: the blocks of the only row (B is 1).
+        ragged: the same blocks prepared for a GPU, in place of `blocks`.
+        trunks: the shared prefixes of all rows, in row order. `attention_mask` covers only the keys after them.
     """
     if not blocks and not trunks and ragged is None:
         usual: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return usual
-    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones in float32
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated queries and keys in float32
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if trunks:
         return _behind(module.layer_idx, query * scale, key, value, attention_mask, trunks), None
@@ -129,7 +128,7 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def _own(parts: Sequence[torch.Tensor], number: int, block: Block) -> torch.Tensor:
-    """From heads x (B x T) x width to B x heads x T x width."""
+    """The block's own part, reshaped from heads x (B x T) x width to B x heads x T x width."""
     heads, _, width = parts[number].shape
     return parts[number].view(heads, block.rows, block.width, width).transpose(0, 1)
 
@@ -149,7 +148,7 @@ def _behind(
     mask: torch.Tensor | None,
     trunks: Sequence[Trunk],
 ) -> torch.Tensor:
-    """Each row attends to its trunk, which no row has a copy of, and to its own keys."""
+    """Attention of each row to its trunk, which is not copied for every row, and to its own keys."""
     _, heads, queries, width = query.shape
     groups, keys = key.shape[1:3]
     per_group = heads // groups * queries
@@ -172,7 +171,7 @@ def _behind(
 def _rows(
     trunks: Sequence[Trunk], layer: int, queries: int, keys: int
 ) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
-    """Rows that are computed at once, and the keys and values of their trunk."""
+    """Yield the rows to compute at once, with the keys and values of their trunk."""
     for trunk in trunks:
         k, v = trunk.layers[layer]
         many = max(_AT_ONCE // (queries * (k.shape[2] + keys)), 1)
@@ -181,7 +180,7 @@ def _rows(
 
 
 def fused(q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scale: float) -> torch.Tensor:
-    """The last T of K tokens attend to what came before them; H / G heads share their keys and values."""
+    """Causal attention of the last T of K tokens. Each group of H / G heads shares its keys and values."""
     causal = q_BHTD.shape[2] == k_BGKD.shape[2]
     mask = None if causal else ~_later(q_BHTD.shape[2], k_BGKD.shape[2], q_BHTD.device)
     return scaled_dot_product_attention(
@@ -190,14 +189,14 @@ def fused(q_BHTD: torch.Tensor, k_BGKD: torch.Tensor, v_BGKD: torch.Tensor, scal
 
 
 def _later(queries: int, keys: int, device: torch.device) -> torch.Tensor:
-    """T x K: the keys that come after the query."""
+    """T x K mask of the keys that come after each query."""
     return torch.ones(queries, keys, dtype=torch.bool, device=device).triu(keys - queries + 1)
 
 
 class _Attention(torch.autograd.Function):
-    """`fused` out of matrix products, which in bfloat16 a CPU does faster than PyTorch's own backward pass.
+    """`fused` as matrix products. In bfloat16 on a CPU they are faster than PyTorch's own backward pass.
 
-    Some queries at a time: their weights stay in the cache, and keys that come after all of them cost nothing.
+    It takes some queries at a time, so that their weights stay in the cache and keys after all of them cost nothing.
     """
 
     @staticmethod
@@ -218,7 +217,7 @@ class _Attention(torch.autograd.Function):
         q, k, v = ctx.saved_tensors
         dq, (dk, dv) = torch.empty_like(q), (torch.zeros_like(each, dtype=torch.float32) for each in (k, v))
         for some, seen in _portions(q, k):
-            weights = _weights(q[:, :, some], k[:, seen])  # computed again: to keep them takes memory as K x T
+            weights = _weights(q[:, :, some], k[:, seen])  # recomputed, because keeping them would take K x T memory
             given = gradients[0].reshape(q.shape)[:, :, some].flatten(1, 2)
             dv[:, seen] += weights.transpose(1, 2) @ given
             scores = torch._softmax_backward_data(given @ v[:, seen].transpose(1, 2), weights, -1, weights.dtype)
@@ -229,7 +228,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _portions(q: torch.Tensor, k: torch.Tensor) -> Iterator[tuple[slice, slice]]:
-    """Queries that are computed at once, and the keys that they may see."""
+    """Yield the queries to compute at once, with the keys that they may see."""
     rows, heads, queries, _ = q.shape
     keys = k.shape[1]
     many = max(_AT_ONCE // (rows * heads * keys) // 64, 1) * 64
@@ -239,7 +238,7 @@ def _portions(q: torch.Tensor, k: torch.Tensor) -> Iterator[tuple[slice, slice]]
 
 
 def _weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-    """What each query gives to each key, rows x (heads x T) x K."""
+    """Attention weights of each query over the keys, rows x (heads x T) x K."""
     queries = q.shape[2]
     scores = q.flatten(1, 2) @ k.transpose(1, 2)
     scores.view(*q.shape[:3], -1)[..., -queries:].masked_fill_(_later(queries, queries, q.device), -torch.inf)
@@ -247,5 +246,5 @@ def _weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
 
 
 def _together(values: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """From rows x (heads x T) x width to rows x heads x T x width."""
+    """Reshape rows x (heads x T) x width to rows x heads x T x width."""
     return values.view(*q.shape[:2], -1, q.shape[3])

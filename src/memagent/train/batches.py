@@ -1,7 +1,7 @@
-"""Conversations to learn from, and how they are put into micro-batches: by tokens, one behind the other.
+"""Micro-batches of conversations to learn from, filled by token count.
 
-What conversations share at their beginning (section-first: all that are about one section) is computed once, forward
-and backward.
+A prefix that conversations share is computed once, forward and backward. With section-first prompts, all conversations
+about one section share it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from memagent.train.attention import Block
 from memagent.train.policy import Policy
 from memagent.train.prefixes import alike
 
-_PADDING = 0.1  # of a micro-batch, at most
+_PADDING = 0.1  # largest share of padding in a micro-batch
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Conversations whose prompts have the first `shared` tokens in common, in blocks of about one length."""
+    """Conversations whose prompts share their first `shared` tokens, in blocks of similar length."""
 
     blocks: list[list[Conversation]]
-    """Of each the longest conversation first."""
+    """Blocks of conversations; the longest conversation of a block comes first."""
     shared: int = 0
 
     @property
@@ -33,29 +33,29 @@ class Family:
 
     @property
     def real(self) -> int:
-        """Tokens, padding left out."""
+        """Number of tokens without padding."""
         return self.shared + sum(len(each) - self.shared for each in self.conversations)
 
     @property
     def total(self) -> int:
-        """The same with padding."""
+        """Number of tokens with padding."""
         return self.shared + sum(len(block) * (len(block[0]) - self.shared) for block in self.blocks)
 
 
 Pack = list[Family]
-"""What is computed at once."""
+"""Families that are computed together, as one micro-batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """A row of T tokens, and the N of them that are completions' as vectors."""
+    """A row of T tokens, and vectors over the N of them that belong to completions."""
 
     ids_T: torch.Tensor
     positions_T: torch.Tensor
     blocks: list[Block]
-    """How the row is parted: of each family what its prompts share, then its blocks."""
+    """Layout of the row: for each family its shared prefix, then its blocks."""
     places_N: torch.Tensor
-    """The place in the row before each completion token, whose state predicts it."""
+    """Position just before each completion token; the state there predicts the token."""
     targets_N: torch.Tensor
     sampled_N: torch.Tensor
     advantages_N: torch.Tensor
@@ -67,13 +67,13 @@ class MicroBatch:
 
 
 def micro_batches(conversations: Sequence[Conversation], tokens: int, share: bool = True) -> list[Pack]:
-    """Cut into packs of at most so many tokens, padding counted, and hardly any of it padding.
+    """Cut conversations into packs of at most `tokens` tokens, including very little padding.
 
-    The largest packs come first: what does not fit into memory shows at once. A conversation that is longer than
-    `tokens` stands alone.
+    The largest packs come first, so that running out of memory shows at once. A conversation longer than `tokens`
+    gets a pack of its own.
 
     Args:
-        share: whether beginnings of prompts are computed once.
+        share: whether shared prefixes of prompts are computed once.
     """
     packs: list[Pack] = []
     sizes: list[int] = []
@@ -91,14 +91,14 @@ def micro_batches(conversations: Sequence[Conversation], tokens: int, share: boo
 
 
 def padding(packs: Iterable[Pack]) -> float:
-    """The share of the tokens computed that is padding."""
+    """The share of the computed tokens that is padding."""
     families = [family for pack in packs for family in pack]
     total = sum(family.total for family in families)
     return 1 - sum(family.real for family in families) / total if total else 0.0
 
 
 def _families(conversations: Sequence[Conversation]) -> list[tuple[list[Conversation], int]]:
-    """Those that share most of their prompts, with how many tokens that is, and all that are left, with 0."""
+    """Groups of conversations that share most of their prompts, with the number of shared tokens; the rest have 0."""
     single: list[Conversation] = []
     found: list[tuple[list[Conversation], int]] = []
     ordered = sorted(conversations, key=lambda one: one.prompt)
@@ -111,7 +111,7 @@ def _families(conversations: Sequence[Conversation]) -> list[tuple[list[Conversa
 
 
 def _blocked(conversations: Sequence[Conversation], shared: int, tokens: int) -> Iterator[Family]:
-    """Families of at most so many tokens, each in blocks that pad little."""
+    """Yield families of at most `tokens` tokens, each in blocks with little padding."""
     blocks: list[list[Conversation]] = []
     real = total = width = 0
     for each in sorted(conversations, key=len, reverse=True):
@@ -133,7 +133,7 @@ def _blocked(conversations: Sequence[Conversation], shared: int, tokens: int) ->
 
 
 def collate(pack: Pack, pad: int) -> MicroBatch:
-    """Tensors of a micro-batch."""
+    """Build the tensors of a micro-batch."""
     ids: list[int] = []
     positions: list[int] = []
     blocks: list[Block] = []
@@ -168,9 +168,9 @@ def collate(pack: Pack, pad: int) -> MicroBatch:
 
 
 def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """The log-probabilities of the N completion tokens, and the entropies where they were drawn (without gradient).
+    """Log-probabilities of the N completion tokens, and entropies of the distributions behind them (without gradient).
 
-    Logits are computed where completions are, and nowhere else.
+    Logits are computed only for completion tokens.
     """
     hidden_TD = policy.packed(batch.ids_T, batch.positions_T, batch.blocks)
     logits_NV = policy.logits(hidden_TD[batch.places_N])
@@ -183,10 +183,11 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
 
 
 def in_turn(parts: int, items: Sequence[list[Conversation]], rank: int = 0) -> Iterator[list[Conversation]]:
-    """Deal out the items (the conversations of a group each) into so many parts, longest first to the shortest part.
+    """Deal out the items, each the conversations of one group, into `parts` parts: longest first, to the shortest part.
 
     Args:
-        rank: of this process. Each begins with another part, so that no part is left empty where each has few items.
+        rank: index of this process. Each process starts with a different part, so that no part stays empty when every
+            process has few items.
     """
     dealt: list[list[Conversation]] = [[] for _ in range(parts)]
     sizes = [0] * parts

@@ -1,7 +1,7 @@
-"""A key-value cache for a lockstep batch: rows are copied and dropped as the batch changes, and it grows in place.
+"""A key-value cache for a lockstep batch. Rows are copied and dropped as the batch changes; the cache grows in place.
 
-Keys are stored after their positions were worked into them (RoPE), so that it does not matter where in the cache
-they lie: a row may have holes, which the attention mask leaves out.
+Keys are stored with their positions already applied (RoPE), so their place in the cache does not matter: a row may have
+holes, which the attention mask excludes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
-_ROOM = 32  # tokens of room made at once
+_ROOM = 32  # tokens of room allocated at a time
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]
-    """Transformers' own layer copies all it holds for every token; this one has room left at its end."""
+    """A layer with spare room at its end. Transformers' own layer copies everything it holds for every new token."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -38,35 +38,35 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was computed of one row: its tokens, and a layer's keys and values, each heads x tokens x width."""
+    """The cache of one row: its tokens, and each layer's keys and values, heads x tokens x width."""
 
     ids: Sequence[int]
     layers: list[tuple[torch.Tensor, torch.Tensor]]
 
     def common(self, prompt: Sequence[int]) -> int:
-        """How many tokens of a prompt it serves; the last one is always computed anew."""
+        """Number of leading prompt tokens that are cached. The last token of a prompt is always computed again."""
         most = min(len(self.ids), len(prompt) - 1)
         return next((place for place in range(most) if self.ids[place] != prompt[place]), most)
 
 
 class BatchCache(Cache):  # type: ignore[misc]
-    """Keys and values of B rows, B x heads x tokens x width a layer."""
+    """Keys and values of B rows, B x heads x tokens x width in each layer."""
 
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=_Layer)
 
     def select(self, rows: torch.Tensor) -> None:
-        """Make the batch these rows: to share what one row computed among many, or to drop finished ones."""
+        """Replace the batch by these rows, to copy one row for several prompts or to drop finished rows."""
         for layer in self.layers:
             layer.select(rows)
 
     def keep(self, row: int, ids: Sequence[int], mask_T: torch.Tensor) -> Kept:
-        """A copy of the tokens of a row that the mask does not leave out, which are `ids`."""
+        """Copy the part of a row that the mask includes. `ids` are its tokens."""
         places = mask_T.nonzero()[:, 0]
         return Kept(ids, [(layer.keys[row][:, places], layer.values[row][:, places]) for layer in self.layers])
 
     def fill(self, rows: Sequence[Kept], lengths: Sequence[int]) -> None:
-        """Begin an empty cache with the first tokens of B rows, filled up at their ends."""
+        """Fill an empty cache with the first `lengths` tokens of B kept rows, padded at their ends."""
         width = max(lengths)
         for number in range(len(rows[0].layers)):
             keys, values = (
@@ -82,7 +82,7 @@ class BatchCache(Cache):  # type: ignore[misc]
 
 
 def _joined(held: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    """Both along the tokens, written into the room behind `held` where there is enough."""
+    """Append `new` to `held` along the tokens, in place if there is enough room behind `held`."""
     batch, heads, tokens, width = held.shape
     total = tokens + new.shape[2]
     if held.stride(1) >= total * width and held.stride(2) == width:  # a view of something longer

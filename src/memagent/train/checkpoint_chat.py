@@ -1,4 +1,4 @@
-"""A policy under training as a Chat: `memagent ask --model checkpoint:DIR`. Requests made at once become one batch."""
+"""A trained policy as a Chat: `memagent ask --model checkpoint:DIR`. Requests made at the same time form one batch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from memagent.train.sampler import Sampler
 
 
 class CheckpointChat:
-    """The policy in a checkpoint, or in the newest one of a run. Greedy unless `sampling` says otherwise.
+    """The policy in a checkpoint, or in the newest checkpoint of a run. Greedy unless `sampling` says otherwise.
 
     Args:
-        window: tokens that prompt and completion may have together, when the policy's own number is to be changed.
+        window: most tokens of prompt and completion together; None keeps the policy's own context window.
 
     Raises:
         UsageError: there is no checkpoint.
-        ModelError: it is damaged.
+        ModelError: the checkpoint is damaged.
     """
 
     def __init__(self, folder: Path, *, sampling: Sampling | None = None, window: int | None = None) -> None:
@@ -72,7 +72,7 @@ class CheckpointChat:
         return completion
 
     async def _run(self, batch: _Batch) -> list[Completion]:
-        """The completions of a batch; more requests come into it until it is its turn."""
+        """The completions of a batch. More requests may join the batch until its turn comes."""
         async with self._turn:
             await asyncio.sleep(0)
             self._next = _Batch()
@@ -86,7 +86,7 @@ class _Batch:
 
 
 def _digest(folder: Path) -> str:
-    """Of the weights: a run may only be resumed with the same ones."""
+    """Hash of the weights. It makes a run refuse to resume with different weights."""
     found = sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""The settings of a training run: TOML, a preset, and `--set section.key=value`. An unknown key is refused.
+"""The settings of a training run, from a TOML file or a preset and `--set section.key=value`. Unknown keys are refused.
 
-`presets/nano.toml` shows them in use. Sections that are left out have the values given here. A training may have
-`[[parts]]`, one after the other, each with settings of its own on top of the common ones: see `load_parts`.
+`presets/nano.toml` shows them in use. Settings that are left out have the defaults given here. A training may have
+`[[parts]]` that run one after another, each with its own settings on top of the common ones: see `load_parts`.
 """
 
 from __future__ import annotations
@@ -40,48 +40,52 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """What is trained."""
+    """The model to train."""
 
     __pydantic_config__ = _STRICT
 
     model: str = "nano"
-    """`nano` (from scratch), `local` (the default model), or a Hugging Face folder or name."""
+    """`nano` (from scratch), `local` (the default model), a name from `memagent models`, a Hugging Face name, or the
+    folder of a Hugging Face model, an adapter or a checkpoint."""
     lora_rank: Natural = 0
-    """0 trains all weights."""
+    """Rank of the LoRA adapter to train; 0 trains all weights."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the computation: bfloat16 on a GPU, float32 on a CPU. Weights that are trained stay in float32."""
+    """Precision of the computation; `auto`: bfloat16 on a GPU, float32 on a CPU. Trained weights stay in float32."""
     gradient_checkpointing: bool = False
+    """Whether to recompute activations in the backward pass, which saves memory and takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemsConfig:
-    """What it is trained on: tasks x lengths, one after the other."""
+    """The problems to train on: every task at every length, in turn."""
 
     __pydantic_config__ = _STRICT
 
     tasks: tuple[str, ...] = ("colours",)
     lengths: tuple[str, ...] = ("200",)
     warmup_tasks: tuple[str, ...] = ()
-    """Of the warm start; those of `tasks` where there are none."""
+    """Tasks of the warm start; empty means `tasks`."""
     warmup_lengths: tuple[str, ...] = ()
-    """Of the warm start; those of `lengths` where there are none."""
+    """Lengths of the warm start; empty means `lengths`."""
     metric: str | None = None
-    """The reward, in memagent.core.scoring.METRICS; each task's first metric where there is none."""
+    """Name of the reward in memagent.core.scoring.METRICS; None means each task's first metric."""
     segment_tokens: Positive | None = None
-    """These three, and the layout: what the model is used to where they are left out, the paper's for most."""
+    """Most tokens of a segment. If left out, this setting and the next three are the model's own defaults, for most
+    models the paper's."""
     memory_tokens: Positive | None = None
     answer_tokens: Positive | None = None
     layouts: tuple[Layout, ...] = ()
-    """The first is what the policy will be used to; one is drawn for each document, oftener if it is named twice."""
+    """Prompt layouts; the first becomes the policy's default. One is drawn per document, more often if listed twice."""
     reader: ReaderName | None = None
-    """See memagent.readers; what the model is used to where it is left out."""
+    """Name of a reader in memagent.readers; None means the model's own default."""
     overwriting: Share = 0.0
-    """Of the steps of the warm start, where the memory collects: the share in which it is overwritten, in `layouts`."""
+    """Share of the warm-start steps that practise an overwritten memory, in `layouts`, if the memory collects."""
     overwriting_problems: Positive = 2
-    """Of such a step. Its prompts share nothing, and cost as much as many that do."""
+    """Problems in such a step. Their prompts share no prefix, so a few cost as much as many that do."""
     slips: tuple[Share, ...] = (0.0,)
-    """See memagent.rl.oracle.slipping; one is drawn for each problem."""
+    """Shares of sections with a slip, see memagent.rl.oracle.slipping; one is drawn for each problem."""
     prose: str | None = None
+    """Path of a data source. This and the next six are the sources of the tasks, see memagent.tasks.catalog.Data."""
     squad: str | None = None
     hotpotqa: str | None = None
     paragraphs: str | None = None
@@ -97,23 +101,23 @@ class WarmupConfig:
     __pydantic_config__ = _STRICT
 
     steps: Natural = 0
-    """At most; 0 leaves it out."""
+    """Most optimiser steps; 0 skips the warm start."""
     source: Literal["ideal", "own"] = "ideal"
-    """Completions of a perfect reader, or the policy's own rollouts with the best reward of their group."""
+    """What to imitate: a perfect reader, or the policy's own rollouts with the best reward of their group."""
     problems: Positive = 64
-    """Of a batch, which is an optimiser step."""
+    """Problems in a batch, which is one optimiser step."""
     group: Positive = 8
-    """Rollouts of a problem, for the policy's own."""
+    """Rollouts of each problem if `source` is `own`."""
     workers: Natural = 0
-    """Processes that make lessons ahead; 0 makes them between the steps."""
+    """Processes that make lessons ahead of time; 0 makes them between the steps."""
     learning_rate: Rate = 1e-4
     stop_at: Share = 1.0
-    """The warm start ends early when the first evaluation has this accuracy."""
+    """Accuracy at the first evaluation length that ends the warm start early."""
     unchanged: Share = 1.0
-    """Of the conversations of a perfect reader that leave the memory as it was, the share that is learnt from."""
+    """Share of the ideal conversations with an unchanged memory to learn from."""
     easy: Share = 1.0
-    """Of the conversations that are soon learnt (another look that finds nothing more, an answer from an empty
-    memory), the share that is learnt from."""
+    """Share of the easy conversations (a second look that finds nothing more, an answer from an empty memory) to learn
+    from."""
     abstaining: Share = 1.0
     """Share of the abstaining answers ("The text does not say") to learn from. They all begin with the same words, so
     greedy decoding prefers them to any one uncertain answer."""
@@ -126,73 +130,81 @@ class RLConfig:
     __pydantic_config__ = _STRICT
 
     steps: Natural = 100
-    """Batches; each is sampled, and then learnt from in `optimiser_steps`."""
+    """Batches to sample. The policy learns from each in `optimiser_steps`."""
     problems: Positive = 16
-    """Groups of a batch."""
+    """Groups in a batch, one for each problem."""
     group: Annotated[int, Field(ge=2)] = 16
-    """Rollouts of a group."""
+    """Rollouts in a group."""
     optimiser_steps: Positive = 1
-    """Of a batch, or one a group where there are fewer groups."""
+    """Optimiser steps for each batch, but no more than it has groups."""
     learning_rate: Rate = 1e-5
     clip_low: Share = 0.2
+    """The ratio of probabilities is clipped to 1 - `clip_low` … 1 + `clip_high`."""
     clip_high: Annotated[float, Field(ge=0)] = 0.28
     dual_clip: Annotated[float, Field(gt=1)] | None = None
+    """Bound on the loss of tokens with a negative advantage, see memagent.train.loss.Clip; None sets no bound."""
     kl: Annotated[float, Field(ge=0)] = 0.0
-    """The weight of the divergence from the policy that RL began with."""
+    """Weight of the KL divergence from the policy that RL started with."""
     credit: Literal["all", "last"] = "all"
-    """Which conversations of a rollout learn from its reward. `last` is for the ablation."""
+    """Conversations that learn from their rollout's reward. `last` is for the ablation."""
     divide_by_std: bool = False
+    """Whether to divide advantages by the standard deviation of their group's rewards, as in GRPO."""
     weighting: Weighting = "token"
+    """Whether all tokens of a batch count the same, or all rollouts."""
     draws: Positive = 4
-    """Dynamic sampling: groups of equal reward teach nothing. They are dropped and others drawn until the batch is full
-    or there were so many draws; 1 draws no others."""
+    """Most draws for a batch (dynamic sampling). Groups with equal rewards teach nothing, so they are dropped and
+    others are drawn until the batch is full; 1 draws no others."""
     overlong_margin: Natural = 0
-    """Soft punishment of completions that come within so many tokens of their limit; 0 is none."""
+    """Completions within this many tokens of their limit get a soft penalty; 0 means no penalty."""
     temperature: Rate = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class OptimiserConfig:
-    """AdamW, a linear warm-up to a constant rate, clipped gradients."""
+    """AdamW with clipped gradients, and a linear warm-up to a constant learning rate."""
 
     __pydantic_config__ = _STRICT
 
     warmup_steps: Natural = 20
     decay: Share = 0.0
-    """The share of a stage's steps, its last ones, in which the rate falls linearly to nothing."""
+    """Share of a stage's steps, at its end, in which the learning rate falls linearly to zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     max_norm: Rate = 1.0
     micro_tokens: Positive = 8192
-    """Of a micro-batch, padding counted."""
+    """Most tokens in a micro-batch, including padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchConfig:
-    """How it is looked at, and kept. Each "every" counts steps; 0 is never."""
+    """Evaluations, logs and checkpoints. Each "every" counts steps; 0 means never."""
 
     __pydantic_config__ = _STRICT
 
     evaluate_every: Natural = 50
     evaluate_samples: Positive = 100
     lengths: tuple[str, ...] = ()
-    """Of the evaluations while training; the first training length where there are none."""
+    """Lengths of the evaluations during training; empty means the first training length."""
     final_lengths: tuple[str, ...] = ()
-    """Of the evaluation at the end, of the policy before and after RL."""
+    """Lengths of the evaluation at the end, of the policy before and after RL."""
     final_samples: Positive = 100
     trace_every: Natural = 50
     checkpoint_every: Positive = 50
     checkpoint_minutes: Natural = 0
-    """Besides: a checkpoint when the last one is so old. 0 leaves it to the steps."""
+    """Also save a checkpoint when the last one is this many minutes old; 0 turns this off."""
+    wandb: str | None = None
+    """Project of Weights & Biases that gets the metrics, too; needs the package wandb. None means no project."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
+    """The settings of a training, or of one of its parts."""
+
     __pydantic_config__ = _STRICT
 
     seed: Natural = 0
     sample_tokens: Positive = 65536
-    """Of prompts and completions in one batch of the sampler; what prompts have in common is not counted."""
+    """Most prompt and completion tokens in one batch of the sampler. Shared prefixes are not counted."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     problems: ProblemsConfig = field(default_factory=ProblemsConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
@@ -205,7 +217,11 @@ _CONFIG = TypeAdapter(TrainConfig)
 
 
 def load_config(file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()) -> TrainConfig:
-    """The settings of a training that has one part; otherwise as `load_parts`."""
+    """Load the settings of a training with one part; arguments as for `load_parts`.
+
+    Raises:
+        UsageError: a setting is wrong, or there are several parts.
+    """
     parts = load_parts(file, preset, sets)
     if len(parts) > 1:
         raise UsageError(f"The training has {len(parts)} parts: run it with `memagent train`.")
@@ -215,13 +231,13 @@ def load_config(file: str | Path | None = None, preset: str | None = None, sets:
 def load_parts(
     file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()
 ) -> list[TrainConfig]:
-    """The settings in a TOML file or a preset, with single ones changed: of each part of the training.
+    """Load the settings of each part of a training from a TOML file or a preset.
 
     Args:
-        sets: "section.key=value", the value as in TOML; a word without quotes is text. They hold for all parts.
+        sets: changes such as "section.key=value", made to every part. Values are TOML; a word without quotes is text.
 
     Raises:
-        UsageError: which setting is wrong.
+        UsageError: a setting is wrong; the message names it.
     """
     if (file is None) == (preset is None):
         raise UsageError("Training needs one configuration: give a TOML file, or --preset NAME.")
@@ -255,7 +271,7 @@ def _validated(found: dict[str, Any], sets: Sequence[str]) -> TrainConfig:
 
 
 def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The common settings with a part's own on top; neither is changed."""
+    """The common settings with a part's own on top. Neither argument is changed."""
     found = deepcopy(common)
     for key, value in own.items():
         before = found.get(key)

@@ -1,4 +1,4 @@
-"""The curves of a training as pictures: what RL did step by step, and accuracy over length with and without it."""
+"""Plots of a training: its metrics step by step, and accuracy over text length with and without RL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-_COLOURS = {"warmup": "#d55e00", "rl": "#0072b2"}  # Okabe and Ito's, safe for the colour-blind
+_COLOURS = {"warmup": "#d55e00", "rl": "#0072b2"}  # from the colour-blind-safe palette of Okabe and Ito
 _NAMES = {"warmup": "warm start only", "rl": "with RL"}
 
 
@@ -17,14 +17,14 @@ def available() -> bool:
 
 
 def draw(metrics: Sequence[dict[str, Any]], accuracy: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write training.png and, where there are accuracies, length.png."""
+    """Write training.png and, if there are accuracies, length.png. Returns the files written."""
     from matplotlib.figure import Figure
 
     written = [folder / "training.png"]
     figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     grid = figure.subplots(2, 2)
     _steps(grid[0][0], metrics, "warmup", "loss", "warm start: loss")
-    _steps(grid[0][1], metrics, "rl", "reward", "RL: mean reward of what was sampled", "accuracy")
+    _steps(grid[0][1], metrics, "rl", "reward", "RL: mean reward of the sampled rollouts", "accuracy")
     _steps(grid[1][0], metrics, "rl", "entropy", "RL: entropy")
     _steps(grid[1][1], metrics, "rl", "clipped", "RL: share of tokens clipped")
     figure.savefig(written[0], dpi=120)

@@ -1,8 +1,8 @@
-"""Multi-Conv DAPO (arXiv 2507.02259), top to bottom: sample groups of rollouts, give credit, learn, again.
+"""Multi-Conv DAPO (arXiv 2507.02259), top to bottom: sample groups of rollouts, assign credit, learn, repeat.
 
-Departing from the authors' code on purpose: the mean over tokens is over the whole batch and all processes; the number
-of optimiser steps a batch is fixed, however long the texts; dynamic sampling is on; the ratio is taken to the
-log-probabilities noted while sampling, so that nothing is computed twice; no KL and no dual clip unless asked for.
+It departs from the authors' code on purpose. The mean over tokens covers the whole batch and all processes. The number
+of optimiser steps per batch is fixed, however long the texts are. Dynamic sampling is on. The ratio uses the
+log-probabilities recorded while sampling, so nothing is computed twice. KL penalty and dual clip are off by default.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Group = list[Rollout]
 
 
 def train(training: Training) -> None:
-    """The warm start, then RL; goes on from the last checkpoint.
+    """Run the warm start and then RL, from the last checkpoint on.
 
     Raises:
         ModelError: the loss is not finite.
-        StorageError: the disk is full; the last checkpoint is whole.
+        StorageError: the disk is full. The last checkpoint is intact.
     """
     state = training.resume()
     if state["stage"] == "warmup":
@@ -46,7 +46,7 @@ def train(training: Training) -> None:
 
 
 def reinforce(training: Training, state: dict[str, Any]) -> None:
-    """RL, from a step on."""
+    """Run RL from the step in `state` on."""
     config = training.config.rl
     learner = training.learner(config.learning_rate, config.steps * config.optimiser_steps, state, config.temperature)
     reference = Reference(training.policy, state.get("reference")) if config.kl else None
@@ -62,7 +62,7 @@ def reinforce(training: Training, state: dict[str, Any]) -> None:
 
 
 def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], dict[str, float]]:
-    """A batch of groups, in each of which rewards differ, and figures of all that were drawn for it."""
+    """Sample a batch of groups with different rewards in each. Returns it with figures on all groups drawn."""
     began = time.perf_counter()
     sampler = training.sampler(config.temperature)
     kept: list[Group] = []
@@ -100,7 +100,7 @@ def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], di
 
 
 def credited(groups: Sequence[Group], config: RLConfig, processes: Processes) -> list[list[Conversation]]:
-    """The conversations of each group, each with the advantage and the weight of its tokens."""
+    """The conversations of each group, with the advantage and the weight of their tokens."""
     taught = [[_taught(rollout, config) for rollout in group] for group in groups]
     lengths = [[len(each.completion) for each in conversations] for group in taught for conversations in group]
     total = processes.sum({"mass": mass(lengths, config.weighting)})["mass"]
@@ -127,7 +127,7 @@ def learn(
     config: RLConfig,
     reference: Reference | None,
 ) -> dict[str, float]:
-    """Optimiser steps on a batch, always the same number, but no more than groups. Figures are means over the steps."""
+    """Take `optimiser_steps` steps on a batch, but no more than it has groups. Returns figures averaged over steps."""
     steps = min(config.optimiser_steps, int(training.processes.sum({"groups": len(groups)})["groups"]))
     if not steps:
         return {"optimiser_steps": 0}
@@ -137,7 +137,7 @@ def learn(
     def loss(
         logprobs_N: torch.Tensor, entropies_N: torch.Tensor, batch: MicroBatch
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        weights_N = batch.weights_N * steps  # a step has its part of the batch
+        weights_N = batch.weights_N * steps  # a step sees only its part of the batch
         value, figures = policy_loss(logprobs_N, batch.sampled_N, batch.advantages_N, weights_N, clip)
         figures["entropy"] = (weights_N * entropies_N).sum()
         figures["mismatch"] = (weights_N * (logprobs_N.detach() - batch.sampled_N).abs()).sum()
@@ -150,7 +150,7 @@ def learn(
     found = [learner.step(part, loss) for part in parts]
     names = dict.fromkeys(name for each in found for name in each)
     return {name: fmean(each.get(name, 0.0) for each in found) for name in names} | {
-        "mismatch": found[0].get("mismatch", 0.0),  # trainer against sampler, before the policy has moved
+        "mismatch": found[0].get("mismatch", 0.0),  # trainer against sampler, before the policy moves
         "padding": padding(pack for part in parts for pack in learner.packs(part)),
         "distinct": _tokens(parts) / _tokens(groups) if groups else 1.0,
         "optimiser_steps": steps,
@@ -163,12 +163,12 @@ def _tokens(parts: Sequence[Sequence[Conversation]]) -> int:
 
 
 def _taught(rollout: Rollout, config: RLConfig) -> list[Conversation]:
-    """The conversations that learn from a rollout's reward: all, or the answer alone (the ablation)."""
+    """The conversations that learn from a rollout's reward: all of them, or only the answer (the ablation)."""
     return rollout.conversations if config.credit == "all" else rollout.conversations[-1:]
 
 
 def _overlong(rollout: Rollout, margin: int) -> float:
-    """The punishment of the completion that comes nearest to its limit."""
+    """The penalty of the completion that comes closest to its token limit."""
     return min(
         (
             overlong_penalty(turn.completion.usage.completion_tokens, turn.request.max_tokens, margin)

@@ -1,4 +1,4 @@
-"""Accuracy of a policy on problems it is not trained on: greedy, as it would be used, with an interval."""
+"""Accuracy of a policy on held-out problems, with greedy decoding and an interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memagent.train.sampler import Sampler
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """The mean reward with its 95 % interval, from 0 to 1."""
+    """Mean reward from 0 to 1, with its 95 % interval."""
 
     mean: float
     low: float
@@ -27,11 +27,11 @@ class Accuracy:
 def evaluate(
     policy: Policy, tests: Mapping[str, Problems], samples: int, sample_tokens: int = 65536
 ) -> dict[str, Accuracy]:
-    """Of each test's first problems, one greedy rollout each. Every process computes the same."""
+    """Accuracy on each test's first `samples` problems, one greedy rollout each. Every process computes the same."""
     sampler = Sampler(policy, Sampling(0.0), torch.Generator(policy.device), sample_tokens)
     found = {}
     for name, problems in tests.items():
-        drawn = {problem.name: problem for problem in map(problems.problem, range(samples))}  # each once
+        drawn = {problem.name: problem for problem in map(problems.problem, range(samples))}  # each problem once
         groups = sampler.rollouts(list(drawn.values()))
         rewards = [group[0].reward for group in groups]
         found[name] = Accuracy(*interval(rewards, binary=False), len(rewards))

@@ -1,4 +1,4 @@
-"""The end of a training: accuracy over length, before and after RL, as a table, as JSON and as pictures."""
+"""The end of a training: accuracy over length before and after RL, as a table, as JSON and as plots."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ Row = dict[str, Any]
 
 
 def finish(training: Training, config: TrainConfig, say: Say = lambda sentence: None) -> dict[str, list[Row]]:
-    """Evaluate the policies at the end of each stage at `watch.final_lengths`; write results.json and the curves.
+    """Evaluate the policy of each stage at `watch.final_lengths`. Write results.json and the plots.
 
-    Without a warm start, its policy is the one that RL began with. What results.json has of the same checkpoint is not
-    evaluated again.
+    Without a warm start, the policy that RL started with takes its place. Results that results.json already has for
+    a checkpoint are kept.
+
+    Returns:
+        The rows of results.json, under "accuracy".
 
     Raises:
         RunError: results.json is damaged.
@@ -88,7 +91,7 @@ def _draw(training: Training, rows: list[Row], say: Say) -> None:
     from memagent.train.curves import available, draw
 
     if not available():
-        say("No pictures: pip install 'memagent[plots]' for them.")
+        say("The plots are left out because matplotlib is missing: pip install 'memagent[plots]'.")
         return
     with writing(training.run.folder):
         draw(read_metrics(training.run.metrics), rows, training.run.folder)

@@ -1,10 +1,11 @@
-"""A training run on disk: settings, metrics, checkpoints, sampled traces. Whatever stops it, the same command goes on.
+"""A training run on disk: settings, metrics, checkpoints, sampled traces. The same command resumes it after any stop.
 
-OUT/config.json            the settings; another configuration is refused
-OUT/metrics.jsonl          a line a step, and a line an evaluation
-OUT/checkpoints/rl-000050  a policy that `ask` and `bench` can use, and training.pt: all that resuming needs
-OUT/traces/rl-000050.jsonl a rollout, a line a turn
-OUT/tensorboard/rl/        the metrics again
+OUT/config.json            the settings; the run refuses others
+OUT/metrics.jsonl          one line per step, with the accuracies if it was evaluated
+OUT/checkpoints/rl-000050  a policy that `ask` and `bench` can use, and training.pt with all that resuming needs
+OUT/traces/rl-000050.jsonl one rollout, a line per turn
+OUT/tensorboard/rl/        the metrics for TensorBoard
+OUT/wandb.id               the run of Weights & Biases, if there is one
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from uuid import uuid4
 
 import torch
 from filelock import FileLock, Timeout
@@ -38,20 +40,22 @@ _UNSETTLED = {
         "checkpoint_minutes",
         "final_lengths",
         "final_samples",
+        "wandb",
     ),
     *("micro_tokens", "sample_tokens", "gradient_checkpointing", "learning_rate"),
 }
-"""Settings that may change between the sittings of a run."""
+"""Settings that may change when a run is resumed."""
 
 
 class TrainingFolder:
-    """The folder of a training run, held by one run at a time.
+    """The folder of a training run, locked by one run at a time.
 
     Args:
         first: whether this is the process that writes. The others only read.
 
     Raises:
-        RunError: another process trains there, or it was begun with other settings.
+        UsageError: it is a file.
+        RunError: another process is training there, or the run was started with other settings.
         StorageError: it cannot be written.
     """
 
@@ -60,6 +64,7 @@ class TrainingFolder:
         self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
         self._boards: dict[str, Any] = {}
+        self._wandb: Any = None
         self._lock = FileLock(folder / ".lock")
         if not first:
             return
@@ -70,31 +75,39 @@ class TrainingFolder:
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                raise RunError(f"Another process trains in {folder}: wait for it, or give another --out.") from None
+                raise RunError(
+                    f"Another process is training in {folder}: wait for it, or give another --out."
+                ) from None
             self._bind(as_dict(config))
+            if config.watch.wandb:
+                self._wandb = _wandb_run(folder, config.watch.wandb, as_dict(config))
 
     def close(self) -> None:
         for board in self._boards.values():
             board.close()
+        if self._wandb:
+            self._wandb.finish()
         self._lock.release()
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
     def record(self, stage: str, step: int, figures: dict[str, Any]) -> None:
-        """A line of metrics, and the same for TensorBoard."""
+        """Add a line of metrics, and the same figures to TensorBoard and Weights & Biases."""
         with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": stage, "step": step, **figures}) + "\n")
         if stage not in self._boards:
             from torch.utils.tensorboard import SummaryWriter
 
-            # What an interrupted sitting wrote from this step on does not count.
+            # purge_step hides what an interrupted run wrote from this step on.
             self._boards[stage] = SummaryWriter(str(self.folder / "tensorboard" / stage), purge_step=step)
         for name, value in figures.items():
             if isinstance(value, int | float):
                 self._boards[stage].add_scalar(name, value, step)
+        if self._wandb:
+            self._wandb.log({f"{stage}/step": step, **{f"{stage}/{name}": value for name, value in figures.items()}})
 
     def keep_trace(self, stage: str, step: int, rollout: Rollout) -> None:
-        """A rollout to be looked at."""
+        """Write a sampled rollout for people to look at."""
         path = self.folder / "traces" / f"{stage}-{step:06}.jsonl"
         with writing(path):
             path.parent.mkdir(exist_ok=True)
@@ -107,7 +120,11 @@ class TrainingFolder:
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
     def save(self, stage: str, step: int, policy: Policy, state: dict[str, Any]) -> Path:
-        """Keep policy and state as the newest checkpoint, all or nothing; older ones of the same stage go."""
+        """Save policy and state as the newest checkpoint, all or nothing, and remove older ones of the same stage.
+
+        Returns:
+            The folder of the checkpoint.
+        """
         place = self.checkpoints / f"{stage}-{step:06}"
         temporary = self.checkpoints / f".{place.name}"
         with writing(place):
@@ -130,28 +147,28 @@ class TrainingFolder:
         return place
 
     def load(self, place: Path) -> dict[str, Any]:
-        """The state of a checkpoint, on the CPU.
+        """Load the state of a checkpoint, on the CPU.
 
         Raises:
-            RunError: it is damaged.
+            RunError: the checkpoint is damaged.
         """
         try:
             state: dict[str, Any] = torch.load(place / STATE, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError, LookupError) as error:
             raise RunError(
-                f"The checkpoint {place} is damaged ({error}): remove it to go on from the one before."
+                f"The checkpoint {place} is damaged ({error}): remove it to resume from the one before."
             ) from error
         return state
 
     def forget(self, size: int) -> None:
-        """The metrics after so many bytes, which will be written again, and what a power cut left of a line."""
+        """Drop the metrics after `size` bytes, which will be written again, and a last line torn by a power cut."""
         with writing(self.metrics):
             if self.metrics.exists():
                 kept = self.metrics.read_bytes()[:size].partition(b"\0")[0]
                 os.truncate(self.metrics, kept.rfind(b"\n") + 1)
 
     def _bind(self, settings: dict[str, Any]) -> None:
-        """Note the settings, or hold them against those the run was begun with."""
+        """Write the settings, after comparing them with those that the run was started with."""
         path = self.folder / "config.json"
         if path.exists():
             try:
@@ -168,6 +185,30 @@ class TrainingFolder:
         temporary.replace(path)
 
 
+def _wandb_run(folder: Path, project: str, settings: dict[str, Any]) -> Any:
+    """A run of Weights & Biases. A resumed training continues its own: the run's id is kept in the folder."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise UsageError("The setting watch.wandb needs Weights & Biases: pip install 'memagent[wandb]'.") from error
+    path = folder / "wandb.id"
+    if not path.exists():
+        path.write_text(uuid4().hex, encoding="utf-8")
+    name = "/".join(folder.absolute().parts[-2:])
+    try:
+        run = wandb.init(
+            project=project, name=name, id=path.read_text(encoding="utf-8"), resume="allow", dir=str(folder),
+            config=settings, allow_val_change=True,
+        )  # fmt: skip
+    except wandb.Error as error:
+        raise UsageError(
+            f"Weights & Biases did not start a run ({error}): run `wandb login`, or set WANDB_MODE=offline."
+        ) from error
+    for stage in ("warmup", "rl"):  # each counts its own steps
+        run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
+    return run
+
+
 def _sync(path: Path) -> None:
     """Wait until a file or a folder is on the disk."""
     opened = os.open(path, os.O_RDONLY)
@@ -178,30 +219,30 @@ def _sync(path: Path) -> None:
 
 
 def part_folder(out: Path, number: int) -> Path:
-    """The folder of one part, from 1 on, of a run that has several."""
+    """The folder of part `number` (from 1) of a run with several parts."""
     return out / f"part-{number}"
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, of its last part if it has several; None where there is none."""
+    """The newest checkpoint of a run, or of its last part if it has several; None if there is none."""
     parts = takewhile(Path.is_dir, (part_folder(folder, number) for number in count(1)))
     saved = [place for each in (folder, *parts) for place in _saved(each)]
     return saved[-1] if saved else None
 
 
 def stage_end(folder: Path, stage: str) -> Path | None:
-    """The newest checkpoint of a stage; None where there is none."""
+    """The newest checkpoint of a stage; None if there is none."""
     return next((place for place in reversed(_saved(folder)) if place.name.startswith(f"{stage}-")), None)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl."""
+    """The lines of a metrics.jsonl; none if there is no such file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What goes wrong on the disk is a StorageError."""
+    """Turn a failure of the disk into a StorageError that names `path`."""
     from safetensors import SafetensorError
 
     try:
@@ -214,18 +255,18 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class _TornFile(Exception):
-    """torch could not write all of a file."""
+    """torch could not write a whole file."""
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
     try:
         torch.save(state, path)
-    except RuntimeError as error:  # what torch's writer raises for any failure of the disk
+    except RuntimeError as error:  # torch's writer raises it for any failure of the disk
         raise _TornFile(str(error).splitlines()[0]) from error
 
 
 def _saved(folder: Path) -> list[Path]:
-    """Whole checkpoints, the oldest first: the warm start's before those of RL."""
+    """The complete checkpoints, oldest first; the warm start's come before those of RL."""
     order = {"warmup": 0, "rl": 1}
     found = [place for place in (folder / "checkpoints").glob("*-*") if (place / STATE).is_file()]
     found = [place for place in found if not place.name.startswith(".")]

@@ -1,9 +1,8 @@
-"""Completions of a batch of prompts in lockstep, with the log-probability of every token that was sampled.
+"""Completions of a batch of prompts in lockstep, with the log-probability of every sampled token.
 
-What prompts have in common at their beginning (section-first: all that are about one section) is computed once, and
-there once. So is a prompt that several of them have, and what they say as long as they say the same: a row of the batch
-stands for all of them, and forks when they part. A conversation that grows goes on from what was kept of it. Finished
-rows leave the batch.
+A prefix that prompts share is computed and stored once; with section-first prompts, all prompts about one section share
+it. Identical prompts are one row of the batch until their completions differ; then the row forks. A growing
+conversation continues from its kept cache. Finished rows leave the batch.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from memagent.train.cache import BatchCache, Kept
 from memagent.train.policy import Policy
 from memagent.train.prefixes import alike
 
-_CROWD = 0.75  # rows are dropped when fewer than this share of them still run
+_CROWD = 0.75  # finished rows are dropped when fewer than this share still run
 
 
 @dataclass(slots=True)
 class Sampled:
-    """A completion: T tokens with their log-probabilities. The token that ended it is among them."""
+    """A completion: T tokens with their log-probabilities, including the token that ended it."""
 
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Finish = "length"
     kept: Kept | None = None
-    """Of prompt and completion, where it was asked for."""
+    """Cache of prompt and completion, if `sample` was told to keep it."""
 
 
 @dataclass(slots=True)
 class Work:
-    """Tokens of prompts: as given, and as computed, after sharing."""
+    """Counts of prompt tokens as given, of prompt tokens computed after sharing, and of sampled tokens."""
 
     prompt_tokens: int = 0
     computed_tokens: int = 0
@@ -58,10 +57,10 @@ def sample(
     """Complete B prompts.
 
     Args:
-        limits: the most tokens of each completion.
-        random: the source of randomness; unused at temperature 0.
-        work: is added to.
-        kept: what each prompt may go on from. Where it is given, completions keep theirs.
+        limits: most tokens of each completion.
+        random: source of randomness; unused at temperature 0.
+        work: counts to add to.
+        kept: the cache that each prompt may continue from. If given, completions keep their caches too.
     """
     policy.perform()
     found = [Sampled() for _ in prompts]
@@ -72,7 +71,7 @@ def sample(
     held = [of_row[row] for row in range(len(distinct))] if kept is not None else None
     cache, trunks, mask_BT, hidden_BD = _read(policy, distinct, work, held)
     positions_B = torch.tensor([len(prompt) for prompt in distinct], device=policy.device)
-    live = list(enumerate(rows))  # the prompts that are not completed, each with its row of the batch
+    live = list(enumerate(rows))  # unfinished prompts, each with its row of the batch
     while True:
         drawn = _draw(policy.logits(hidden_BD), [row for _, row in live], sampling, random)
         going: list[tuple[int, int, int]] = []
@@ -107,13 +106,15 @@ def sample(
 def _rows(
     going: Sequence[tuple[int, int, int]], many: int, pad: int
 ) -> tuple[list[tuple[int, int]], list[int], list[int] | None]:
-    """The prompts that go on with their new rows; the next token of each row; and which of `many` old rows each was.
+    """The rows of the next step.
 
     Args:
-        going: a prompt, its row, and its next token.
+        going: each unfinished prompt, its row, and its next token.
+        many: number of old rows.
 
     Returns:
-        The old rows are in their order; None for them where the batch stays as it is: no row forks, and most go on.
+        The unfinished prompts with their new rows; the next token of each row; and the old row of each new one, in
+        ascending order. The last is None if the batch stays as it is, because no row forks and most rows go on.
     """
     ends = sorted({(row, token) for _, row, token in going})
     token_of = dict(ends)
@@ -127,10 +128,10 @@ def _rows(
 def _read(
     policy: Policy, prompts: Sequence[Sequence[int]], work: Work | None, kept: Sequence[Kept | None] | None
 ) -> tuple[BatchCache, list[Trunk], torch.Tensor, torch.Tensor]:
-    """The cache of B sorted prompts, what they begin with, the cache's mask, and each prompt's last state, B x width.
+    """The cache of B sorted prompts, their shared prefixes, the cache's mask, and each prompt's last state, B x width.
 
     Args:
-        kept: what each may go on from. Where it is given, the cache holds all of a prompt.
+        kept: the cache that each prompt may continue from. If given, prompts share nothing.
     """
     cache = BatchCache()
     trunks: list[Trunk] = []
@@ -156,7 +157,7 @@ def _read(
 
 
 def _trunks(policy: Policy, prompts: Sequence[Sequence[int]]) -> tuple[list[Trunk], list[int]]:
-    """Compute what prompts share. Gives how many tokens of each that is; no trunks where there is nothing to share."""
+    """Compute shared prefixes. Returns them, none if nothing is shared, and the prefix length of each prompt."""
     runs = list(alike(prompts))
     if not any(shared for _, _, shared in runs):
         return [], [0] * len(prompts)
@@ -173,7 +174,7 @@ def _trunks(policy: Policy, prompts: Sequence[Sequence[int]]) -> tuple[list[Trun
 
 
 def _chosen(trunks: Sequence[Trunk], rows: Sequence[int]) -> list[Trunk]:
-    """Those of a batch made of these rows, which are in their order."""
+    """The trunks of a batch that consists of these rows, which are in ascending order."""
     counts = [sum(trunk.start <= row < trunk.end for row in rows) for trunk in trunks]
     ends = list(accumulate(counts))
     return [
@@ -182,7 +183,7 @@ def _chosen(trunks: Sequence[Trunk], rows: Sequence[int]) -> list[Trunk]:
 
 
 def _go_on(cache: BatchCache, prompts: Sequence[Sequence[int]], kept: Sequence[Kept | None]) -> list[int]:
-    """Fill the cache with what was kept of each prompt. Gives how many tokens of each that is."""
+    """Fill the cache with what was kept of each prompt. Returns the number of tokens for each prompt."""
     known = next(each for each in kept if each)
     empty = Kept((), [(keys[:, :0], values[:, :0]) for keys, values in known.layers])
     rows = [each or empty for each in kept]
@@ -192,7 +193,7 @@ def _go_on(cache: BatchCache, prompts: Sequence[Sequence[int]], kept: Sequence[K
 
 
 def _padded(rows: Sequence[Sequence[int]], policy: Policy) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of tokens as B x T, filled up at their ends, and the mask of what is real."""
+    """Rows of tokens as B x T, padded at their ends, and the mask of real tokens."""
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[policy.pad] * (width - len(row))] for row in rows], device=policy.device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=policy.device)
@@ -202,7 +203,7 @@ def _padded(rows: Sequence[Sequence[int]], policy: Policy) -> tuple[torch.Tensor
 def _draw(
     logits_BV: torch.Tensor, rows: Sequence[int], sampling: Sampling, random: torch.Generator
 ) -> tuple[list[int], list[float]]:
-    """A token for each of the prompts that have these rows, and its log-probability among those that might come."""
+    """Draw a token for each prompt; `rows` are their rows. Returns the tokens and their log-probabilities."""
     rows_N = torch.tensor(rows, device=logits_BV.device)
     if sampling.temperature == 0:
         logprobs_BV = torch.log_softmax(logits_BV, dim=-1)
@@ -217,7 +218,7 @@ def _draw(
 
 
 def _at_random(probabilities_NV: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    """One of V for each of N. `torch.multinomial` draws a number for each of N x V, which takes longer than a layer."""
+    """Draw one of V for each of N. `torch.multinomial` would draw N x V numbers, which takes longer than a layer."""
     below_NV = probabilities_NV.double().cumsum(dim=-1)
     drawn_N = torch.rand(len(below_NV), generator=random, dtype=below_NV.dtype, device=below_NV.device)
     places_N1 = torch.searchsorted(below_NV, (drawn_N * below_NV[:, -1])[:, None], right=True)
@@ -225,7 +226,7 @@ def _at_random(probabilities_NV: torch.Tensor, random: torch.Generator) -> torch
 
 
 def _nucleus(logits_BV: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The likeliest tokens that together have the probability `top_p`; the others cannot be drawn."""
+    """Logits without all but the likeliest tokens, which together have the probability `top_p`."""
     ordered, order = logits_BV.sort(dim=-1, descending=True)
     before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
     ordered = ordered.masked_fill(before >= top_p, -torch.inf)

@@ -1,7 +1,7 @@
-"""Optimiser steps on micro-batches of conversations: forward, backward, and one step for all of them together.
+"""Optimiser steps on micro-batches of conversations: forward and backward for each, then one step for all of them.
 
-Weights of tokens (credit.py) add up to 1 over all micro-batches and all processes, so that gradients are summed and
-never averaged: the step is the same, however the conversations were cut and dealt out.
+Token weights (credit.py) add up to 1 over all micro-batches and processes, so gradients are summed and never averaged.
+A step is the same however its conversations are cut and dealt out.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from memagent.train.policy import Policy
 from memagent.train.processes import Processes
 
 Loss = Callable[[torch.Tensor, torch.Tensor, MicroBatch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
-"""From N log-probabilities, N entropies and the micro-batch to its part of the loss, and figures that add up."""
+"""From N log-probabilities, N entropies and the micro-batch to its part of the loss, and figures to be summed."""
 
 
 class Learner:
     """The optimiser of a policy.
 
     Args:
-        learning_rate: reached after the warm-up.
-        steps: that there will be.
+        learning_rate: rate after the warm-up.
+        steps: number of steps in all; the decay depends on it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Learner:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._share)
 
     def resume(self, optimiser: dict[str, Any], schedule: dict[str, Any]) -> None:
-        """Go on from saved states, with the rate and the steps that are wanted now."""
+        """Restore saved states, but keep the learning rate and the number of steps configured now."""
         self.optimiser.load_state_dict(optimiser)
         self.schedule.load_state_dict(schedule)
         self.schedule.base_lrs = [self._rate]
@@ -57,25 +57,25 @@ class Learner:
             group["initial_lr"], group["lr"] = self._rate, self._rate * self._share(self.schedule.last_epoch)
 
     def _share(self, step: int) -> float:
-        """Of the learning rate, at a step counted from 0."""
+        """Share of the learning rate to use at a step, counted from 0."""
         rising = min((step + 1) / max(self._config.warmup_steps, 1), 1.0)
         falling = self._config.decay * self._steps
         return min(rising, max(self._steps - step, 0) / falling) if falling else rising
 
     def packs(self, conversations: Sequence[Conversation]) -> list[Pack]:
-        """How a step cuts them."""
+        """Cut conversations into packs, as a step does."""
         return micro_batches(conversations, self._config.micro_tokens)
 
     def step(self, conversations: Sequence[Conversation], loss: Loss) -> dict[str, float]:
-        """One optimiser step. Gives the loss, the gradient's norm, and the loss's figures.
+        """Take one optimiser step. Returns the loss, the gradient's norm and the loss's figures.
 
         Raises:
-            ModelError: the memory is not enough, or loss or gradient is no finite number; the weights are as before.
+            ModelError: there is not enough memory, or the loss or gradient is not finite. The weights are unchanged.
         """
         return self.step_on(self.packs(conversations), loss)
 
     def step_on(self, packs: Sequence[Pack], loss: Loss) -> dict[str, float]:
-        """The same of conversations that were cut before."""
+        """Take one optimiser step, like `step`, on conversations that are already cut into packs."""
         sums: dict[str, float] = {"loss": 0.0}
         for pack in packs:
             with enough_memory("a micro-batch", "optimiser.micro_tokens", self._config.micro_tokens):

@@ -1,6 +1,6 @@
 """The lessons of the supervised warm start, step by step, and processes that make them ahead of the trainer.
 
-On a GPU a step takes less time than making its lessons does on one core.
+A step on a GPU takes less time than one core needs to make its lessons.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from memagent.train.speaker import Speaker
 
 
 def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None) -> list[Conversation]:
-    """What a perfect policy would say, conversation by conversation, less what the configuration leaves out.
+    """The conversations of a perfect policy, without those that the configuration leaves out.
 
     Raises:
-        UsageError: nobody knows.
+        UsageError: the problem has no ideal completions.
     """
     if problem.ideal is None:
-        raise UsageError(f"Nobody knows the ideal completions of {problem.name}: set warmup.source to own.")
+        raise UsageError(f"{problem.name} has no ideal completions to imitate: set warmup.source to own.")
     config = config or WarmupConfig()
     found = []
     draw = random.Random(problem.name)
@@ -59,11 +59,11 @@ def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
-    """Which problems a step of the warm start is about.
+    """The problems of each step of the warm start.
 
     Args:
-        problems: of most steps.
-        overwritten: of the steps that practise overwriting beside a memory that collects; None where there are none.
+        problems: problems of most steps.
+        overwritten: problems of the steps that practise overwriting; None if there are no such steps.
     """
 
     problems: Problems
@@ -71,7 +71,7 @@ class Curriculum:
     config: TrainConfig
 
     def at(self, position: int, rank: int = 0, ranks: int = 1) -> list[Problem]:
-        """The problems of the step that begins with the problem of that number; each process has others."""
+        """The problems of the step that starts at problem number `position`. Each process gets different ones."""
         many, given = self.config.warmup.problems, self.config.problems
         source, chosen = self.problems, list(range(many))
         draw = random.Random(f"overwriting/{self.config.seed}/{position}")
@@ -81,7 +81,7 @@ class Curriculum:
 
 
 def lessons_at(curriculum: Curriculum, speaker: Speaker, position: int, rank: int, ranks: int) -> list[Conversation]:
-    """The conversations of a step."""
+    """The conversations of the step that starts at `position`."""
     config = curriculum.config.warmup
     return [each for problem in curriculum.at(position, rank, ranks) for each in ideal(speaker, problem, config)]
 
@@ -90,7 +90,7 @@ def lessons_at(curriculum: Curriculum, speaker: Speaker, position: int, rank: in
 def lessons_from(
     curriculum: Curriculum, speaker: Speaker, position: int, rank: int, ranks: int
 ) -> Iterator[Iterator[list[Conversation]]]:
-    """The conversations of one step after another, from a position on; made ahead if `warmup.workers` says so."""
+    """Yield an iterator over the conversations of each step from `position` on, made ahead by `warmup.workers`."""
     config = curriculum.config
     step = config.warmup.problems
     if not config.warmup.workers:
@@ -125,7 +125,7 @@ def _ahead(
 
 
 _WORKER: list[tuple[Curriculum, Speaker]] = []
-"""What a worker process makes lessons with."""
+"""Curriculum and speaker of a worker process."""
 
 
 def _begin(config: TrainConfig, folder: str) -> None:
@@ -144,5 +144,5 @@ def _made(position: int, rank: int, ranks: int) -> list[Conversation]:
 
 
 def tokens_of(lessons: Sequence[Conversation]) -> int:
-    """How many tokens of completions there are to learn."""
+    """Number of completion tokens in the lessons."""
     return sum(len(each.completion) for each in lessons)

@@ -1,4 +1,4 @@
-"""From the name of a model, as in `policy.model`, to the Policy."""
+"""Loading a Policy by the name of its model, as in `policy.model`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from memagent.train.attention import Block
 from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
-_LOCAL = "local"  # the default model: adapters of it name it so, and not by where it lies on one machine
-_FAR = 0.1  # of the logits: more than rounding, also in bfloat16
+_LOCAL = "local"  # name of the default model in its adapters, because its path differs between machines
+_FAR = 0.1  # relative difference of logits that is more than rounding, even in bfloat16
 
 
 def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy:
-    """The policy that a training begins with.
+    """The policy that a training starts with.
 
     Raises:
         UsageError, ModelError: there is no such model, or it cannot be loaded.
@@ -36,7 +36,7 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
         policy.model.to(device)
         return policy
     model, tokenizer = _load(config.model, torch.bfloat16 if bfloat16 and config.lora_rank else torch.float32)
-    if config.lora_rank and not hasattr(model, "peft_config"):  # an adapter that is there already is trained on
+    if config.lora_rank and not hasattr(model, "peft_config"):  # an existing adapter is trained further
         torch.manual_seed(seed)
         model = _with_lora(model, config.lora_rank, config.model)
     if config.gradient_checkpointing:
@@ -48,11 +48,11 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
 
 
 def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
-    """The policy in a checkpoint, to be used.
+    """Load the policy of a checkpoint to use it, not to train it.
 
     Raises:
-        UsageError: there is none.
-        ModelError: it is damaged.
+        UsageError: there is no policy in the folder.
+        ModelError: the policy is damaged.
     """
     if not any(folder.glob("*.safetensors")):
         raise UsageError(f"There is no policy in {folder}: give a checkpoint of a training, or its --out.")
@@ -71,9 +71,9 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     known = DEFAULT if base == _LOCAL else base
     source = str(dequantised(model_path(known))) if known in MODELS else base
     if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
-        raise UsageError(f"There is no folder {source}: give one of a model or a checkpoint, or a name on the hub.")
-    # A stranger's folder must not make anybody fetch or run something: no code and no pickles are loaded, and the base
-    # that an adapter names has to be on this machine.
+        raise UsageError(f"There is no folder {source}: give a folder of a model or checkpoint, or a name on the hub.")
+    # A folder from a stranger must not download or run anything: no code and no pickles are loaded, and the base that
+    # an adapter names must already be on this machine.
     safe = {"trust_remote_code": False, "local_files_only": adapter is not None}
     try:
         if adapter and not (adapter / WEIGHTS).is_file():
@@ -94,14 +94,14 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
 
 
 def _fetched(name: str) -> str:
-    """The folder of a model of the hub that was fetched before. Raises OSError: it was not."""
+    """The folder of a Hugging Face model that was downloaded before. Raises OSError if it was not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         return str(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise OSError(f"{name} is not on this machine: fetch it first, as with `hf download {name}`") from error
+        raise OSError(f"{name} is not on this machine: download it with `hf download {name}`") from error
 
 
 def _base(adapter: Path) -> str:
@@ -109,15 +109,15 @@ def _base(adapter: Path) -> str:
 
 
 def _checked(policy: Policy, name: str) -> Policy:
-    """Refuse models that the sampler or the trainer would compute otherwise than they are meant to be.
+    """Return the policy, unless the sampler or the trainer would compute its model wrongly.
 
     Raises:
-        ModelError: sliding windows of attention, work of the model's own on its logits, or no chat template.
+        ModelError: the model uses sliding-window attention, post-processes its logits, or has no chat template.
     """
     config = policy.model.config
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None)):
-        raise ModelError(f"{name} attends to a sliding window: only models that attend to everything can be trained.")
+        raise ModelError(f"{name} uses sliding-window attention: give a model with full attention.")
     if not policy.transformers_tokenizer.chat_template:
         raise ModelError(f"The tokenizer of {name} has no chat template: give an instruct model.")
     ids = torch.tensor([policy.render((Message("user", "Who?"),))], device=policy.device)
@@ -128,12 +128,12 @@ def _checked(policy: Policy, name: str) -> Policy:
         sampler = policy.logits(policy.hidden(ids, torch.ones_like(ids), positions[None])[0, -1])
         trainer = policy.logits(policy.packed(ids[0], positions, [Block(1, ids.shape[1])])[-1])
     if max((meant - ours).norm() for ours in (sampler, trainer)) > _FAR * meant.norm():
-        raise ModelError(f"{name} does work of its own on its logits, which the trainer does not know of.")
+        raise ModelError(f"{name} post-processes its logits, which the trainer does not support: give another model.")
     return policy
 
 
 def dequantised(path: Path) -> Path:
-    """A GGUF file as a Hugging Face folder, made once (half a minute for 135 million weights) and kept in a cache."""
+    """Convert a GGUF file to a Hugging Face folder in the cache, once (half a minute for 135 million weights)."""
     folder = cache_folder() / f"{path.stem}-{path.stat().st_size}"
     if not (folder / "config.json").is_file():
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

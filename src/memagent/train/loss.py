@@ -1,8 +1,8 @@
 """The policy loss of DAPO, token by token. Pure: tensors in, a scalar and figures out.
 
-N tokens, of all the conversations of a micro-batch one after another; prompts are not among them. The weights say what
-a token counts for (credit.token_weights): the losses of micro-batches add up to the loss of the batch, however it was
-cut and whoever computed which part.
+The N tokens are the completion tokens of a micro-batch, one conversation after another; prompts are not among them. The
+weights (credit.token_weights) make the losses of micro-batches add up to the loss of the batch, however it is cut and
+whichever process computes each part.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """How far the policy may move from the one that sampled: the ratio of probabilities stays in 1-low … 1+high.
+    """How far the policy may move from the one that sampled: the ratio of probabilities is clipped to 1-low … 1+high.
 
-    `dual` bounds the loss of a token with a negative advantage whose ratio explodes (arXiv 1912.09729); None does not.
+    `dual` bounds the loss of a token with a negative advantage and an exploding ratio (arXiv 1912.09729); None sets no
+    bound.
     """
 
     low: float = 0.2
@@ -34,12 +35,12 @@ def policy_loss(
     """The clipped surrogate, to be minimised: minus the sum of weight x min(r A, clip(r) A).
 
     Args:
-        logprobs_N: of the sampled tokens, under the policy as it is now.
-        sampled_N: the same under the policy that sampled them.
-        advantages_N, weights_N: of each token.
+        logprobs_N: log-probabilities of the sampled tokens under the current policy.
+        sampled_N: their log-probabilities under the policy that sampled them.
+        advantages_N, weights_N: advantage and weight of each token.
 
     Returns:
-        The loss, and figures that add up over micro-batches as the loss does: `clipped`, the share of the weight whose
+        The loss, and figures that add up over micro-batches like the loss: `clipped`, the share of the weight whose
         gradient the clip stopped; `moved`, the divergence from the sampling policy (k3, see `divergence`).
     """
     if not logprobs_N.shape == sampled_N.shape == advantages_N.shape == weights_N.shape or logprobs_N.dim() != 1:
@@ -64,7 +65,7 @@ def policy_loss(
 
 
 def divergence(logprobs_N: torch.Tensor, reference_N: torch.Tensor) -> torch.Tensor:
-    """The estimate k3 of KL(policy || reference) at tokens that the policy sampled; never negative.
+    """The k3 estimate of KL(policy || reference) at tokens that the policy sampled; never negative.
 
     Source: J. Schulman, "Approximating KL divergence", 2020.
     """

@@ -1,4 +1,4 @@
-"""The nano policy: a Llama of a few hundred thousand weights and a tokenizer of some forty words, from scratch."""
+"""The nano policy, from scratch: a Llama with fewer than 200,000 weights, and a tokenizer of about a hundred words."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from memagent.tasks.practice.colours import COLOURS, DIGITS, FILLER, NOTHING
 from memagent.train.policy import Policy
 
 PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {memory} ?")
-"""Every word of a template is a token: the paper's would be four times as long as what they hold."""
+"""Short templates. Every word is a token, so the paper's templates would be four times as long as their contents."""
 
 _NEEDLES = [colour + digit for colour in COLOURS for digit in DIGITS]
 _WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *_NEEDLES, *FILLER]
-_PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # with spaces, so that no text can hold them
+_PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # the spaces keep them out of any text
 
 
 def nano_policy(seed: int, segment: int = 24, autocast: bool = False) -> Policy:
-    """An untrained one for `memagent.tasks.practice.colours`."""
+    """An untrained policy for `memagent.tasks.practice.colours`."""
     defaults = ReaderDefaults(PROMPTS, Budget(question=8, segment=segment, memory=6, answer=6))
     return small_policy(_WORDS, seed, defaults, autocast=autocast)
 
@@ -35,7 +35,7 @@ def small_policy(
     heads: int = 4,
     autocast: bool = False,
 ) -> Policy:
-    """An untrained Llama over a vocabulary of one's own. The seed decides its weights."""
+    """An untrained Llama over your own vocabulary. The seed determines its weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -59,7 +59,7 @@ def small_policy(
 
 
 def word_tokenizer(words: Sequence[str]) -> Any:
-    """A token a word; words are separated by white space. The chat template adds nothing."""
+    """A tokenizer with one token per word, split at white space. Its chat template adds nothing."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

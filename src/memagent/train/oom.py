@@ -1,4 +1,4 @@
-"""Running out of memory, said so that one knows what to lower."""
+"""Out-of-memory errors that name the setting to lower."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 
 from memagent.errors import ModelError
 
-_CPU = ("can't allocate memory", "not enough memory")  # of PyTorch's allocator, which has no error class of its own
+_CPU = ("can't allocate memory", "not enough memory")  # from PyTorch's CPU allocator, which has no error class
 
 
 @contextmanager
 def enough_memory(doing: str, setting: str, value: int) -> Iterator[None]:
-    """What does not fit is a ModelError that names the setting which decides how much is needed.
+    """Turn an out-of-memory error into a ModelError that names the setting to lower.
 
-    On a machine whose kernel promises more memory than there is, the process is killed instead: the same command goes
-    on from the last checkpoint all the same.
+    A kernel that overcommits memory kills the process instead. The same command resumes from the last checkpoint then,
+    too.
     """
     try:
         yield
@@ -31,6 +31,6 @@ def enough_memory(doing: str, setting: str, value: int) -> Iterator[None]:
 
 def _sentence(doing: str, setting: str, value: int) -> ModelError:
     return ModelError(
-        f"The memory is not enough for {doing}: set {setting} lower than {value:,}, and run the same command to go on "
-        "from the last checkpoint."
+        f"There is not enough memory for {doing}: set {setting} lower than {value:,}, and run the same command to go "
+        "on from the last checkpoint."
     )

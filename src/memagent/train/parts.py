@@ -1,6 +1,6 @@
-"""A training of one part or several: each goes on with the policy of the one before, and has an optimiser of its own.
+"""A training of one or several parts. Each continues with the policy of the part before, with its own optimiser.
 
-OUT, where there is one part; else OUT/part-1, OUT/part-2 … are the folders of the parts (see `run.py`).
+A single part is written to OUT, several to OUT/part-1, OUT/part-2, … (see `folder.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from memagent.train.final_evaluation import Say, finish
 from memagent.train.folder import newest, part_folder
 from memagent.train.processes import Processes
 from memagent.train.setup import set_up
-from memagent.train.training import OnStep
+from memagent.train.training import OnSave, OnStep
 
 OnPart = Callable[[int, int], None]
-"""Called before each part with its number, from 1 on, and how many there are."""
+"""Called before each part with its number (from 1) and the number of parts."""
 
 
 def train_parts(
@@ -32,17 +32,18 @@ def train_parts(
     on_step: OnStep,
     say: Say,
     minutes: float = math.inf,
+    on_save: OnSave = lambda place: None,
 ) -> dict[str, Any]:
-    """Train all parts, each as far as it is not yet; what `finish` found of the last one.
+    """Train all unfinished parts. Returns the results of `finish` for the last part.
 
     Args:
-        minutes: after which it stops with a checkpoint, by raising LimitReached.
+        minutes: time limit. When it is reached, LimitReached is raised after a checkpoint.
 
     Raises:
-        What `set_up`, `train` and `finish` raise.
+        The errors of `set_up`, `train` and `finish`.
     """
     deadline = time.monotonic() + 60 * minutes
-    out = out.absolute()  # it is in the settings of later parts, and the same run by whatever path
+    out = out.absolute()  # later parts have it in their settings, which must not depend on how OUT was given
     found: dict[str, Any] = {}
     before: Path | None = None
     for number, config in enumerate(parts, 1):
@@ -51,7 +52,7 @@ def train_parts(
         if before:
             config = replace(config, policy=replace(config.policy, model=str(before)))
         training = set_up(config, folder, on_step, processes)
-        training.deadline = deadline
+        training.deadline, training.on_save = deadline, on_save
         try:
             train(training)
             found = finish(training, config, say)

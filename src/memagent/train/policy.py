@@ -1,7 +1,7 @@
-"""The policy: a causal language model with its tokenizer and chat template, and what a training run needs of it.
+"""The policy: a causal language model with its tokenizer and chat template, and the operations that training needs.
 
-A policy on disk is an ordinary Hugging Face folder (a model, or an adapter that names its base) and `memagent.json`,
-which says how the policy is used to reading: its prompts and its budget.
+A policy on disk is an ordinary Hugging Face folder (a model, or an adapter that names its base) with `memagent.json`,
+which holds the prompts, the budget and the reader that the policy was trained with.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from memagent.train.speaker import Speaker
 
 
 class Policy(Speaker):
-    """A model that is sampled from and trained.
+    """A model to sample from and to train.
 
     Args:
-        model: a causal language model of transformers, or one that peft has put an adapter into.
+        model: a causal language model of transformers, with or without a peft adapter.
         tokenizer: a fast tokenizer of transformers with a chat template.
     """
 
@@ -33,7 +33,7 @@ class Policy(Speaker):
         super().__init__(tokenizer, defaults)
         disable_progress_bar()
         model.set_attn_implementation(attention.NAME)
-        if autocast:  # it casts what an adapter is given; peft would to float32 before, and all of it back
+        if autocast:  # it casts the inputs of adapters; peft would cast them to float32 first, and everything back
             for module in model.modules():
                 if hasattr(module, "cast_input_dtype_enabled"):
                     module.cast_input_dtype_enabled = False
@@ -49,7 +49,7 @@ class Policy(Speaker):
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Those that are trained, in a fixed order."""
+        """The trained parameters, in a fixed order."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def hidden(
@@ -63,8 +63,8 @@ class Policy(Speaker):
         """The last layer's states, B x T x width.
 
         Args:
-            mask: B x (held + T), which of the tokens in the cache and of these are not padding. None is all of them.
-            trunks: what the rows begin with, before what is in the cache.
+            mask: B x (cached + T), which tokens in the cache and in `ids_BT` are not padding; None means all.
+            trunks: the shared prefixes of the rows, which come before the tokens in the cache.
         """
         with self.precision():
             output = self._decoder()(
@@ -78,8 +78,8 @@ class Policy(Speaker):
         return output.last_hidden_state
 
     def packed(self, ids_T: torch.Tensor, positions_T: torch.Tensor, blocks: Sequence[Block]) -> Any:
-        """The last layer's states of a row of conversations, T x width. `blocks` say what attends to what."""
-        unread = torch.empty(1, 1, 1, 1, device=self.device)  # instead of a mask, which transformers would make
+        """The last layer's states of a row of conversations, T x width. `blocks` say which tokens attend to which."""
+        unread = torch.empty(1, 1, 1, 1, device=self.device)  # replaces the mask that transformers would make
         fast = self._autocast and self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         parted: dict[str, Any] = {"ragged": Ragged.of(blocks, self.device)} if fast else {"blocks": blocks}
         with self.precision():
@@ -93,7 +93,7 @@ class Policy(Speaker):
         return output.last_hidden_state[0]
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
-        """Over the vocabulary, in float32."""
+        """Logits over the vocabulary, in float32."""
         with self.precision():
             logits: torch.Tensor = self.model.get_output_embeddings()(hidden_ND)
         return logits.float()
@@ -102,21 +102,21 @@ class Policy(Speaker):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
 
     def study(self) -> None:
-        """Before gradients are wanted. Training mode only where gradient checkpointing needs it: dropout would make the
-        trainer's policy another one than the sampler's."""
+        """Prepare for gradients. Training mode is on only if gradient checkpointing needs it: dropout would make the
+        trainer's policy differ from the sampler's."""
         old = "is_gradient_checkpointing"  # its name before transformers 5.20
         name = "is_activation_checkpointing" if hasattr(self.model, "is_activation_checkpointing") else old
         self.model.train(getattr(self.model, name))
 
     def perform(self) -> None:
-        """Before it is sampled from, which needs the cache that gradient checkpointing does without."""
+        """Prepare for sampling, which needs the cache; gradient checkpointing works without it."""
         self.model.eval()
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """While much is sampled: an adapter is added to the weights once instead of being computed for every token.
+        """Merge an adapter into the weights while a lot is sampled, instead of computing it for every token.
 
-        Afterwards the weights are what they were, bit for bit.
+        Afterwards the weights are what they were before, bit for bit.
         """
         if not hasattr(self.model, "peft_config"):
             yield
@@ -125,7 +125,7 @@ class Policy(Speaker):
 
         bases = [layer.get_base_layer() for layer in self.model.modules() if isinstance(layer, BaseTunerLayer)]
         weights = [base.weight.data for base in bases]
-        self.model.merge_adapter(safe_merge=True)  # into copies
+        self.model.merge_adapter(safe_merge=True)  # merges into copies
         try:
             yield
         finally:
@@ -134,15 +134,15 @@ class Policy(Speaker):
                 base.weight.data = weight
 
     def save(self, folder: Path) -> None:
-        """Weights (of an adapter, where there is one), tokenizer and defaults."""
-        # An adapter is saved without its base, which peft would look for on a hub.
+        """Write the weights (only the adapter's, if there is one), the tokenizer and the defaults."""
+        # An adapter is saved without embedding layers; peft would look up its base on the hub to decide that.
         without = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, safe_serialization=True, **without)
         self.transformers_tokenizer.save_pretrained(folder)
         self.defaults.save(folder)
 
     def load_weights(self, folder: Path) -> None:
-        """The weights that `save` has written, into this policy."""
+        """Load weights that `save` has written into this policy."""
         if hasattr(self.model, "peft_config"):
             from peft import load_peft_weights, set_peft_model_state_dict
 

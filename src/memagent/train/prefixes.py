@@ -1,17 +1,17 @@
-"""Which prompts begin alike: what they share is computed once, by the sampler as by the trainer."""
+"""Shared prefixes of prompts, which the sampler and the trainer compute once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-_SHARED = 0.5  # of a prompt, at least: what is worth being computed apart from the rest
-_WORTH = 64  # tokens, too
+_SHARED = 0.5  # smallest share of a prompt that is worth computing separately
+_WORTH = 64  # smallest number of tokens that is
 
 
 def alike(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
-    """Cut sorted prompts into runs that share most of their tokens: from, to, and how many tokens they share.
+    """Cut sorted prompts into runs that share most of their tokens. Yields start, end and number of shared tokens.
 
-    The last token of a prompt is never shared. A prompt on its own shares 0.
+    The last token of a prompt is never shared. A run of one prompt shares 0.
     """
     start = shared = 0
     for place, prompt in enumerate(prompts):
@@ -27,12 +27,12 @@ def alike(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
 
 
 def shares(prompts: Iterable[Sequence[int]]) -> dict[tuple[int, ...], int]:
-    """How many tokens of each prompt others share; the same prompt twice is one."""
+    """Number of tokens that each prompt shares with others. Identical prompts count as one."""
     ordered = sorted(set(map(tuple, prompts)))
     return {prompt: shared for start, end, shared in alike(ordered) for prompt in ordered[start:end]}
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with; the last of each is not counted."""
+    """Length of the common prefix, which never includes the last token of either."""
     most = min(len(one), len(other)) - 1
     return next((place for place in range(most) if one[place] != other[place]), most)

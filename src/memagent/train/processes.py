@@ -1,6 +1,6 @@
-"""The processes that train together, through accelerate: who this one is, and sums over all of them.
+"""The processes that train together through accelerate: which one this is, and sums over all of them.
 
-One process alone needs none of it: `accelerate launch --num_processes 2 -m memagent train …` starts several.
+A single process needs no launcher. `accelerate launch --num_processes 2 -m memagent train …` starts several.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _MOMENT = 0.2  # seconds
 
 
 class Processes:
-    """This process among all."""
+    """This process and the others that train with it."""
 
     @cached_property
     def _state(self) -> Any:
         from accelerate import PartialState
         from accelerate.utils import parse_flag_from_env
 
-        # Told to use the CPU, several processes talk over gloo; not told, each would take itself for the only one.
+        # With cpu=True, several processes talk over gloo; without it, each would believe that it is alone.
         return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
     @property
@@ -40,11 +40,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that writes."""
+        """Whether this is the process that writes."""
         return self.rank == 0
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process has, in their order."""
+        """The value of every process, in the order of their ranks."""
         if self.many == 1:
             return [value]
         from accelerate.utils import gather_object
@@ -53,7 +53,7 @@ class Processes:
         return found
 
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Each value, added up over all processes; a process may lack some."""
+        """Each value summed over all processes; a process may lack some."""
         found = self.gather(values)
         return {
             name: sum(each.get(name, 0.0) for each in found)
@@ -61,7 +61,7 @@ class Processes:
         }
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Make every gradient the sum of all processes' own."""
+        """Replace every gradient by its sum over all processes."""
         if self.many == 1:
             return
         from accelerate.utils import reduce
@@ -74,10 +74,10 @@ class Processes:
         self._state.wait_for_everyone()
 
     def close(self) -> None:
-        """Let go of the others.
+        """Leave the group of processes.
 
-        Gloo's threads drop the tensors of the last exchange as soon as they can have the interpreter. One that still
-        waits for it when the interpreter ends aborts the process: a moment's sleep lets it have its way.
+        Gloo's threads drop the tensors of the last exchange once they get the interpreter's lock. A thread that still
+        waits for the lock when the interpreter exits aborts the process, so this gives it a moment.
         """
         if self.many > 1:
             self._state.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The policy as it was when RL began, frozen, for the KL penalty. Only weights that are trained are kept twice."""
+"""The frozen policy from the start of RL, for the KL penalty. Only trained weights are stored twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memagent.train.policy import Policy
 
 
 class Reference:
-    """A policy's trained weights, as they are now, or as `weights` from a checkpoint."""
+    """A copy of a policy's trained weights as they are now, or `weights` from a checkpoint."""
 
     def __init__(self, policy: Policy, weights: Sequence[torch.Tensor] | None = None) -> None:
         self._policy = policy
@@ -21,7 +21,7 @@ class Reference:
 
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch, temperature: float) -> torch.Tensor:
-        """Of the N completion tokens of a micro-batch."""
+        """Log-probabilities of the N completion tokens of a micro-batch."""
         now = [parameter.data for parameter in self._policy.parameters]
         try:
             self._put(self.weights)

@@ -1,7 +1,7 @@
 """Rollouts: many attempts at many problems, advanced in lockstep as one batch on the policy.
 
-Each turn, all attempts that wait for a completion form a batch. Attempts that are finished leave it; long and short
-ones live together.
+In each turn, all attempts that wait for a completion form a batch. Finished attempts leave it, so long and short ones
+can run together.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from memagent.train.prefixes import shares
 
 @dataclass(slots=True)
 class _Thread:
-    """An attempt, the prompt it had last, and what was computed for that."""
+    """An attempt, its last prompt, and the cache of that prompt."""
 
     attempt: Attempt
     prompt: list[int] = field(default_factory=list)
@@ -37,7 +37,7 @@ class _Thread:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request of an attempt, rendered."""
+    """A request of an attempt, with its prompt as tokens."""
 
     thread: _Thread
     place: int
@@ -50,8 +50,8 @@ class Sampler:
     """Samples rollouts of a policy.
 
     Args:
-        batch_tokens: of the prompts and completions of one batch, at most; memory grows with it. What prompts have in
-            common is not counted: it is there once.
+        batch_tokens: most prompt and completion tokens in one batch; memory use grows with it. Shared prefixes are
+            stored once and not counted.
     """
 
     policy: Policy
@@ -60,10 +60,10 @@ class Sampler:
     batch_tokens: int = 65536
     work: Work = field(default_factory=Work)
     _growing: bool = False
-    """Whether a prompt was seen that goes on with the conversation before: then what was computed is kept."""
+    """Whether a prompt has continued the conversation before it. From then on caches are kept."""
 
     def rollouts(self, problems: Sequence[Problem], group: int = 1) -> list[list[Rollout]]:
-        """`group` rollouts of each problem, in the order of the problems."""
+        """Sample `group` rollouts of each problem, in the order of the problems."""
         attempts = [Attempt(problem) for problem in problems for _ in range(group)]
         threads = [_Thread(attempt) for attempt in attempts]
         with self.policy.merged():
@@ -74,10 +74,10 @@ class Sampler:
         return [done[start : start + group] for start in range(0, len(done), group)]
 
     def completions(self, requests: Sequence[Request]) -> list[Completion]:
-        """Of single conversations, as one batch.
+        """Complete single requests as one batch.
 
         Raises:
-            WindowOverflow: one does not fit the window.
+            WindowOverflow: a prompt does not fit the window.
         """
         groups = self.rollouts([Problem("", partial(_once, request), _worth_nothing) for request in requests])
         if any(rollout.overflowed for (rollout,) in groups):
@@ -85,7 +85,7 @@ class Sampler:
         return [rollout.trace.turns[0].completion for (rollout,) in groups]
 
     def _calls(self, threads: Sequence[_Thread]) -> list[_Call]:
-        """All that attempts wait for, less what does not fit the window."""
+        """The requests that attempts wait for, without those that do not fit the window."""
         calls = []
         rendered: dict[tuple[Message, ...], list[int]] = {}  # most rollouts of a problem wait with the same messages
         for thread in threads:
@@ -113,7 +113,7 @@ class Sampler:
         return ()
 
     def _batches(self, calls: Sequence[_Call]) -> Iterator[list[_Call]]:
-        """In their order, so that what is alike stays together; each batch small enough to hold."""
+        """Yield batches that are small enough. Calls keep their order, so that similar prompts stay together."""
         shared = {} if self._growing else shares([call.prompt for call in calls])
         batch: list[_Call] = []
         longest = 0

@@ -1,4 +1,4 @@
-"""From a configuration to a Training: the policy, the problems, the tests, the folder."""
+"""Setting up a Training from its configuration: the policy, the problems, the tests and the folder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from memagent.train.speaker import Speaker
 from memagent.train.training import OnStep, Training
 
 _TESTS = 1_000_000_007
-"""The seed of the problems for tests, so that no seed of a training draws the same."""
+"""Seed of the test problems, so that no training draws the same problems."""
 _HELD = 100
-"""Examples held back for tests of a task that has only so many; half of them, where that is less."""
+"""Number of examples held back for tests if a task has a fixed number of examples, but at most half of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Several sources of problems, in turn, `together` of each at a time: those that share a document stay together.
+    """Several sources of problems in turn, `together` problems at a time, so that those on one document stay together.
 
-    A source that is given twice has its turn twice.
+    A source that is listed twice has two turns.
     """
 
     sources: Sequence[Problems]
@@ -52,10 +52,10 @@ class Mixture:
 def set_up(
     config: TrainConfig, out: Path, on_step: OnStep | None = None, processes: Processes | None = None
 ) -> Training:
-    """Everything that `train` needs. The folder is locked until `training.close()`.
+    """Make everything that `train` needs. The folder is locked until `training.close()`.
 
     Args:
-        processes: that train together. They are let go of by whoever made them: `processes.close()`.
+        processes: the processes that train together. The caller closes them.
 
     Raises:
         UsageError, BudgetError: a setting makes no sense.
@@ -90,7 +90,7 @@ def set_up(
 
 
 def adapted(defaults: ReaderDefaults, config: ProblemsConfig) -> ReaderDefaults:
-    """The defaults of a model, with what the configuration wants otherwise."""
+    """The defaults of a model, changed as the configuration says."""
     layout, answer = defaults.prompts.names
     used = defaults.budget
     budget = Budget(
@@ -111,11 +111,12 @@ def mixture(
     seed: int,
     test: bool = False,
 ) -> Problems:
-    """Tasks x lengths, one after the other; a task that is named twice comes twice as often. A task of your own has the
-    lengths of its documents.
+    """Every task at every length, in turn. A task listed twice comes twice as often. A task of your own has the lengths
+    of its documents.
 
     Args:
-        test: the problems held back for tests, where a task has only so many; a question a document.
+        test: whether to draw from the examples held back for tests, if a task has a fixed number of examples, and to
+            ask one question per document.
     """
     pairs = [
         (length, task)
@@ -130,7 +131,7 @@ def mixture(
             "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
         )
     for source in made.values():
-        source.problem(0)  # a length that a task cannot have shows before anything is paid for
+        source.problem(0)  # a length that a task cannot have fails here, before any work
     return Mixture(sources, 1 if test else max(task.together for _, task in pairs))
 
 
@@ -143,7 +144,7 @@ def curriculum(config: TrainConfig, speaker: Speaker) -> Curriculum:
 
 
 def _overwritten(tasks: Sequence[Task], policy: Speaker, config: TrainConfig) -> Problems | None:
-    """The problems of the steps that practise overwriting, where there are such steps."""
+    """The problems of the steps that practise overwriting; None if there are no such steps."""
     given = config.problems
     if not given.overwriting:
         return None
@@ -172,18 +173,18 @@ def _source(
 
 
 def tests(tasks: Sequence[Task], lengths: Sequence[str], policy: Policy, config: TrainConfig) -> dict[str, Problems]:
-    """By length, the same for every seed of a training if the tasks have no end, scored by each task's own metric."""
+    """Test problems by length, scored by each task's own metric. Tasks without a fixed size ignore the seed."""
     scored = replace(config.problems, metric=None)
     return {length: mixture(tasks, [length], policy, scored, config.seed, test=True) for length in lengths or ["own"]}
 
 
 def final_lengths(config: TrainConfig) -> list[Length]:
-    """Of the evaluation at the end."""
+    """Lengths of the evaluation at the end."""
     return [parse_length(length) for length in config.watch.final_lengths]
 
 
 def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
-    """In the order of the names; one that comes twice is the same task twice."""
+    """The tasks with these names, in order. A name that comes twice gives the same task twice."""
     single = [each for name in names for each in (RULER if name == "ruler" else [name])]
     given = {name: getattr(config, name) for name in SOURCES}
     data = Data(**given, option="--set problems.{}=PATH")
@@ -192,7 +193,7 @@ def task_list(config: ProblemsConfig, names: Sequence[str]) -> list[Task]:
 
 
 def _check_budget(policy: Policy) -> None:
-    """Hold the budget against the window, with an empty question."""
+    """Check the budget of an empty question against the window."""
     defaults = policy.defaults
     shortest = shortest_prompts(find_reader(defaults.reader), "", defaults.budget, defaults.prompts)
     tokens = {kind: len(policy.render(messages)) for kind, messages in shortest.items()}

@@ -1,4 +1,4 @@
-"""The side of a policy that has no weights: its tokenizer, its chat template, and how it was trained to read."""
+"""The part of a policy without weights: its tokenizer, its chat template, and how it was trained to read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Speaker:
         self.transformers_tokenizer = tokenizer
         self.tokenizer = FileTokenizer(tokenizer.backend_tokenizer)
         self.end: int = tokenizer.eos_token_id
-        """The token that ends a completion."""
+        """Token that ends a completion."""
         self.pad: int = self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._frames: dict[tuple[str, ...], list[list[int]]] = {}
 
     def render(self, messages: Sequence[Message]) -> list[int]:
-        """The prompt of a conversation as tokens. Only the chat template's own text may become special tokens."""
+        """The tokens of a prompt. Only the chat template's own text may become special tokens."""
         roles = tuple(message.role for message in messages)
         frame = self._frames.get(roles)
         if frame is None:

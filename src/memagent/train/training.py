@@ -1,4 +1,4 @@
-"""A training run under way: what is trained, on what, and how far it is. Both loops share it."""
+"""A training run in progress: the policy, the problems, and how far it is. The warm start and RL share it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,16 +26,19 @@ from memagent.train.processes import Processes
 from memagent.train.sampler import Sampler
 
 OnStep = Callable[[str, int, int, dict[str, Any]], None]
-"""Called after each step with the stage, the step, the steps of the stage, and the figures."""
+"""Called after each step with the stage, the step, the number of steps in the stage, and the figures."""
+
+OnSave = Callable[[Path], None]
+"""Called after each checkpoint with its folder."""
 
 
 @dataclass(slots=True)
 class Training:
-    """What a run needs.
+    """A training run in progress.
 
     Args:
-        tests: evaluated while training, by name. The first one can end the warm start.
-        warmup_problems: of the warm start, where they differ.
+        tests: problems of the evaluations during training, by name. Accuracy on the first can end the warm start.
+        warmup_problems: problems of the warm start, if they differ from `problems`.
     """
 
     policy: Policy
@@ -44,15 +48,16 @@ class Training:
     run: TrainingFolder
     warmup_problems: Problems | None = None
     overwritten: Problems | None = None
-    """Of the steps of the warm start that practise overwriting beside a memory that collects."""
+    """Problems of the warm-start steps that practise overwriting; None if there are no such steps."""
     processes: Processes = field(default_factory=Processes)
     on_step: OnStep = lambda stage, step, steps, figures: None
+    on_save: OnSave = lambda place: None
     generator: torch.Generator = field(init=False)
-    """Of the sampler."""
+    """Generator that the sampler draws from."""
     position: int = 0
-    """How many problems each process has drawn."""
+    """Number of problems that each process has drawn."""
     deadline: float = math.inf
-    """When to stop, by time.monotonic()."""
+    """Time to stop, as given by time.monotonic()."""
     _saved: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -63,25 +68,25 @@ class Training:
         return Sampler(self.policy, Sampling(temperature), self.generator, self.config.sample_tokens)
 
     def draw(self, many: int, problems: Problems) -> list[Problem]:
-        """The next problems; each process draws others."""
+        """Draw the next problems. Each process draws different ones."""
         first, ranks = self.position, self.processes.many
         self.position += many
         return [problems.problem((first + each) * ranks + self.processes.rank) for each in range(many)]
 
     @property
     def curriculum(self) -> Curriculum:
-        """Of the warm start."""
+        """The curriculum of the warm start."""
         return Curriculum(self.warmup_problems or self.problems, self.overwritten, self.config)
 
     def learner(self, rate: float, steps: int, state: dict[str, Any], temperature: float = 1.0) -> Learner:
-        """The optimiser of a stage, as it was where the state holds one."""
+        """The optimiser of a stage, restored if `state` holds one."""
         learner = Learner(self.policy, rate, steps, self.config.optimiser, self.processes, temperature)
         if "optimiser" in state:
             learner.resume(state["optimiser"], state["schedule"])
         return learner
 
     def speed(self, conversations: Sequence[Conversation], began: float) -> dict[str, float]:
-        """Seconds since `began`, and tokens of prompts and completions that all processes learnt from a second."""
+        """Seconds since `began`, and prompt and completion tokens per second that all processes learnt from."""
         tokens = self.processes.sum({"tokens": sum(map(len, conversations))})["tokens"]
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "tokens_per_second": tokens / seconds}
@@ -89,7 +94,7 @@ class Training:
     def after_step(
         self, stage: str, step: int, steps: int, figures: dict[str, Any], rollouts: Sequence[Rollout] = ()
     ) -> dict[str, Accuracy]:
-        """Note the figures; look closer where it is time. Gives the accuracies where it was."""
+        """Record the figures; evaluate and keep a trace when it is time. Returns the accuracies if it was."""
         watch = self.config.watch
         found: dict[str, Accuracy] = {}
         if _is_time(step, watch.evaluate_every):
@@ -103,15 +108,15 @@ class Training:
         return found
 
     def save(self, stage: str, step: int, learner: Learner, *, done: bool = False, **more: Any) -> None:
-        """A checkpoint, if it is time or the stage is done.
+        """Save a checkpoint if it is time or the stage is done.
 
         Raises:
-            LimitReached: the training has had its minutes; the checkpoint is kept.
+            LimitReached: the time limit is over. The checkpoint is saved.
         """
         watch, now = self.config.watch, time.monotonic()
         old = bool(watch.checkpoint_minutes) and now - self._saved >= 60 * watch.checkpoint_minutes
         late = now >= self.deadline
-        if self.processes.many > 1:  # their clocks need not agree: the first one's counts
+        if self.processes.many > 1:  # clocks may differ between processes: the first one decides
             old, late = self.processes.gather((old, late))[0]
         if not (done or old or late or _is_time(step, watch.checkpoint_every)):
             return
@@ -127,16 +132,18 @@ class Training:
                 "schedule": learner.schedule.state_dict(),
                 **more,
             }
-            self.run.save(stage, step, self.policy, state)
+            self.on_save(self.run.save(stage, step, self.policy, state))
         self.processes.wait()
         if late and not done:
-            raise LimitReached(f"Stopped after {stage} step {step}, when its time was over: the same command goes on.")
+            raise LimitReached(
+                f"Stopped after {stage} step {step} because the time limit was reached: run the same command to go on."
+            )
 
     def resume(self) -> dict[str, Any]:
-        """The state of the newest checkpoint, put in place; where there is none, that of a beginning.
+        """Restore the newest checkpoint and return its state; without a checkpoint, return the state of a new run.
 
         Raises:
-            RunError: the checkpoint is damaged, or other processes wrote it.
+            RunError: the checkpoint is damaged, or another number of processes wrote it.
         """
         place = newest(self.run.folder)
         state: dict[str, Any] = {"stage": "warmup", "step": 0, "metrics": 0}
@@ -147,14 +154,16 @@ class Training:
         if place is None:
             return state
         if len(state["positions"]) != self.processes.many:
-            raise RunError(f"{len(state['positions'])} processes trained in {self.run.folder}: go on with as many.")
+            raise RunError(
+                f"{len(state['positions'])} processes trained in {self.run.folder}: start the same number to go on."
+            )
         self.policy.load_weights(place)
         self.position = state["positions"][self.processes.rank]
         self.generator.set_state(state["random"][self.processes.rank])
         return {"stage": "rl", "step": 0} if state["stage"] == "warmup" and state["done"] else state
 
     def close(self) -> None:
-        """Leave the folder to others."""
+        """Unlock the folder."""
         self.run.close()
 
 

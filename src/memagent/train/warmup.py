@@ -1,4 +1,4 @@
-"""The supervised warm start, before RL: the policy imitates a perfect reader, or its own best rollouts."""
+"""The supervised warm start before RL: the policy imitates a perfect reader, or its own best rollouts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from memagent.train.training import Training
 
 
 def warm_up(training: Training, state: dict[str, Any]) -> None:
-    """Supervised steps, until there have been enough or an evaluation is good enough."""
+    """Take supervised steps until all are done or an evaluation reaches `warmup.stop_at`."""
     config, processes = training.config.warmup, training.processes
     learner = training.learner(config.learning_rate, config.steps, state)
     step, reached = state["step"], 0.0
@@ -39,12 +39,12 @@ def warm_up(training: Training, state: dict[str, Any]) -> None:
 def imitation(
     logprobs_N: torch.Tensor, entropies_N: torch.Tensor, batch: MicroBatch
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The cross-entropy of the completions' tokens."""
+    """The cross-entropy of the completion tokens."""
     return -(batch.weights_N * logprobs_N).sum(), {"entropy": (batch.weights_N * entropies_N).sum()}
 
 
 def best(group: Sequence[Rollout]) -> list[Rollout]:
-    """The rollouts with the highest reward of their group; none where all failed."""
+    """The rollouts with the highest reward of their group; none if all rewards are 0."""
     most = max(rollout.reward for rollout in group)
     return [rollout for rollout in group if rollout.reward == most > 0]
 

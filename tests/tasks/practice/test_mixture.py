@@ -1,4 +1,4 @@
-"""Eight questions on one document; what a perfect reader holds, and what it answers."""
+"""Eight questions on one document, and the memories and answers of a perfect reader."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_is_absent_has_no_answer_in_the_document(examples: list[Example]) -
     absent = [example for example in examples if example.answers == (ABSENT,)]
     assert len(absent) > 10
     for example in absent:
-        subject = example.question.split(" mentioned")[0].split()[-1]  # of the questions for needles: the key
+        subject = example.question.split(" mentioned")[0].split()[-1]  # the key, in questions for needles
         if "magic" in example.question:
             assert f"for {subject} is" not in example.document
 

@@ -104,7 +104,7 @@ def test_articles_are_asked_about_with_near_misses_around() -> None:
     seeming = [example for example in absent if not asked[example.query].facts]
     assert len(seeming) > 10
     shown = [task.task.text(asked[example.query].gold[0]) in example.document for example in seeming]
-    assert sum(shown) / len(shown) > 0.6  # the paragraph that seems to answer it
+    assert sum(shown) / len(shown) > 0.6  # the document shows the paragraph that seems to answer
     for example in examples:
         assert all(example.document[fact.start : fact.end] == fact.text for fact in example.facts)
 

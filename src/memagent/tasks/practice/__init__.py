@@ -1,1 +1,1 @@
-"""What policies are trained on: documents full of facts of many kinds, and questions on them."""
+"""Tasks that policies are trained on: documents full of facts of many kinds, and questions about them."""

@@ -1,11 +1,11 @@
-"""Needle tasks with a small alphabet, for models that learn everything from them: `memagent train --preset nano`.
+"""Needle tasks with a small alphabet, for models trained from scratch: `memagent train --preset nano`.
 
 leaf moon red4 salt gold1 rain blue7 moon red9 salt …
 red blue  ->  red red9 blue blue7
 
-Eight colours carry digits; colour and digit are one word. Two colours are asked. In `colours` each of these has one
-digit; in `colours_changed` it has several, one after the other and well apart, and the last one counts. The other
-colours stand all over the document. A memory says of each colour asked what was read of it.
+Eight colours carry digits; a colour and its digit are one word. Each question asks for two colours. In `colours`, each
+of the two has one digit. In `colours_changed`, each has several, well apart, and the last one counts. The other
+colours appear all over the document. A memory says what was read about each of the two colours.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ COLOURS = ("red", "blue", "green", "gold", "black", "white", "pink", "grey")
 DIGITS = tuple("0123456789")
 FILLER = ("leaf", "moon", "salt", "rain", "stone", "wind", "fire", "road")
 NOTHING = "none"
-"""What an ideal memory says of a colour that was not read yet."""
+"""What an ideal memory says of a colour that it has not read yet."""
 
-_DISTRACTORS = 0.25  # the share of a document's words that are needles nobody asks for
+_DISTRACTORS = 0.25  # share of a document's words that are needles nobody asks for
 _ASKED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ColourTask:
-    """Two of eight keys are asked; both must be right, in the question's order.
+    """Asks for two of eight colours; both must be right, in the question's order.
 
     Args:
-        digits: how many a colour that is asked has, one after the other.
+        digits: number of needles for each colour asked for; the last one counts.
     """
 
     name: str = "colours"
@@ -75,7 +75,7 @@ class ColourTask:
         return fit(build, length, sample_tokens(tokenizer, self.answer_tokens), 4)
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
-        """Of each colour in the question its last needle so far."""
+        """Yield the last needle so far of each colour in the question."""
         asked = example.question.split()
         held: dict[str, str] = {}
         for segment in segments:
@@ -88,7 +88,7 @@ def _written(asked: list[str], held: dict[str, str]) -> str:
 
 
 def _depths(many: int, draw: random.Random) -> list[float]:
-    """Places from 0 to 1 in order, uniform among those where no two are nearer than half their share of the way."""
+    """Draw `many` places from 0 to 1, sorted, uniform among those at least 1 / (2 * many) apart."""
     gap = 1 / (2 * many)
     return [
         place * gap + depth * (1 - (many - 1) * gap)

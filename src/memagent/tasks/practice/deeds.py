@@ -1,4 +1,4 @@
-"""Who did what, and where: each deed can be asked about in three ways, and deeds near to it tell something else.
+"""Who did what, and where. Each deed can be asked about in three ways, and similar deeds say something else.
 
 It was in the barn that the porter at the Marneck inn broke the scarlet ladder.
 What did the porter at the Marneck inn break?  |  Where did … break the scarlet ladder?  |  Who broke it?
@@ -49,7 +49,7 @@ _ASKED = (
 class Deed:
     who: str
     verb: str
-    """Its base and its past form."""
+    """Base form and past form of the verb."""
     what: str
     where: str
 
@@ -58,13 +58,13 @@ class Deed:
         return text[0].upper() + text[1:]
 
     def asked(self, draw: random.Random) -> tuple[str, str]:
-        """A question, and its answer."""
+        """Return a question and its answer."""
         question, of = draw.choice(_ASKED)
         answers = {"what": self.what, "where": self.where, "who": self.who.removeprefix("the ")}
         return self._filled(question), answers[of]
 
     def near(self, draw: random.Random) -> Iterator[Deed]:
-        """Deeds of others, and another one of the same person: none of them answers a question about this one."""
+        """Yield similar deeds, one of them by the same person. None answers a question about this deed."""
         other = deed(draw)
         yield replace(other, verb=self.verb)
         yield replace(other, who=self.who, verb=draw.choice([verb for verb in _VERBS if verb != self.verb]))

@@ -1,8 +1,8 @@
-"""What a memory agent is practised on: documents full of facts of many kinds, and eight questions on each document.
+"""Practice documents for a memory agent: full of facts of many kinds, with eight questions on each document.
 
-Asked are needles as in RULER, facts in everyday wordings (`told.py`), who did what (`deeds.py`), facts that change
-later on, chains of variables, and what the document does not say. They stand in prose, in noise, or among lines that
-look like them. Examples that follow one another share their document, so that a trainer (or an engine) reads each
+Questions ask for needles as in RULER, facts in everyday wordings (`told.py`), who did what (`deeds.py`), facts that
+change later on, chains of variables, and things that the document does not say. The facts are in prose, in noise, or
+among lines that look like them. Consecutive examples share their document, so a trainer (or an engine) reads each
 section once for all of them.
 """
 
@@ -29,10 +29,10 @@ from memagent.tasks.templates import VT
 from memagent.tasks.vocabulary import KINDS, distinct, noun
 
 Kinds = tuple[str, str]
-"""Of a needle's key and of its value, in KINDS."""
+"""Kind of a needle's key and kind of its value, both in KINDS."""
 
 ABSENT = "The text does not say"
-"""The answer to what the document does not hold."""
+"""The answer to a question that the document does not answer."""
 
 _LIKE_NEEDLES = (
     "One of the tricks of the {noun} is to keep the {thing} out of sight.",
@@ -42,33 +42,33 @@ _LIKE_NEEDLES = (
     "One of the numbers for the {noun} is missing.",
     "The special number of {key} was never written down.",
 )
-"""Sentences that begin or sound like a needle, as prose has them."""
+"""Decoys that begin or sound like a needle, as sentences of prose may."""
 
-_TRIES = 20  # of questions that are too much for a short document
+_TRIES = 20  # draws of questions before a document counts as too short for them
 
 
 @dataclass(frozen=True, slots=True)
 class PracticeQuestion:
-    """A question and its answers; the statements that they rest on, in their order, each with what it tells."""
+    """A question, its answers, and the statements that they rest on, in order, each with the text that it tells."""
 
     question: str
     answers: tuple[str, ...]
     statements: tuple[tuple[str, str], ...] = ()
     changes: bool = False
-    """Each statement replaces the one before."""
+    """Whether each statement replaces the one before."""
     decoys: tuple[str, ...] = ()
-    """Statements that are beside the question."""
+    """Statements that do not help to answer the question."""
 
 
 @dataclass(frozen=True, slots=True)
 class PracticeExample(Example):
     replaced: tuple[Fact, ...] = ()
-    """What held good before the one fact that counts, in its order."""
+    """Earlier facts that the one fact in force replaced, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class PracticeTask:
-    """Documents with `together` questions each: examples number 0 to together - 1 share the first."""
+    """Documents with `together` questions each: examples 0 to together - 1 share the first document."""
 
     prose: str
     name: str = "practice"
@@ -80,7 +80,7 @@ class PracticeTask:
     placed: bool = True
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Of the length asked for with the longest of its document's questions."""
+        """Return an example that has the length asked for with the longest of its document's questions."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
         for _ in range(_TRIES):
@@ -89,7 +89,7 @@ class PracticeTask:
         raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
 
     def _drawn(self, draw: random.Random, which: int, length: Length, tokenizer: Tokenizer) -> Example:
-        """One of the questions on a document; TooShort, where what they rest on does not fit."""
+        """Return one of the questions on a document. Raises TooShort if the facts do not fit."""
         haystack, start, kinds = self._haystack(draw)
         makers = draw.choices(list(_SHARES), list(_SHARES.values()), k=self.together)
         items = [make(draw, kinds) for make in makers]
@@ -123,7 +123,7 @@ class PracticeTask:
             yield "\n".join(read[-1:] if replaced else read) or NOTHING
 
     def _haystack(self, draw: random.Random) -> tuple[Haystack, int, Kinds | None]:
-        """One of four kinds, how many of its pieces a statement needs at least, and what its needles look like."""
+        """Return one of four haystacks, the fewest pieces per statement, and the kinds of its needles, if any."""
         kind = draw.random()
         if kind < 0.4:
             return prose_from(self.prose, draw.randrange(len(self.prose))), 50, None
@@ -136,7 +136,7 @@ class PracticeTask:
 
 
 def _everyday(draw: random.Random) -> str:
-    """A sentence like those that are asked about."""
+    """Draw a sentence like the statements that questions are about."""
     if draw.random() < 0.6:
         return deed(draw).told(draw)
     kind, subject = _subject(draw)
@@ -152,17 +152,17 @@ def _any_kinds(draw: random.Random) -> Kinds:
 
 
 def _kinds(draw: random.Random, around: Kinds | None) -> Kinds:
-    """Those of the lines around, most of the time: a needle is hard to find among its like."""
+    """Return the kinds of the surrounding lines, most of the time: a needle is hard to find among similar ones."""
     return around if around and draw.random() < 0.8 else _any_kinds(draw)
 
 
 def _magic(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
-    """One key with one value."""
+    """Draw a question about one key with one value."""
     return _needles(draw, _kinds(draw, around), 1, 1)
 
 
 def _magics(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
-    """Several keys, or several values of one."""
+    """Draw a question about several keys, or about several values of a key."""
     many = draw.choice([(1, 2), (1, 3), (1, 4), (1, 4), (2, 1), (3, 1), (4, 1), (4, 1), (2, 2)])
     return _needles(draw, _kinds(draw, around), *many)
 
@@ -198,7 +198,7 @@ def _told(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
 
 
 def _deed(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
-    """Among others that are like it."""
+    """Draw a question about a deed, with similar deeds as decoys."""
     done = deed(draw)
     question, answer = done.asked(draw)
     decoys = [other.told(draw) for other in islice(done.near(draw), _few(draw))]
@@ -206,12 +206,12 @@ def _deed(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
 
 
 def _few(draw: random.Random) -> int:
-    """Of decoys: more would leave no room in a short document."""
+    """Draw a number of decoys; more would leave no room in a short document."""
     return draw.choice([0, 1, 1, 2])
 
 
 def _changed(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
-    """The last statement counts."""
+    """Draw a question about a value that changes; the last statement counts."""
     kind, subject = _subject(draw)
     values = distinct(kind.value, draw.choice([2, 2, 3]), draw)
     told = [draw.choice(kind.told).format(s=subject, v=value) for value in values]
@@ -226,7 +226,7 @@ def _changed(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
 
 
 def _absent(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
-    """Something else is told of the subject, and the same of somebody else."""
+    """Draw a question without an answer. The decoys say other things about its subject, or the same about another."""
     if draw.random() < 0.3:
         of, to = _kinds(draw, around)
         near = needle(to, KINDS[of](draw), KINDS[to](draw))
@@ -244,7 +244,7 @@ def _absent(draw: random.Random, around: Kinds | None) -> PracticeQuestion:
 
 
 def _chain(draw: random.Random, _around: Kinds | None) -> PracticeQuestion:
-    """Variables as in RULER's vt."""
+    """Draw a question about a chain of variables, as in RULER's vt."""
     names = distinct(lambda d: "".join(d.choices(string.ascii_uppercase, k=5)), draw.choice([2, 3, 4, 5, 5]), draw)
     value = str(draw.randint(10_000, 99_999))
     links = [f"VAR {names[0]} = {value}", *(f"VAR {name} = VAR {before}" for before, name in pairwise(names))]
@@ -265,7 +265,7 @@ _SHARES: dict[Callable[[random.Random, Kinds | None], PracticeQuestion], float] 
     _chain: 0.13,
     _absent: 0.1,
 }
-"""What is asked, and how often."""
+"""Makers of questions, each with its share."""
 
 
 def _subject(draw: random.Random) -> tuple[Kind, str]:
@@ -278,7 +278,7 @@ def _question(kind: Kind, subject: str, draw: random.Random) -> str:
 
 
 def _in_some_order(items: Iterable[PracticeQuestion], draw: random.Random) -> list[str]:
-    """All statements, mixed; those of one question stay in their order."""
+    """Return all statements and decoys, mixed; those of one question stay in their order."""
     queues = [[text for text, _ in item.statements] + list(item.decoys) for item in items]
     turns = [number for number, queue in enumerate(queues) for _ in queue]
     draw.shuffle(turns)

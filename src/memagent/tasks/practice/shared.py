@@ -1,7 +1,7 @@
-"""Questions over paragraphs to practise on: several questions share a document, and some have no answer in it.
+"""Practice questions over paragraphs. Several questions share a document, which leaves some of them unanswered.
 
-As `practice`, for SQuAD and HotpotQA. A document holds the paragraphs that its questions rest on, save those of the
-questions that it is not to answer; then paragraphs near to these in which their answers do not stand, then others.
+Like `practice`, for SQuAD and HotpotQA. A document holds the paragraphs that its questions rest on, except for the
+questions it must not answer. Its distractors are related paragraphs without their answers first, then any others.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from memagent.tasks.paragraphs import Asked, ParagraphTask, permutation
 from memagent.tasks.practice.mixture import ABSENT
 from memagent.tasks.questions import hqa, qa_1
 
-_MOST = 400  # characters of facts that a question may rest on: a small memory must hold them
-_OF_ONE = 4  # questions on one paragraph, at most
+_MOST = 400  # most characters of facts that a question may rest on, because a small memory must hold them
+_OF_ONE = 4  # most questions on one paragraph
 
 
 @dataclass(frozen=True, slots=True)
 class PracticeQuestions:
-    """Another task's questions, `together` at a time: so many examples, from number 0 on, share a document."""
+    """Questions of another task. From number 0 on, every `together` examples share a document."""
 
     name: str
     task: ParagraphTask
@@ -39,9 +39,9 @@ class PracticeQuestions:
     placed: bool = True
     metrics: tuple[str, ...] = ("f1", "sub_em")
     absent: float = 0.15
-    """The share of the questions that the document does not answer."""
+    """Share of the questions that the document does not answer."""
     related: bool = False
-    """Whether a document asks about a few paragraphs of one article and shows the article's other paragraphs, too."""
+    """Whether a document asks about a few paragraphs of one article and also shows the article's other paragraphs."""
 
     @property
     def size(self) -> int:
@@ -52,7 +52,7 @@ class PracticeQuestions:
         return self.task.units
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Of the length asked for with the longest of its document's questions."""
+        """Return an example that has the length asked for with the longest of its document's questions."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
         asked = self._related(sheet, seed, draw) if self.related else self._any(sheet, seed)
@@ -81,7 +81,7 @@ class PracticeQuestions:
         return [self.asked[order[place % self.size]] for place in range(first, first + self.together)]
 
     def _related(self, sheet: int, seed: int, draw: random.Random) -> list[Asked]:
-        """Questions on one article, a few on each of some paragraphs."""
+        """Return questions on one article, a few on each of several paragraphs."""
         lead = self.asked[permutation(self.name, self.size, seed)[sheet % self.size]]
         of_paragraph: dict[tuple[int, ...], list[Asked]] = {lead.gold: []}
         for each in self.asked:
@@ -93,14 +93,15 @@ class PracticeQuestions:
         for gold in (first, *rest):
             mates = of_paragraph[gold]
             draw.shuffle(mates)
-            mates.sort(key=lambda each: not each.facts)  # those that are answered first, but at most all save one
+            # Answered questions come first, but at least one place is left for an unanswered one.
+            mates.sort(key=lambda each: not each.facts)
             answered = sum(bool(each.facts) for each in mates[: _OF_ONE - 1])
             unanswered = [each for each in mates if not each.facts][: _OF_ONE - answered]
             asked += (mates[:answered] + unanswered)[: self.together - len(asked)]
         return asked
 
     def _present(self, asked: Sequence[Asked], wanted: Sequence[bool]) -> list[bool]:
-        """Which of the questions the document answers: those that are wanted, and what these answer anyway."""
+        """Return which questions the document answers: the wanted ones, and any that their paragraphs answer too."""
         present = list(wanted)
         for place, each in enumerate(asked):
             needed = {paragraph for other in compress(asked, present) for paragraph in other.gold}
@@ -108,11 +109,11 @@ class PracticeQuestions:
         return present
 
     def _answers(self, paragraph: int, asked: Asked) -> bool:
-        """Whether an answer stands in it, so that it might be taken for one."""
+        """Whether an answer appears in the paragraph, so that the paragraph could seem to answer the question."""
         return any(find_words(self.task.text(paragraph), answer) for answer in asked.answers)
 
     def _joined(self, asked: Sequence[Asked], present: Sequence[bool]) -> Asked:
-        """One question for all of them, which needs the paragraphs of those that are present and bars the others'."""
+        """Merge the questions into one. It needs the paragraphs of those present and bars those of the others."""
         here = list(compress(asked, present))
         gold = dict.fromkeys(paragraph for each in here for paragraph in each.gold)
         near = [paragraph for each in asked for paragraph in each.near]
@@ -135,30 +136,30 @@ class PracticeQuestions:
 
 
 def practice_squad(squad: str | Path) -> PracticeQuestions:
-    """Questions of SQuAD."""
+    """Return practice questions from SQuAD."""
     return _practice("practice_squad", qa_1(squad), 8)
 
 
 def practice_hotpotqa(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
-    """Questions of HotpotQA, among paragraphs of Wikipedia."""
+    """Return practice questions from HotpotQA, among paragraphs of Wikipedia."""
     return _practice("practice_hotpotqa", hqa(hotpotqa, paragraphs), 4)
 
 
 def squad_absent(squad: str | Path) -> PracticeQuestions:
-    """To measure by: questions of SQuAD over paragraphs, most of the same article, that do not hold the answer."""
+    """Return an evaluation task: SQuAD questions over paragraphs, mostly of one article, without the answer."""
     task = qa_1(squad)
     return PracticeQuestions("squad_absent", task, task.asked, 1, task.answer_tokens, metrics=("abstains",), absent=1)
 
 
 def practice_articles(squad: str | Path, unanswerable: str | Path) -> PracticeQuestions:
-    """Questions of SQuAD on one article, among its other paragraphs; some that a paragraph only seems to answer."""
+    """Return practice questions on one SQuAD article. A paragraph only seems to answer some of them."""
     task = qa_1(squad)
     held = [each for each in task.asked if _is_short(each)] + _unanswered(task, unanswerable)
     return PracticeQuestions("practice_articles", task, held, 16, absent=0.25, related=True)
 
 
 def squad_unanswerable(squad: str | Path, unanswerable: str | Path) -> PracticeQuestions:
-    """To measure by: questions of SQuAD 2.0 that their paragraph seems to answer and does not."""
+    """Return an evaluation task: SQuAD 2.0 questions that their paragraph seems to answer but does not."""
     task = qa_1(squad)
     asked = _unanswered(task, unanswerable)
     return PracticeQuestions(
@@ -167,14 +168,14 @@ def squad_unanswerable(squad: str | Path, unanswerable: str | Path) -> PracticeQ
 
 
 def practice_hops(hotpotqa: str | Path, paragraphs: str | Path) -> PracticeQuestions:
-    """Questions of HotpotQA; a paragraph that only another one leads to comes after that one."""
+    """Return practice questions from HotpotQA. A paragraph that only another one leads to comes after that one."""
     task = hqa(hotpotqa, paragraphs)
     held = [replace(each, before=_order(each)) for each in task.asked if _is_short(each)]
     return PracticeQuestions("practice_hops", task, held, 8, absent=0.25)
 
 
 def _unanswered(task: ParagraphTask, unanswerable: str | Path) -> list[Asked]:
-    """The questions that the task's paragraphs do not answer, each with its paragraph."""
+    """Return the questions that the task's paragraphs do not answer, each with its paragraph."""
     of_paragraph = {each.gold[0]: each for each in task.asked}
     number_of = {task.text(gold): gold for gold in of_paragraph}
     return [
@@ -186,7 +187,10 @@ def _unanswered(task: ParagraphTask, unanswerable: str | Path) -> list[Asked]:
 
 
 def _order(asked: Asked) -> tuple[tuple[int, int], ...]:
-    """The paragraph that the question leads to, before the one that only this one leads to; if it is so."""
+    """Return the order of two paragraphs: the question leads to the first, and only the first leads to the second.
+
+    Empty if the question's paragraphs have no such order.
+    """
     told: dict[int, str] = {}
     for paragraph, fact in asked.facts:
         told[paragraph] = f"{told.get(paragraph, '')}\n{fact.text}"

@@ -1,4 +1,4 @@
-"""Facts of everyday kinds, each told and asked in several wordings, so that nobody learns one of them by heart.
+"""Facts of everyday kinds, each told and asked in several wordings, so that a policy cannot memorize one.
 
 The birthplace of Ada Torvel is Marneck.  |  Ada Torvel was born in Marneck.  |  …
 Where was Ada Torvel born?                |  What is Ada Torvel's birthplace?  |  …
@@ -80,7 +80,7 @@ def one_of(choices: list[str]) -> Draw:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is told of a subject: {s} stands for the subject and {v} for the value."""
+    """Wordings for one kind of fact: {s} stands for the subject and {v} for the value."""
 
     subject: Draw
     value: Draw

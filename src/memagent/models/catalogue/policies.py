@@ -1,0 +1,63 @@
+"""The trained policies that memagent knows by name: LoRA adapters, each in a Python package of its own.
+
+The weights have their own versions and stay out of memagent's source tree. The sha256 decides whether an installed
+package holds the right ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from memagent.errors import ModelError
+from memagent.models.adapters import WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A LoRA adapter of a model in the catalogue, with `memagent.json` beside it."""
+
+    name: str
+    """Also the name of the distribution, and of its folder under `packages/`."""
+    base: str
+    """Name of the model that it adapts."""
+    sha256: str
+    """Of its weights."""
+
+    @property
+    def module(self) -> str:
+        return self.name.replace("-", "_")
+
+
+DEFAULT_POLICY = Policy(
+    "memagent-smollm2-135m",
+    "smollm2-135m",
+    "5766ab9443bad91e1aae7fb121bb961e912c401293fd553f8ee1316d9d92e20d",
+)
+
+
+def policy_folder(policy: Policy) -> Path:
+    """Return the folder with the adapter, once its weights are checked.
+
+    Raises:
+        ModelError: The package is not installed, or holds other weights.
+    """
+    spec = find_spec(policy.module)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"The policy {policy.name} is not installed: run `pip install ./packages/{policy.name}` in a clone of "
+            "memagent, or use --model local:base for the untrained model."
+        )
+    folder = Path(spec.origin).parent
+    try:
+        found = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"The policy in {folder} cannot be read ({error}): install {policy.name} again.") from error
+    if found != policy.sha256:
+        raise ModelError(
+            f"The policy in {folder} has other weights than this version of memagent expects: install {policy.name} "
+            "from the same release."
+        )
+    return folder

@@ -1,0 +1,249 @@
+"""The process that steps the engine: one OpenVINO pipeline that serves all concurrent requests by continuous batching.
+
+Requests that begin alike are not computed twice at the same time. While the first of them is still reading its prompt,
+the others wait for its blocks in the prefix cache.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import IO, Any
+
+import numpy as np
+import openvino
+import openvino_genai as ov
+
+from memagent.errors import MemagentError, ModelError
+from memagent.models.chat import Sampling
+from memagent.models.engine import Messages, Output
+from memagent.models.engine_link import CANCEL, Reply
+from memagent.models.weights import Weights
+
+SHARED = 256
+"""Prompts that agree in their first 256 tokens wait for one another."""
+
+# Guessed tokens a step, and the longest phrase looked up to guess them: see LOG.md for how they were chosen.
+GUESSES = 5
+NGRAM = 3
+
+
+class Pipeline:
+    """The engine's pipeline and its tokenizer.
+
+    Raises:
+        ModelError: The file cannot be loaded.
+    """
+
+    def __init__(self, file: Path, *, prompt_lookup: bool) -> None:
+        scheduler = ov.SchedulerConfig()
+        scheduler.enable_prefix_caching = True
+        scheduler.max_num_batched_tokens = 2048
+        # A key-value cache in f16 is as fast here as the default u8, and prompt lookup then seldom changes the text:
+        # LOG.md counts it.
+        properties: dict[str, Any] = {"KV_CACHE_PRECISION": "f16"}
+        if prompt_lookup:
+            properties["prompt_lookup"] = True
+        try:
+            self.batching = ov.ContinuousBatchingPipeline(str(file), scheduler, "CPU", properties)
+        except RuntimeError as error:
+            raise ModelError(f"The engine cannot load {file}: {_reason(error)}") from error
+        self._tokenizer = self.batching.get_tokenizer()
+        self._prompt_lookup = prompt_lookup
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`. Names of special tokens become special tokens."""
+        if not text:
+            return []
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        return [int(token) for token in encoded.input_ids.data[0]]
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids))
+
+    def prompt_ids(self, messages: Messages) -> list[int]:
+        """The prompt as tokens. Only the chat template's own text may become special tokens.
+
+        A document that contains "<|im_end|>" must not be able to end the user's message. Contents are therefore left
+        out of the rendered template and encoded as plain text, by the caller where it has the tokenizer.
+        """
+        marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
+        rendered = self._tokenizer.apply_chat_template(
+            [{"role": role, "content": mark} for (role, _), mark in zip(messages, marks, strict=True)],
+            add_generation_prompt=True,
+        )
+        ids: list[int] = []
+        for (_, content), mark in zip(messages, marks, strict=True):
+            before, _, rendered = rendered.partition(mark)
+            ids += self.encode(before)
+            ids += self.encode(content) if isinstance(content, str) else content
+        return ids + self.encode(rendered)
+
+    def config(self, max_tokens: int, sampling: Sampling) -> Any:
+        """The engine's settings for one completion."""
+        config, defaults = ov.GenerationConfig(), self.batching.get_config()
+        config.max_new_tokens = max_tokens
+        end = self._tokenizer.get_eos_token_id()
+        config.stop_token_ids = {t for t in (end, defaults.eos_token_id, *defaults.stop_token_ids) if t >= 0}
+        config.eos_token_id = end
+        if sampling.temperature > 0:
+            config.do_sample = True
+            config.temperature = sampling.temperature
+            config.top_p = 1.0 if sampling.top_p is None else sampling.top_p
+            config.rng_seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+        if self._prompt_lookup:
+            config.num_assistant_tokens = GUESSES
+            config.max_ngram_size = NGRAM
+        return config
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    number: int
+    ids: Sequence[int]
+    config: Any
+    streamed: bool
+    handle: Any = None
+    written: list[int] = field(default_factory=list)
+    cut: bool = False
+    started: float = 0.0
+
+
+class Worker:
+    """Takes calls from `calls`, steps the pipeline while there is work, and sends replies."""
+
+    def __init__(self, calls: SimpleQueue[tuple[Any, ...]], replies: IO[bytes]) -> None:
+        self._calls, self._replies = calls, replies
+        self._pipeline: Pipeline | None = None
+        self._waiting: list[_Job] = []
+        self._running: list[_Job] = []
+        self._busy = 0.0
+
+    def run(self) -> None:
+        while True:
+            while not self._has_work or not self._calls.empty():
+                number, name, *values = self._calls.get()
+                try:
+                    self._answer(number, name, *values)
+                except MemagentError as error:
+                    self._reply(number, error)
+            self._step()
+
+    @property
+    def _has_work(self) -> bool:
+        # A cancelled request leaves the pipeline in its next step.
+        unfinished = self._pipeline is not None and self._pipeline.batching.has_non_finished_requests()
+        return bool(self._waiting or self._running or unfinished)
+
+    @property
+    def _opened(self) -> Pipeline:
+        assert self._pipeline is not None
+        return self._pipeline
+
+    def _answer(self, number: int, name: str, *values: Any) -> None:
+        if name == "open":
+            weights, prompt_lookup, _ = values
+            assert isinstance(weights, Weights)
+            self._pipeline = Pipeline(weights.engine_file(), prompt_lookup=prompt_lookup)
+            self._reply(number, None)
+        elif name == "generate":
+            messages, max_tokens, sampling, streamed = values
+            ids = self._opened.prompt_ids(messages)
+            self._waiting.append(_Job(number, ids, self._opened.config(max_tokens, sampling), streamed))
+        elif name == CANCEL:
+            self._cancel(number)
+        elif name == "prompt_tokens":
+            self._reply(number, len(self._opened.prompt_ids(values[0])))
+        else:
+            self._reply(number, self._opened.encode(values[0]))
+
+    def _cancel(self, number: int) -> None:
+        self._waiting = [job for job in self._waiting if job.number != number]
+        for job in [job for job in self._running if job.number == number]:
+            self._running.remove(job)
+            job.handle.cancel()
+
+    def _step(self) -> None:
+        self._admit()
+        began = time.perf_counter()
+        try:
+            self._opened.batching.step()
+        except RuntimeError as error:
+            for job in self._waiting + self._running:
+                self._reply(job.number, ModelError(f"The engine failed: {_reason(error)}"))
+            self._waiting, self._running = [], []
+        self._busy += time.perf_counter() - began
+        for job in list(self._running):
+            self._collect(job)
+
+    def _admit(self) -> None:
+        for job in list(self._waiting):
+            start = job.ids[:SHARED]
+            if any(not other.written and other.ids[:SHARED] == start for other in self._running):
+                continue
+            self._waiting.remove(job)
+            tensor = openvino.Tensor(np.array([job.ids], dtype=np.int64))
+            job.started = time.perf_counter()
+            try:
+                job.handle = self._opened.batching.add_request(job.number, tensor, job.config)
+            except RuntimeError as error:
+                self._reply(job.number, ModelError(f"The engine refused the request: {_reason(error)}"))
+            else:
+                self._running.append(job)
+
+    def _collect(self, job: _Job) -> None:
+        before = len(job.written)
+        while job.handle.can_read():
+            for result in job.handle.read().values():
+                job.written += result.generated_ids
+                job.cut = result.finish_reason == ov.GenerationFinishReason.LENGTH
+        if job.streamed and len(job.written) > before:
+            self._reply(job.number, self._opened.decode(job.written), last=False)
+        status = job.handle.get_status()
+        if status == ov.GenerationStatus.RUNNING:
+            return
+        self._running.remove(job)
+        if status != ov.GenerationStatus.FINISHED:
+            self._reply(job.number, ModelError("The engine had no room for the prompt: lower --segment-tokens."))
+            return
+        seconds = time.perf_counter() - job.started
+        text = self._opened.decode(job.written)
+        self._reply(job.number, Output(text, len(job.ids), len(job.written), job.cut, seconds))
+
+    def _reply(self, number: int, value: object, *, last: bool = True) -> None:
+        pickle.dump(Reply(number, value, last, self._busy), self._replies)
+        self._replies.flush()
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what the engine's libraries say. The lines before it name places in their sources."""
+    return (str(error).strip() or repr(error)).splitlines()[-1]
+
+
+def _take(source: IO[bytes], calls: SimpleQueue[tuple[Any, ...]]) -> None:
+    """Queue what arrives, and end the process when the other side is gone."""
+    try:
+        while True:
+            calls.put(pickle.load(source))
+    except EOFError:
+        os._exit(0)
+
+
+def main() -> None:
+    # Not sys.stdin: Python aborts when it ends while a thread reads from that.
+    source, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no reply
+    calls: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+    Thread(target=_take, args=(source, calls), daemon=True).start()
+    Worker(calls, replies).run()
+
+
+if __name__ == "__main__":
+    main()

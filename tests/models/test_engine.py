@@ -1,0 +1,127 @@
+"""The engine's process: it can be killed, shadowed by files and told to stop, and says so in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from data import needs_default_model
+
+from memagent.core.records import Message, Request
+from memagent.errors import ModelError
+from memagent.models.engine_link import Link
+from memagent.models.local import LocalChat
+from memagent.models.weights import BASE
+
+WORKER = "memagent.models.engine_worker"
+
+
+def story(tokens: int = 400) -> Request:
+    return Request((Message("user", "Tell a long story about a ferry."),), tokens)
+
+
+def pid(chat: LocalChat) -> int:
+    return chat._opened._link._process.pid
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@needs_default_model
+def test_a_killed_engine_fails_its_calls_with_a_sentence_and_can_be_opened_again() -> None:
+    async def run() -> None:
+        chat = LocalChat(BASE)
+        await chat.open()
+        call = asyncio.create_task(chat.complete(story()))
+        await asyncio.sleep(0.5)
+        os.kill(pid(chat), signal.SIGKILL)
+        with pytest.raises(ModelError, match=r"The engine's process ended with status -9"):
+            await call
+        with pytest.raises(ModelError, match=r"The engine's process ended with status -9"):
+            await chat.complete(story())
+        await chat.close()
+        await chat.open()
+        assert (await chat.complete(story(4))).text
+        await chat.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+@needs_default_model
+def test_the_event_loop_runs_while_the_engine_loads_and_steps() -> None:
+    async def run() -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticker = asyncio.create_task(tick())
+        chat = LocalChat(BASE)
+        await chat.open()
+        assert ticks > 20
+        ticks, began = 0, time.perf_counter()
+        await chat.complete(Request((Message("user", "The ferry crossed the water. " * 500),), 1))
+        assert ticks > (time.perf_counter() - began) * 20  # of 100 a second
+        ticker.cancel()
+        await chat.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+@needs_default_model
+def test_the_process_ends_with_its_chat_and_with_its_parent() -> None:
+    chat = LocalChat(BASE)
+    asyncio.run(chat.open())
+    process = pid(chat)
+    assert is_alive(process)
+    del chat
+    gc.collect()
+    assert not is_alive(process)
+    script = (
+        "import asyncio, os, signal\nfrom memagent.models.local import LocalChat\nchat = LocalChat('base')\n"
+        "asyncio.run(chat.open())\nprint(chat._opened._link._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    orphan = int(done.stdout)
+    for _ in range(100):
+        if not is_alive(orphan) or "Z" in Path(f"/proc/{orphan}/stat").read_text().rpartition(")")[2].split()[0]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {orphan} is still there")
+
+
+def test_a_process_that_cannot_start_says_its_last_words() -> None:
+    link = Link("memagent.no_such_module")
+    with pytest.raises(ModelError, match=r"ended with status 1: .*No module named memagent.no_such_module"):
+        link.call_and_wait("open")
+    link.end()
+
+
+def test_a_file_beside_the_document_is_not_taken_for_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    link = Link(WORKER)
+    with pytest.raises(ModelError) as caught:
+        link.call_and_wait("encode", "not opened")  # the worker starts, and fails for want of a pipeline
+    assert "shadowed" not in str(caught.value)
+    assert "AssertionError" in str(caught.value)
+    link.end()
