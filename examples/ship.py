@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from memagent.models.reader_defaults import FILE as HABITS
+from memagent.models.reader_defaults import FILE as DEFAULTS
 
 
 def ship(checkpoint: Path, out: Path) -> int:
     """Write the adapter to `out`. Returns the size of its weights in bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("adapter_config.json", HABITS):
+    for name in ("adapter_config.json", DEFAULTS):
         shutil.copy(checkpoint / name, out / name)
     weights = load_file(checkpoint / "adapter_model.safetensors")
     shipped = out / "adapter_model.safetensors"

@@ -138,7 +138,7 @@ def lines_of_jsonl(broken: int) -> str:
         (["vt"], 2, "vt needs another length: give --lengths, such as 8k"),
         (["vt", "--lengths", "4kb"], 2, "'4kb' is not a length: give tokens, such as 4096, 8k or 1m, or paragraphs"),
         (["vt", "--lengths", "50p"], 2, "vt needs another length"),
-        (["vt", "--lengths", "100"], 2, "No example of this task has 100 tokens (100): give a greater length."),
+        (["vt", "--lengths", "100"], 2, "No example of this task is as short as 100 tokens: give a greater length."),
         (["vt", "--lengths", "4k", "--reader", "skim"], 2, "There is no reader skim: give memory, overwrite"),
         (["--preset", "huge"], 2, "There is no preset huge: give quick, ruler-paper, hqa-paper."),
         (["niah_single_2", "--lengths", "4k"], 2, "Data for niah_single_2 is missing: give --prose PATH"),

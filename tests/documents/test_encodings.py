@@ -81,9 +81,9 @@ def test_what_decides_before_what() -> None:
     [b"<meta ", b"<meta charset", b"<", b"<!--", b"<meta a=", b"<meta a='", b"< <a ", b"<a/", b"=\"'<meta ", b"<?xml "],
 )
 def test_hostile_pages_take_no_time(hostile: bytes) -> None:
-    began = time.perf_counter()
-    encoding_of(hostile * (1 << 20), True, None, None)
-    assert time.perf_counter() - began < 5
+    began = time.process_time()
+    encoding_of(hostile * (1 << 18), True, None, None)
+    assert time.process_time() - began < 5  # seconds; quadratic time would take hours
 
 
 @given(st.binary(max_size=300), st.booleans())

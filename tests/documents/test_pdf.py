@@ -159,7 +159,7 @@ PAGES = [f"72 700 Td (Page {number} says it.) Tj" for number in range(1, 13)]
     [
         ("#pages=3-5", [3, 4, 5], "#pages=3-5"),
         ("#pages=11-99", [11, 12], "#pages=11-99"),
-        ("#page=7", [7], "#pages=7-7"),
+        ("#page=7", [7], "#pages=7"),
         ("#pages=12-", [12], "#pages=12-"),
         ("", [*range(1, 13)], ""),
     ],

@@ -24,7 +24,6 @@ with atheris.instrument_imports(include=["memagent"]):
     import memagent.documents.sandbox as sandbox
     from memagent import MemoryAgent, open_documents, text_document
     from memagent.core.quoting import Section, squeezed
-    from memagent.documents.convert import convert
     from memagent.errors import DocumentError, RunError
     from memagent.models.http_replies import Draft, Listing, Reply
     from memagent.models.scripted import ScriptedChat
@@ -58,7 +57,7 @@ def journal(folder: Path) -> Target:
 
 def document(folder: Path) -> Target:
     """Fuzz files of every kind, told by their bytes. They are converted in this process, so that atheris sees it."""
-    sandbox.SANDBOX.convert = convert  # type: ignore[method-assign]
+    sandbox.SANDBOX.convert = lambda kind, *arguments: kind.convert(*arguments)  # type: ignore[method-assign]
     path = folder / "document"
 
     def read(data: bytes) -> None:

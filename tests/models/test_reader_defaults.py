@@ -14,7 +14,7 @@ from memagent.errors import ModelError
 from memagent.models.reader_defaults import FILE, ReaderDefaults, load_reader_defaults
 
 
-def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
+def test_reader_defaults_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert load_reader_defaults(tmp_path) == ReaderDefaults()
     defaults = ReaderDefaults(prompts_for("section-first", "sentence"), Budget(100, 200, 30, 40), "collect")
     defaults.save(tmp_path)
@@ -28,7 +28,7 @@ def test_habits_come_back_as_they_were_saved(tmp_path: Path) -> None:
         {"prompts": {"update": "Read {chunk}."}}, {"prompts": {"answer": 7}},
     ],
 )  # fmt: skip
-def test_strange_habits_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+def test_strange_reader_defaults_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     (tmp_path / FILE).write_text(json.dumps(asdict(ReaderDefaults()) | change))
     with pytest.raises(ModelError, match=r"memagent\.json is damaged"):
         load_reader_defaults(tmp_path)

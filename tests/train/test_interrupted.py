@@ -46,4 +46,4 @@ def test_the_command_in_the_last_sentence_goes_on(tmp_path: Path) -> None:
 def test_without_a_checkpoint_the_command_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["memagent", "train", "my settings.toml"])
     assert _kept(tmp_path, 1) == " There is no checkpoint yet. To start again, run: memagent train 'my settings.toml'"
-    assert _kept(tmp_path, 2) == " There is no checkpoint yet. To start again, run: the same command"
+    assert _kept(tmp_path, 2) == " There is no checkpoint yet. To start again, run the same command."

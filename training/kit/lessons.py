@@ -3,7 +3,7 @@
     python training/kit/lessons.py PLACE PROCESSES [SETTING …]
 
 PLACE/lessons gets one file per step, until you stop the program. SETTINGs are as for --set, and must be the same as for
-train.py. An H100 takes less than half a second for a step; one core takes several seconds to make its lessons.
+train_kit.py. An H100 takes less than half a second for a step; one core takes several seconds to make its lessons.
 """
 
 from __future__ import annotations

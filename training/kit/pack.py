@@ -59,7 +59,7 @@ def pack(data: Path, kit: Path, model: Path, python: str) -> list[Path]:
     for number, pieces in enumerate(_shared_out(sorted(_pieces(model), key=lambda piece: -piece[1].nbytes), taken)):
         folder = kit / f"{number:02}"
         folder.mkdir(exist_ok=True)
-        np.savez(folder / f"weights.{number:02}.npz", **dict(pieces))
+        np.savez(folder / f"weights.{number:02}.npz", **dict[str, Any](pieces))
     folders = sorted(kit.iterdir())
     (first / "folders").write_text(str(len(folders)), encoding="utf-8")
     return folders

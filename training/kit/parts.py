@@ -17,7 +17,7 @@ _BLOCK = 1 << 20
 def split(file: Path, folder: Path, mebibytes: int) -> list[Path]:
     """Write the parts of a file, each of at most `mebibytes` MiB. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    digest, parts = hashlib.sha256(), []
+    digest, parts = hashlib.sha256(), list[Path]()
     with file.open("rb") as source:
         while block := source.read(_BLOCK):
             part = folder / f"{file.name}.{len(parts):03}"

@@ -122,7 +122,7 @@ def ask(
     agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, reader=reader_of(reader, memory))
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer if sys.stdin else None) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
-        with watching(len(asked), quiet or json_output) as watch:
+        with watching(asked, document, chat.model, quiet or json_output) as watch:
             answers = agent.ask_many(asked, document, runs=runs, limits=limits, watch=watch, fresh=fresh)
     if json_output:
         objects = [as_json(each, limits) for each in answers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,13 +12,17 @@ from rich.text import Text
 from memagent.cli.ask_screen import ReadingScreen
 from memagent.cli.terminal import Terminal
 from memagent.core.limits import Limits
+from memagent.documents import Document
 from memagent.evidence.answer import Answer, Cited
 from memagent.runs.watch import Watch
 
 
-def watching(questions: int, silent: bool) -> AbstractContextManager[Watch]:
+def watching(questions: Sequence[str], document: Document, model: str, silent: bool) -> AbstractContextManager[Watch]:
     """A screen that shows the readings, or nothing if `silent`."""
-    return nullcontext(Watch()) if silent else ReadingScreen(questions)
+    if silent:
+        return nullcontext(Watch())
+    first, *others = [part.name for part in document.parts]
+    return ReadingScreen(questions, f"{first} and {len(others)} more" if others else first, model)
 
 
 def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
@@ -32,7 +36,7 @@ def print_answer(answer: Answer, limits: Limits, several: bool) -> None:
     segments = "segment" if answer.segments == 1 else "segments"
     facts = (
         f"{answer.segments:,} {segments}, {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written, "
-        f"{usage.seconds:,.1f} s in the model"
+        f"{answer.seconds:,.1f} s (all model calls: {usage.seconds:,.1f} s)"
     )
     if limits.price:
         facts += f", cost {limits.price.of(usage):.4f}"

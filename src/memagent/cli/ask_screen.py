@@ -1,4 +1,4 @@
-"""Progress while reading, on stderr: a bar with segments, speed and time left, and the memory as it changes.
+"""Progress while reading, on stderr: the questions, a bar with segments, speed and time left, and the changing memory.
 
 If stderr is not a terminal, a plain line at most once a second.
 """
@@ -6,6 +6,7 @@ If stderr is not a terminal, a plain line at most once a second.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -23,21 +24,22 @@ _DRAFT = 400  # characters shown of the completion in progress
 
 
 class ReadingScreen:
-    """Shows the `questions` readings of a command. A context manager that returns the Watch to read with."""
+    """Shows a command's readings of `document`. A context manager that returns the Watch to read with."""
 
-    def __init__(self, questions: int, console: Console | None = None) -> None:
+    def __init__(self, questions: Sequence[str], document: str, model: str, console: Console | None = None) -> None:
         self._console = console or Terminal(stderr=True)
-        self._questions = questions
+        self._questions, self._document, self._model = questions, document, model
+        self._resumed = ""
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"),
             console=self._console,
         )  # fmt: skip
-        self._task = self._progress.add_task("reading", total=None, facts="loading the model")
+        self._task = self._progress.add_task(f"loading {model}", total=None, facts="")
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._change, self._change_title = Text("empty", style="dim"), "memory"
         self._draft, self._draft_title = Text(""), "writing"
-        self._memories = [""] * questions
-        self._places = [0] * questions  # end of the text read so far, in characters
+        self._memories = [""] * len(questions)
+        self._places = [0] * len(questions)  # end of the text read so far, in characters
         self._characters = self._read = self._tokens = self._segments = 0
         self._here = 0  # characters that this process has read
         self._began = self._said = time.perf_counter()
@@ -46,6 +48,8 @@ class ReadingScreen:
         if self._console.is_terminal:
             self._live.start()
             self._refresh()
+        else:
+            self._print(f"loading {self._model}")
         on_text = self._on_text if self._console.is_terminal else None
         return Watch(self._on_start, on_text, self._on_turn, self._on_silence)
 
@@ -56,12 +60,16 @@ class ReadingScreen:
             self._live.stop()
 
     def _on_start(self, characters: int, resumed: int, read: int) -> None:
-        self._characters = characters * self._questions
+        self._characters = characters * len(self._questions)
         self._read = read
         self._began = time.perf_counter()
-        self._progress.update(self._task, total=max(self._characters, 1), completed=read, facts="")
-        if resumed and not self._console.is_terminal:
-            self._console.print(f"resuming after {resumed:,} finished turns", style="dim")
+        self._progress.update(
+            self._task, description="reading", total=max(self._characters, 1), completed=read, facts=""
+        )
+        if resumed:
+            self._resumed = f", resumed after {resumed:,} finished {'turn' if resumed == 1 else 'turns'}"
+        if not self._console.is_terminal:
+            self._print(f"reading {self._document} ({characters:,} characters){self._resumed}")
         self._refresh()
 
     def _on_text(self, question: int, text: str) -> None:
@@ -88,8 +96,7 @@ class ReadingScreen:
         self._refresh()
         if not self._console.is_terminal and (time.perf_counter() - self._said > 1 or answered):
             self._said = time.perf_counter()
-            what = "answered" if answered else self._facts()
-            self._console.print(what, style="dim", highlight=False, soft_wrap=True)
+            self._print(f"answered{self._of(question)}" if answered else self._facts())
 
     def _on_silence(self, question: int, seconds: float) -> None:
         if question == 0:  # all questions wait for the same model
@@ -102,18 +109,23 @@ class ReadingScreen:
         facts = f"{share:.0%}  {self._tokens / seconds:,.0f} tokens/s"
         if self._here:
             each = self._here / self._segments
-            facts = f"segment {self._read / each:,.0f}/{self._characters / each:,.0f}  {facts}"
+            facts = f"segment {self._read / each:,.0f} of about {self._characters / each:,.0f}  {facts}"
             facts += f"  {_clock((self._characters - self._read) * seconds / self._here)} left"
         return facts
 
     def _of(self, question: int) -> str:
-        return f" of question {question + 1}" if self._questions > 1 else ""
+        return f" of question {question + 1}" if len(self._questions) > 1 else ""
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, style="dim", highlight=False, soft_wrap=True)
 
     def _refresh(self) -> None:
         if self._console.is_terminal:
+            title = Text(f"{' · '.join(self._questions)}\n", style="bold", end="", overflow="ellipsis", no_wrap=True)
+            title.append(f"{self._document}{self._resumed}", style="dim")
             panels = [(self._change, self._change_title), (self._draft, self._draft_title)]
             boxes = [Panel(body, title=title, title_align="left") for body, title in panels]
-            self._live.update(Group(self._progress, *boxes))
+            self._live.update(Group(title, self._progress, *boxes))
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from memagent.bench.results import Result
@@ -35,10 +35,10 @@ class _Screen:
     def __init__(self, console: Console) -> None:
         self.bar = Bar(
             TextColumn("{task.fields[facts]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
             console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
-        self._task = self.bar.add_task("bench", total=None, facts="loading the model")
+        self._task = self.bar.add_task("bench", total=None, facts="loading the model", left="")
         self._console = console
         self._examples = self._done = self._failed = 0
         self._work = self._worked = 0
@@ -64,12 +64,14 @@ class _Screen:
 
     def _advance(self, tokens: int) -> None:
         self._worked += tokens
-        self.bar.update(self._task, completed=min(self._worked, self._work), facts=self._facts())
         now = time.perf_counter()
+        # The mean since the start, because examples of many tokens end at long intervals.
+        seconds = (self._work - self._worked) * (now - self._began) / max(self._worked, 1)
+        left = f"about {max(seconds, 0) / 60:,.1f} minutes left"
+        self.bar.update(self._task, completed=min(self._worked, self._work), facts=self._facts(), left=left)
         if not self._console.is_terminal and now - self._said >= _EVERY:
             self._said = now
-            left = (self._work - self._worked) * (now - self._began) / max(self._worked, 1)
-            self._console.print(f"{self._facts()}, about {max(left, 0) / 60:,.1f} minutes left", highlight=False)
+            self._console.print(f"{self._facts()}, {left}", highlight=False)
 
     def _facts(self) -> str:
         failed = f", {self._failed:,} failed" if self._failed else ""

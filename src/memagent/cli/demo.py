@@ -46,7 +46,7 @@ def demo(
     with (
         MemoryAgent(connect(model, base_url=base_url)) as agent,
         text_document(example.document, "demo") as document,
-        watching(1, quiet or json_output) as watch,
+        watching([example.question], document, agent.chat.model, quiet or json_output) as watch,
     ):
         answer = agent.ask(example.question, document, watch=watch)
     right = is_right(example, answer.text)

@@ -77,10 +77,8 @@ def _kept(folder: Path, processes: int) -> str:
     from memagent.train.folder import newest
 
     # Several processes were started by a launcher, whose part of the command is not known here.
-    command = shlex.join(["memagent", *sys.argv[1:]]) if processes == 1 else "the same command"
+    run = f"run: {shlex.join(['memagent', *sys.argv[1:]])}" if processes == 1 else "run the same command."
     place = newest(folder)
     if place is None:
-        return f" There is no checkpoint yet. To start again, run: {command}"
-    return (
-        f" The checkpoint {place} (step {int(place.name.split('-')[-1]):,}) is kept. To go on from it, run: {command}"
-    )
+        return f" There is no checkpoint yet. To start again, {run}"
+    return f" The checkpoint {place} (step {int(place.name.split('-')[-1]):,}) is kept. To go on from it, {run}"

@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from memagent.documents.document import Document, Located, Part, locate
 from memagent.documents.encodings import DECLARED_WITHIN, TextEncoding, encoding_of, is_known_encoding
-from memagent.documents.kinds import NEEDS_FILE, kind_of
+from memagent.documents.kinds import HTML, NEEDS_FILE, PDF, TEXT, Look, kind_of
 from memagent.documents.refusals import FORMATS, NotADocument, reading
 from memagent.documents.sandbox import SANDBOX
 from memagent.documents.scope import Pages, split_scope
@@ -96,23 +96,23 @@ def _text(found: Found, spool: Spool, encoding: str | None, pages: Pages | None 
     """Open one source as text and read it once to its end."""
     source, path = found.source, found.source.path
     if pages:
-        source = replace(source, name=f"{source.name}#pages={pages.first}-{pages.last or ''}")
+        source = replace(source, name=f"{source.name}#pages={pages}")
     with reading(source.label):
         with open_bytes(path) as file:
             head = file.read(BLOCK)
         if head.startswith(NEEDS_FILE) and is_gzip(path):
             with open_bytes(path) as file:
                 path = spool.store(file, source.label)
-        kind = kind_of(source.label, path, head, found.markup, encoding)
-        if pages and kind != "pdf":
+        kind = kind_of(Look(source.label, path, head, found.markup, encoding))
+        if pages and kind is not PDF:
             raise DocumentError(f"{source.label} has no pages because it is not a PDF: leave out the #pages part.")
-        if kind == "html":
+        if kind is HTML:
             with open_bytes(path) as file:
                 head = file.read(DECLARED_WITHIN)
-        text = TextFile(source, path, encoding_of(head, kind == "html", encoding, found.charset))
-        if kind in ("text", "html"):
+        text = TextFile(source, path, encoding_of(head, kind is HTML, encoding, found.charset))
+        if kind in (TEXT, HTML):
             text.check(zeros=encoding is not None)
-        if kind == "text":
+        if kind is TEXT:
             return text
         if is_gzip(path):
             with open_bytes(path) as file:

@@ -1,4 +1,7 @@
-"""Convert HTML, DOCX, EPUB and PDF to a text file; all but PDF become Markdown."""
+"""Convert HTML, DOCX, EPUB and PDF to a text file; all but PDF become Markdown.
+
+Each function here is a `Converter`. The libraries that it needs are imported when it is called.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import io
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -15,39 +19,39 @@ from memagent.documents.refusals import damaged, empty, keeping
 from memagent.documents.scope import Pages
 from memagent.documents.xml import BadXml
 
-Convertible = Literal["html", "docx", "epub", "pdf"]
+Converter = Callable[[str, Path, TextEncoding, Path, Pages | None], Conversion]
+"""Writes the text of a document to a file as UTF-8.
+
+Its arguments are the document's name for messages, its path, the encoding of an HTML page, the file to write, and the
+pages of a PDF to read (None for all). It raises DocumentError if the document is damaged, protected, or has no text.
+"""
 
 
-def convert(
-    kind: Convertible, label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None
-) -> Conversion:
-    """Write the text of a document to `target` as UTF-8. Returns where its pages start, and warnings.
+def from_pdf(label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None) -> Conversion:
+    from memagent.documents.pdf import write_text
 
-    Args:
-        label: the document's name in messages.
-        encoding: the encoding of an HTML page.
-        pages: the pages of a PDF to read; None for all.
+    return write_text(label, path, target, pages)
 
-    Raises:
-        DocumentError: the document is damaged, protected, or has no text.
-    """
-    if kind == "pdf":
-        from memagent.documents.pdf import from_pdf
 
-        return from_pdf(label, path, target, pages)
-    said: tuple[str, ...] = ()
-    if kind == "html":
-        page = path.read_bytes().decode(encoding.name, encoding.errors)
-        text = _markdown(label, io.BytesIO(page.encode(errors="replace")), "html")
-    elif kind == "docx":
-        text, said = _docx(label, path)
-    else:
-        text, said = _epub(label, path)
+def from_html(label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None) -> Conversion:
+    page = path.read_bytes().decode(encoding.name, encoding.errors)
+    return _write(label, target, _markdown(label, io.BytesIO(page.encode(errors="replace")), "html"))
+
+
+def from_docx(label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None) -> Conversion:
+    return _write(label, target, *_docx(label, path))
+
+
+def from_epub(label: str, path: Path, encoding: TextEncoding, target: Path, pages: Pages | None = None) -> Conversion:
+    return _write(label, target, *_epub(label, path))
+
+
+def _write(label: str, target: Path, text: str, warnings: tuple[str, ...] = ()) -> Conversion:
     if not text.strip():
         raise empty(label)
     with keeping():
         target.write_text(text, encoding="utf-8", errors="replace", newline="")
-    return Conversion(warnings=said)
+    return Conversion(warnings=warnings)
 
 
 def _docx(label: str, path: Path) -> tuple[str, tuple[str, ...]]:

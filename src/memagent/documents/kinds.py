@@ -1,6 +1,7 @@
-"""Tell the kind of a file by its content. For plain text, the suffix or the server may also say that it is HTML.
+"""The kinds of documents: how each is recognised, and how it becomes text. `KINDS` is the table.
 
-The name is the weakest evidence: a PDF called notes.txt is read as a PDF.
+Kinds are told by content. For plain text, the suffix or the server may also say that it is HTML. The name is the
+weakest evidence: a PDF called notes.txt is read as a PDF.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import mmap
 import re
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
+from memagent.documents.convert import Converter, from_docx, from_epub, from_html, from_pdf
 from memagent.documents.encodings import marked_encoding
 from memagent.documents.refusals import FORMATS, LARGEST, NotADocument, binary, damaged, protected, too_large
 from memagent.errors import DocumentError
-
-Kind = Literal["text", "html", "pdf", "docx", "epub"]
 
 _BINARY = {
     b"\x7fELF": "a program",
@@ -50,33 +52,115 @@ _ENCODED = re.compile(
 _MARKUP = re.compile(r"(?>\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
-def kind_of(label: str, path: Path, head: bytes, markup: bool, encoding: str | None) -> Kind:
-    """Return the kind of the file at `path`.
+@dataclass(frozen=True)
+class Look:
+    """What is known about a file before it is read."""
 
-    Args:
-        head: the first bytes of the file.
-        markup: whether its suffix or server says that it is HTML.
-        encoding: the encoding that the user gave, if any.
+    label: str
+    path: Path
+    head: bytes
+    """Its first bytes."""
+    markup: bool
+    """Whether its suffix or server says that it is HTML."""
+    encoding: str | None
+    """The encoding that the user gave."""
+
+    @cached_property
+    def members(self) -> dict[str, zipfile.ZipInfo]:
+        """The files in a zip archive, by name; empty for other files. Raises DocumentError if it is damaged."""
+        if not self.head.startswith(_ZIP):
+            return {}
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return {member.filename.replace("\\", "/"): member for member in archive.infolist()}
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise _torn(self) from error
+
+
+def _is_pdf(look: Look) -> bool:
+    begins_with_junk = _PDF in look.head[:1024] and look.label.lower().endswith(".pdf")
+    return look.head.startswith(_PDF) or begins_with_junk
+
+
+def _is_docx(look: Look) -> bool:
+    if _TYPES not in look.members:
+        return "word/document.xml" in look.members
+    try:
+        with zipfile.ZipFile(look.path) as archive:
+            return _WORD in archive.read(look.members[_TYPES])
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise _torn(look) from error
+
+
+def _is_epub(look: Look) -> bool:
+    return "META-INF/container.xml" in look.members
+
+
+def _is_html(look: Look) -> bool:
+    start = look.head.decode(look.encoding or marked_encoding(look.head) or "utf-8", errors="ignore")
+    return look.markup or _MARKUP.match(start.lstrip("\ufeff")) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of document."""
+
+    name: str
+    recognises: Callable[[Look], bool]
+    convert: Converter | None
+    """Writes the text to a file. None means that the file is the text."""
+
+
+PDF = Kind("pdf", _is_pdf, from_pdf)
+DOCX = Kind("docx", _is_docx, from_docx)
+EPUB = Kind("epub", _is_epub, from_epub)
+HTML = Kind("html", _is_html, from_html)
+TEXT = Kind("text", lambda look: True, None)
+
+KINDS = {kind.name: kind for kind in (PDF, DOCX, EPUB, HTML, TEXT)}
+"""The first one that recognises a file is its kind. Other binary files are refused before HTML and text are tried."""
+
+
+def kind_of(look: Look) -> Kind:
+    """Return the kind of a file.
 
     Raises:
         DocumentError: the file is not a document, or it is damaged or protected.
     """
-    if head.startswith(_PDF) or (_PDF in head[:1024] and label.lower().endswith(".pdf")):  # some begin with junk
-        return "pdf"
+    for kind in (PDF, DOCX, EPUB):
+        if kind.recognises(look):
+            if look.members:
+                _check_archive(look)
+            return kind
+    _refuse_others(look)
+    return HTML if HTML.recognises(look) else TEXT
+
+
+def _check_archive(look: Look) -> None:
+    if sum(member.file_size for member in look.members.values()) > LARGEST:
+        raise too_large(look.label)
+    if look.members.keys() & _EPUB_LOCKS or any(member.flag_bits & 1 for member in look.members.values()):
+        raise DocumentError(f"{look.label} is protected against copying: give an unprotected copy of it.")
+
+
+def _refuse_others(look: Look) -> None:
+    """Raise an error for a file that is neither a document with a format of its own nor text."""
+    label, head = look.label, look.head
     if head.startswith(_ZIP):
-        return _zip_kind(label, path)
+        raise NotADocument(f"{label} is a zip archive that is neither DOCX nor EPUB: unpack it and give {FORMATS}.")
     if head.startswith(_OLE):
-        raise _ole_error(label, path)
+        raise _ole_error(label, look.path)
     if named := _text_format(head):
         raise NotADocument(f"{label} is {named}.")
     for magic, what in _BINARY.items():
         if head.startswith(magic):
             raise NotADocument(f"{label} is {what}, not a document: give {FORMATS}.")
-    marked = marked_encoding(head)
-    if b"\0" in head and not (encoding or marked):
+    if b"\0" in head and not (look.encoding or marked_encoding(head)):
         raise binary(label)
-    start = head.decode(encoding or marked or "utf-8", errors="ignore")
-    return "html" if markup or _MARKUP.match(start.lstrip("\ufeff")) else "text"
+
+
+def _torn(look: Look) -> DocumentError:
+    return damaged(look.label, "it begins like a DOCX or EPUB file but cannot be unpacked")
 
 
 def _text_format(head: bytes) -> str | None:
@@ -90,26 +174,6 @@ def _text_format(head: bytes) -> str | None:
     if headers and _ENCODED.search(headers[0]):
         return "a saved web page or an e-mail in MIME format, which is not supported: save it as HTML, PDF or text"
     return None
-
-
-def _zip_kind(label: str, path: Path) -> Kind:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
-            word = _WORD in archive.read(_TYPES) if _TYPES in members else "word/document.xml" in members
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise damaged(label, "it begins like a DOCX or EPUB file but cannot be unpacked") from error
-    if word:
-        kind: Kind = "docx"
-    elif "META-INF/container.xml" in members:
-        kind = "epub"
-    else:
-        raise NotADocument(f"{label} is a zip archive that is neither DOCX nor EPUB: unpack it and give {FORMATS}.")
-    if sum(member.file_size for member in members.values()) > LARGEST:
-        raise too_large(label)
-    if members.keys() & _EPUB_LOCKS or any(member.flag_bits & 1 for member in members.values()):
-        raise DocumentError(f"{label} is protected against copying: give an unprotected copy of it.")
-    return kind
 
 
 def _ole_error(label: str, path: Path) -> DocumentError:

@@ -28,7 +28,7 @@ _LOOKED_AT = 200  # rough number of characters sampled on a page to find that sh
 _NAMED = 8  # most page ranges that a message lists
 
 
-def from_pdf(label: str, path: Path, target: Path, wanted: Pages | None = None) -> Conversion:
+def write_text(label: str, path: Path, target: Path, wanted: Pages | None = None) -> Conversion:
     """Write the lines of a PDF to `target` as they stand on the pages, with a blank line between pages.
 
     Pages that are not wanted are left empty, but still counted.

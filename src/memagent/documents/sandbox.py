@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from memagent.documents.conversion import Conversion
-from memagent.documents.convert import Convertible, convert
 from memagent.documents.encodings import TextEncoding
+from memagent.documents.kinds import KINDS, Kind
 from memagent.documents.refusals import NotADocument
 from memagent.documents.scope import Pages
 from memagent.errors import DocumentError, StorageError
@@ -37,7 +37,7 @@ SECONDS = 600.0
 
 
 class Sandbox:
-    """Runs `convert` in another process. Several threads may use it; they take turns."""
+    """Converts documents in another process. Several threads may use it; they take turns."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,19 +46,19 @@ class Sandbox:
 
     def convert(
         self,
-        kind: Convertible,
+        kind: Kind,
         label: str,
         path: Path,
         encoding: TextEncoding,
         target: Path,
         pages: Pages | None = None,
     ) -> Conversion:
-        """Do the same as `memagent.documents.convert.convert`.
+        """Do what `kind.convert` does, see `memagent.documents.convert.Converter`.
 
         Raises:
             DocumentError: also if the conversion takes too long or crashes the process.
         """
-        asked = [kind, label, os.fsencode(os.path.abspath(path)).hex(), asdict(encoding), str(target), pages]
+        asked = [kind.name, label, os.fsencode(os.path.abspath(path)).hex(), asdict(encoding), str(target), pages]
         with self._lock:
             reply = self._ask(json.dumps(asked).encode() + b"\n")
         if reply is None:
@@ -125,9 +125,11 @@ def _serve() -> None:
     for line in sys.stdin.buffer:
         kind, label, name, encoding, target, wanted = json.loads(line)
         path, pages = Path(os.fsdecode(bytes.fromhex(name))), Pages(*wanted) if wanted else None
+        convert = KINDS[kind].convert
+        assert convert is not None  # text is read as it is
         found: dict[str, Any]
         try:
-            found = asdict(convert(kind, label, path, TextEncoding(**encoding), Path(target), pages))
+            found = asdict(convert(label, path, TextEncoding(**encoding), Path(target), pages))
         except DocumentError as error:
             found = {"error": str(error), "skip": isinstance(error, NotADocument)}
         except StorageError as error:

@@ -17,6 +17,9 @@ class Pages(NamedTuple):
     first: int
     last: int | None
 
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last or ''}"
+
 
 def split_scope(name: str) -> tuple[str, Pages | None]:
     """Split a name into the name of the whole document and the pages to read; None for all pages.

@@ -67,7 +67,7 @@ class MicroBatch:
 
 
 def micro_batches(conversations: Sequence[Conversation], tokens: int, share: bool = True) -> list[Pack]:
-    """Cut conversations into packs of at most `tokens` tokens, including very little padding.
+    """Cut conversations into packs of at most `tokens` tokens, padding included. There is hardly any padding.
 
     The largest packs come first, so that running out of memory shows at once. A conversation longer than `tokens`
     gets a pack of its own.
@@ -98,7 +98,7 @@ def padding(packs: Iterable[Pack]) -> float:
 
 
 def _families(conversations: Sequence[Conversation]) -> list[tuple[list[Conversation], int]]:
-    """Groups of conversations that share most of their prompts, with the number of shared tokens; the rest have 0."""
+    """Conversations grouped by their shared prefix, with its length. The last group shares nothing and has 0."""
     single: list[Conversation] = []
     found: list[tuple[list[Conversation], int]] = []
     ordered = sorted(conversations, key=lambda one: one.prompt)
@@ -183,7 +183,7 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
 
 
 def in_turn(parts: int, items: Sequence[list[Conversation]], rank: int = 0) -> Iterator[list[Conversation]]:
-    """Deal out the items, each the conversations of one group, into `parts` parts: longest first, to the shortest part.
+    """Deal out items (the conversations of one group each) into `parts` parts, longest first, always to the shortest.
 
     Args:
         rank: index of this process. Each process starts with a different part, so that no part stays empty when every

@@ -114,7 +114,7 @@ class WarmupConfig:
     stop_at: Share = 1.0
     """Accuracy at the first evaluation length that ends the warm start early."""
     unchanged: Share = 1.0
-    """Share of the ideal conversations with an unchanged memory to learn from."""
+    """Share of the no-change conversations (a perfect reader leaves the memory as it is) to learn from."""
     easy: Share = 1.0
     """Share of the easy conversations (a second look that finds nothing more, an answer from an empty memory) to learn
     from."""
@@ -136,7 +136,7 @@ class RLConfig:
     group: Annotated[int, Field(ge=2)] = 16
     """Rollouts in a group."""
     optimiser_steps: Positive = 1
-    """Optimiser steps for each batch, but no more than it has groups."""
+    """Optimiser steps for each batch; fewer if the batch has fewer groups."""
     learning_rate: Rate = 1e-5
     clip_low: Share = 0.2
     """The ratio of probabilities is clipped to 1 - `clip_low` … 1 + `clip_high`."""
@@ -193,7 +193,7 @@ class WatchConfig:
     checkpoint_minutes: Natural = 0
     """Also save a checkpoint when the last one is this many minutes old; 0 turns this off."""
     wandb: str | None = None
-    """Project of Weights & Biases that gets the metrics, too; needs the package wandb. None means no project."""
+    """Weights & Biases project that also gets the metrics; needs the package wandb. None means no project."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +23,15 @@ _LOCAL = "local"  # name of the default model in its adapters, because its path 
 _FAR = 0.1  # relative difference of logits that is more than rounding, even in bfloat16
 
 
-def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy:
-    """The policy that a training starts with.
+Loader = Callable[[str, torch.dtype], tuple[Any, Any]]
+"""Takes the name of a model and the type of its weights. Returns the model and its tokenizer, as transformers does."""
+
+
+def make_policy(config: PolicyConfig, seed: int, device: torch.device, load: Loader | None = None) -> Policy:
+    """Make the policy that a training starts with.
+
+    Args:
+        load: another way to load the model than from the catalogue, a folder or the hub.
 
     Raises:
         UsageError, ModelError: there is no such model, or it cannot be loaded.
@@ -35,7 +43,8 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device) -> Policy
         policy = nano_policy(seed, autocast=bfloat16)
         policy.model.to(device)
         return policy
-    model, tokenizer = _load(config.model, torch.bfloat16 if bfloat16 and config.lora_rank else torch.float32)
+    load = load or _load
+    model, tokenizer = load(config.model, torch.bfloat16 if bfloat16 and config.lora_rank else torch.float32)
     if config.lora_rank and not hasattr(model, "peft_config"):  # an existing adapter is trained further
         torch.manual_seed(seed)
         model = _with_lora(model, config.lora_rank, config.model)

@@ -16,8 +16,8 @@ _CPU = ("can't allocate memory", "not enough memory")  # from PyTorch's CPU allo
 def enough_memory(doing: str, setting: str, value: int) -> Iterator[None]:
     """Turn an out-of-memory error into a ModelError that names the setting to lower.
 
-    A kernel that overcommits memory kills the process instead. The same command resumes from the last checkpoint then,
-    too.
+    A kernel that overcommits memory kills the process instead. Even then, the same command resumes from the last
+    checkpoint.
     """
     try:
         yield

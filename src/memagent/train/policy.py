@@ -78,7 +78,7 @@ class Policy(Speaker):
         return output.last_hidden_state
 
     def packed(self, ids_T: torch.Tensor, positions_T: torch.Tensor, blocks: Sequence[Block]) -> Any:
-        """The last layer's states of a row of conversations, T x width. `blocks` say which tokens attend to which."""
+        """The last layer's states of a row of conversations, T x width. `blocks` says which tokens attend to which."""
         unread = torch.empty(1, 1, 1, 1, device=self.device)  # replaces the mask that transformers would make
         fast = self._autocast and self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         parted: dict[str, Any] = {"ragged": Ragged.of(blocks, self.device)} if fast else {"blocks": blocks}
@@ -114,7 +114,7 @@ class Policy(Speaker):
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """Merge an adapter into the weights while a lot is sampled, instead of computing it for every token.
+        """Merge an adapter into the weights for a time of sampling, instead of computing it for every token.
 
         Afterwards the weights are what they were before, bit for bit.
         """

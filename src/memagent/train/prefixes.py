@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 _SHARED = 0.5  # smallest share of a prompt that is worth computing separately
-_WORTH = 64  # smallest number of tokens that is
+_WORTH = 64  # smallest number of tokens that is worth it
 
 
 def alike(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:

@@ -86,7 +86,7 @@ class Training:
         return learner
 
     def speed(self, conversations: Sequence[Conversation], began: float) -> dict[str, float]:
-        """Seconds since `began`, and prompt and completion tokens per second that all processes learnt from."""
+        """Seconds since `began`, and tokens learnt from per second (prompts and completions, all processes)."""
         tokens = self.processes.sum({"tokens": sum(map(len, conversations))})["tokens"]
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "tokens_per_second": tokens / seconds}
@@ -94,7 +94,7 @@ class Training:
     def after_step(
         self, stage: str, step: int, steps: int, figures: dict[str, Any], rollouts: Sequence[Rollout] = ()
     ) -> dict[str, Accuracy]:
-        """Record the figures; evaluate and keep a trace when it is time. Returns the accuracies if it was."""
+        """Record the figures, and evaluate and keep a trace if it is time. Returns the accuracies, if evaluated."""
         watch = self.config.watch
         found: dict[str, Accuracy] = {}
         if _is_time(step, watch.evaluate_every):

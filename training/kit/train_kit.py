@@ -1,6 +1,6 @@
 """Train for some minutes on the lessons that lessons.py makes, and write the adapter in parts.
 
-    python training/kit/train.py PLACE MINUTES OUT [SETTING …]
+    python training/kit/train_kit.py PLACE MINUTES OUT [SETTING …]
 
 OUT gets metrics.jsonl and the adapter in float16, in parts of 15 MiB: final/ and, as a reserve, middle/ from after 0.6
 of the time. Training continues from PLACE/adapter if it exists. The learning rate falls to zero with the time, because
@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 from settings import BASE, settings
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from memagent.train import models
 from memagent.train.batches import Pack
 from memagent.train.learner import Learner
+from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
 from memagent.train.setup import adapted
@@ -80,8 +80,9 @@ def next_packs(place: Path, step: int) -> list[Pack]:
 def main(place: Path, minutes: float, out: Path, more: Sequence[str]) -> None:
     config, processes = settings(place, more), Processes()
     folders = int((place / "folders").read_text(encoding="utf-8"))
-    models._load = lambda name, dtype: load(place, folders, dtype, processes.device)  # not from the catalogue
-    policy = models.make_policy(config.policy, config.seed, processes.device)
+    policy = make_policy(
+        config.policy, config.seed, processes.device, lambda name, dtype: load(place, folders, dtype, processes.device)
+    )
     policy.defaults = adapted(policy.defaults, config.problems)
     if (place / "adapter").is_dir():
         policy.load_weights(place / "adapter")
