@@ -1,6 +1,7 @@
 # make demo       the main job, from a fresh clone
-# make test       all tests, from a fresh clone
-# make test-fast  the tests that start no engine and no training, for while you work
+# make test       the tests that are not slow, from a fresh clone
+# make test-fast  without engine, training, faults and benchmarks as well, for while you work
+# make test-all   all tests; CI runs these
 # make check      format, lint, types, floors
 # make bench      the figures in LOG.md
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 DEV := .venv/dev
 POLICY := packages/memagent-smollm2-135m
 
-.PHONY: demo test test-fast check resolve bench clean
+.PHONY: demo test test-fast test-all check resolve bench clean
 
 demo: .venv/run
 	$(BIN)/memagent demo
@@ -17,12 +18,17 @@ demo: .venv/run
 	@echo 'Now ask about a text of your own:'
 	@echo "  $(BIN)/memagent ask 'What does \"Licensor\" mean?' LICENSE"
 
-# Two workers, because half of the tests wait for a process or a server. The tests of a file share what they start.
+# Two workers, because half of the tests wait for a process or a server. A file's tests share what they start.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 test: $(DEV)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not slow"
 
 test-fast: $(DEV)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --ignore tests/train --ignore tests/faults --ignore tests/bench
+	$(PYTEST) -m "not slow and not engine" --ignore tests/train --ignore tests/faults --ignore tests/bench
+
+test-all: $(DEV)
+	$(PYTEST)
 
 check: $(DEV) resolve
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from data import DATA, needs_data
 from safetensors.torch import load_file, save_file
@@ -65,6 +66,7 @@ def test_an_adapter_is_shipped_in_half_the_size(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_agent_with_a_calculator_is_trained(tmp_path: Path) -> None:
     """Test its parts and a few steps; LOG.md says how well it learns."""
     program = (

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).parent / "killed.py"
 
 
@@ -18,6 +20,7 @@ def lines(out: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_200_examples_killed_twice_give_the_same_results_as_an_undisturbed_run(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for until in (50, 120):

@@ -84,6 +84,7 @@ def test_everything_from_outside_is_escaped(tmp_path: Path) -> None:
     parsed(page)
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     results = make_results(["vt", "hqa"], tokens(4096, 16384), READERS, samples=5)
     written(tmp_path / "a", results)
@@ -155,6 +156,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         written(tmp_path / "file", [])
 
 
+@pytest.mark.slow
 def test_fourteen_tasks_of_seven_lengths_and_four_readers(tmp_path: Path) -> None:
     lengths = tokens(*(8192 * 2**power for power in range(7)))
     page = written(tmp_path, make_results([*RULER, "hqa"], lengths, READERS, samples=2))

@@ -62,6 +62,7 @@ def every_task() -> list[Task]:
     ).tasks([*RULER, "hqa"])
 
 
+@pytest.mark.slow
 @needs_data
 def test_a_reader_with_the_ideal_memory_scores_100_on_every_task(every_task: list[Task], tmp_path: Path) -> None:
     plan = Plan(every_task, [Length(12_000)], 6, ["memory"])
@@ -72,6 +73,7 @@ def test_a_reader_with_the_ideal_memory_scores_100_on_every_task(every_task: lis
     assert all(fact.state == "answered" for result in results(tmp_path) for fact in result.facts)
 
 
+@pytest.mark.slow
 @needs_data
 def test_a_reader_without_memory_scores_what_chance_gives(every_task: list[Task], tmp_path: Path) -> None:
     plan = Plan(every_task, [Length(12_000)], 40, ["memory"])

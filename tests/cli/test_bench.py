@@ -91,6 +91,7 @@ def test_json_is_one_object_and_a_second_run_has_nothing_to_do() -> None:
     assert Path("o/results.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_preset_fills_in_what_is_not_given() -> None:
     done = bench("vt", "--preset", "quick", "--samples", "2", "--out", "o", *SCRIPTED, "--json")
     assert done.returncode == 0
@@ -99,6 +100,7 @@ def test_a_preset_fills_in_what_is_not_given() -> None:
     assert json.loads(Path("o/run.json").read_text())["budget"]["segment"] == 1000
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_example_by_example() -> None:
     Path("yes.jsonl").write_text('"\\\\boxed{VAR}"\n')
     for out, script in (("a", "script.jsonl"), ("b", "yes.jsonl")):
@@ -111,6 +113,7 @@ def test_two_runs_are_compared_example_by_example() -> None:
     assert "+0.0 [-60.0, +60.0]" in table
 
 
+@pytest.mark.slow
 def test_runs_on_other_examples_are_not_compared() -> None:
     for out, seed in (("a", "1"), ("b", "2")):
         bench("vt", "--lengths", "4k", "--samples", "1", "--out", out, "--seed", seed, *SCRIPTED)
@@ -160,6 +163,7 @@ def test_bad_input_gets_one_sentence_and_its_status(arguments: list[str], code: 
     assert says in sentence
 
 
+@pytest.mark.slow
 def test_one_report_of_several_benchmarks() -> None:
     run = ("niah_single_1", "--samples", "2", *SCRIPTED)
     for out, length, reader in (
@@ -193,6 +197,7 @@ def test_one_report_of_several_benchmarks() -> None:
     assert "give --out a folder that can be written" in sentence
 
 
+@pytest.mark.slow
 @needs_data
 def test_stories_and_questions_without_an_answer_come_from_files_of_their_own() -> None:
     Path("script.jsonl").write_text('"\\\\boxed{The text does not say}"\n')

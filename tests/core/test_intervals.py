@@ -110,6 +110,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [5, 10, 20, 128])
 def test_the_interval_of_fractions_covers_their_mean_in_95_of_100_samples(n: int, kind: str) -> None:

@@ -128,6 +128,7 @@ WORDS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(WORDS.map("".join) | st.text(max_size=30))
 def test_tokens_counted_piece_by_piece_are_those_of_the_whole_text(text: str) -> None:
     plain, tokenizer = byte_level_once(), FileTokenizer(byte_level_once())

@@ -153,7 +153,7 @@ def test_a_stream_in_small_pieces_is_the_whole(text: str, encoding: str, block: 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = write(Path(folder, "a.txt"), text.encode(encoding))
         with open_documents([str(path)]) as document:
-            patch.setattr("memagent.documents.text.BLOCK", block)
+            patch.setattr("memagent.documents.text_file.BLOCK", block)
             assert "".join(document.chunks()) == text
 
 

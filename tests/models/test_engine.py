@@ -1,4 +1,4 @@
-"""The engine's process: it can be killed, shadowed by files and told to stop, and says so in a sentence."""
+"""The engine's process can be killed, cannot be shadowed by files, and ends with its owner. Its failures are clear."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_event_loop_runs_while_the_engine_loads_and_steps() -> None:
         assert ticks > 20
         ticks, began = 0, time.perf_counter()
         await chat.complete(Request((Message("user", "The ferry crossed the water. " * 500),), 1))
-        assert ticks > (time.perf_counter() - began) * 20  # of 100 a second
+        assert ticks > (time.perf_counter() - began) * 20  # it would tick 100 times a second if nothing held it up
         ticker.cancel()
         await chat.close()
 
@@ -121,7 +121,7 @@ def test_a_file_beside_the_document_is_not_taken_for_a_library(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     link = Link(WORKER)
     with pytest.raises(ModelError) as caught:
-        link.call_and_wait("encode", "not opened")  # the worker starts, and fails for want of a pipeline
+        link.call_and_wait("encode", "not opened")  # the worker starts, and fails because it has no pipeline
     assert "shadowed" not in str(caught.value)
     assert "AssertionError" in str(caught.value)
     link.end()

@@ -51,6 +51,7 @@ def read(fault: Fault) -> tuple[str | None, str, int]:
                 return None, str(error), len(server.requests)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(30, 1500), st.sampled_from(SIDES), st.sampled_from([3.0, 4.0, 5.0]))
 @example(700, "middle", 4.0)

@@ -1,4 +1,4 @@
-"""An adapter merged into the default model's GGUF is what peft makes of both."""
+"""Merging an adapter into the default model's GGUF file gives the same model as peft does."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from memagent.train.generation import sample
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
 
-pytestmark = [pytest.mark.slow, needs_default_model]
+pytestmark = [pytest.mark.engine, needs_default_model]
 
 QUESTIONS = ["What is the capital of France?", "Name three colours.", "Who wrote Hamlet?"]
 
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    """With an adapter that changes what the model says."""
+    """Return a policy with an adapter that changes the model's text."""
     policy = make_policy(PolicyConfig("local", lora_rank=4), 0, torch.device("cpu"))
     torch.manual_seed(1)
     with torch.no_grad():
@@ -53,6 +53,7 @@ def said(policy: Policy, question: str) -> str:
     return policy.decode(one.ids)
 
 
+@pytest.mark.slow
 def test_the_engine_says_with_the_merged_file_what_the_policy_says(
     policy: Policy, adapter: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_the_engine_says_with_the_merged_file_what_the_policy_says(
     assert asyncio.run(answers()) == expected
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -101,10 +103,11 @@ def test_more_than_plain_lora_is_refused(adapter: Path, tmp_path: Path, setting:
     other = shutil.copytree(adapter, tmp_path / "other")
     config = json.loads((adapter / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {setting: value}))
-    with pytest.raises(ModelError, match=f"has {setting}, and only plain LoRA"):
+    with pytest.raises(ModelError, match=f"sets {setting}, but memagent merges only plain LoRA"):
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
 
 
+@pytest.mark.slow
 def test_a_damaged_adapter_is_said(adapter: Path, tmp_path: Path) -> None:
     other = shutil.copytree(adapter, tmp_path / "other")
     whole = (other / "adapter_model.safetensors").read_bytes()
@@ -128,7 +131,7 @@ def test_an_adapter_that_says_strange_things_is_refused(
     (other / "adapter_config.json").write_text(json.dumps(config | {setting: value}))
     with pytest.raises(ModelError, match="is damaged"):
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
-    if value != 1:  # a rank that is no rank is seen before the weights are
+    if value != 1:  # an invalid setting is noticed before the weights are read
         with pytest.raises(ModelError, match="is damaged"):
             find_weights(other)
 
@@ -140,7 +143,7 @@ def test_half_a_pair_of_matrices_is_refused(adapter: Path, tmp_path: Path) -> No
     factors = load_file(adapter / "adapter_model.safetensors")
     del factors[next(name for name in factors if name.endswith("lora_B.weight"))]
     save_file(factors, other / "adapter_model.safetensors")
-    with pytest.raises(ModelError, match="is no half of a pair"):
+    with pytest.raises(ModelError, match="is not part of a pair"):
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
 
 
@@ -149,6 +152,7 @@ def test_a_folder_that_cannot_be_written_is_said(adapter: Path) -> None:
         merge(find_weights(BASE).path, adapter, Path("/proc/nowhere/merged.gguf"))
 
 
+@pytest.mark.slow
 def test_the_default_model_is_made_once_and_again_where_it_was_damaged(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +172,7 @@ def test_the_default_model_is_made_once_and_again_where_it_was_damaged(
     assert found.engine_file().read_bytes() == whole
     file.touch()
     touched = file.stat().st_mtime_ns
-    assert found.engine_file().stat().st_mtime_ns == touched  # nothing but its time is new
+    assert found.engine_file().stat().st_mtime_ns == touched  # only the file's time is new
     assert LocalChat().model == found.name
     assert find_weights(adapter).engine_file().read_bytes() == whole
     assert find_weights(adapter).name == adapter.name

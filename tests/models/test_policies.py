@@ -36,7 +36,7 @@ def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ModelError, match="has other weights than this version of memagent expects"):
+    with pytest.raises(ModelError, match="are not the ones that this version of memagent expects"):
         policy_folder(other)
     weights.unlink()
     with pytest.raises(ModelError, match="cannot be read"):

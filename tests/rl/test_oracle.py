@@ -51,6 +51,7 @@ def read(number: int, slips: tuple[float, ...] = (0.0,), room: int = 900) -> tup
     return found, memory
 
 
+@pytest.mark.slow
 def test_the_ideal_replies_are_quotes_of_the_section_or_none_and_end_in_the_answer() -> None:
     replies = 0
     for number in range(48):
@@ -111,6 +112,7 @@ def test_an_answer_is_not_given_from_a_memory_that_lost_it() -> None:
     assert problem.ideal(Request((), 10, memory="Something else.", kind="answer")) == f"\\boxed{{ {ABSENT}}}"
 
 
+@pytest.mark.slow
 def test_what_is_soon_learnt_is_learnt_from_less() -> None:
     policy = nano_policy(0)
     config = load_config(preset="nano").warmup
@@ -124,6 +126,7 @@ def test_what_is_soon_learnt_is_learnt_from_less() -> None:
     assert [[each for each in whole if each.completion != none] for whole in fewer] == quoting != fewer
 
 
+@pytest.mark.slow
 def test_of_answers_that_abstain_a_share_is_learnt_from() -> None:
     policy = nano_policy(0)
     config = load_config(preset="nano").warmup

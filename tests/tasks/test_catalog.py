@@ -34,6 +34,7 @@ def test_ruler_has_thirteen_tasks() -> None:
     ] == RULER
 
 
+@pytest.mark.slow
 @needs_data
 def test_every_task_keeps_its_length_to_within_1_percent(tokenizer: Tokenizer) -> None:
     for task in ALL.tasks(["ruler", "hqa"]):

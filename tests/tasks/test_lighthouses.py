@@ -35,5 +35,5 @@ def test_only_the_thing_asked_for_is_right() -> None:
 
 
 def test_too_short_a_document_is_refused() -> None:
-    with pytest.raises(ValueError, match="200 characters each"):
+    with pytest.raises(ValueError, match="200 characters for each"):
         make_demo(100)

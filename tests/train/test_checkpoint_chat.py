@@ -73,6 +73,7 @@ def memagent(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_ask_and_bench_from_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
     model = f"checkpoint:{checkpoint}"
     document = tmp_path / "document.txt"

@@ -133,6 +133,7 @@ processes.close()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     """Each process has one group. They use gloo on the CPU."""
     program = tmp_path / "two.py"

@@ -117,6 +117,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     return run(tmp_path_factory.mktemp("usual") / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_setting_does_something(change: str, usual: list[dict[str, object]], tmp_path: Path) -> None:
     assert run(tmp_path / "run", change) != usual
@@ -158,6 +159,7 @@ def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
     training.close()
 
 
+@pytest.mark.slow
 def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
     """Stopped in RL, both processes go on from where they were."""
     program = "import sys; from tiny import run; from pathlib import Path; run(Path(sys.argv[1]), *sys.argv[2:])"
@@ -183,6 +185,7 @@ def test_two_processes_train_in_one_folder_and_go_on(tmp_path: Path) -> None:
         run(tmp_path / "halves", "rl.steps=5")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_at_the_rate_that_is_wanted_now(tmp_path: Path) -> None:
     """With more steps, a resumed run equals an undisturbed one. Another rate makes a difference."""
     run(tmp_path / "run", "rl.steps=2")
@@ -217,6 +220,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
             run(tmp_path / "run", "rl.steps=4")
 
 
+@pytest.mark.slow
 def test_the_evaluation_at_the_end_is_of_the_newest_policy(tmp_path: Path) -> None:
     """Without a warm start, the policy before RL is the one that RL started with. Each length is evaluated once."""
     sets = ("warmup.steps=0", "watch.final_lengths=['48', '60']", "watch.final_samples=4")

@@ -17,6 +17,7 @@ from memagent.cli.train import _kept
 from memagent.train.folder import newest
 
 
+@pytest.mark.slow
 def test_the_command_in_the_last_sentence_goes_on(tmp_path: Path) -> None:
     changes = [word for change in (*SETS, "warmup.steps=100000") for word in ("--set", change)]
     arguments = ["train", "--preset", "nano", "--out", "a run", *changes]

@@ -105,6 +105,7 @@ def test_gradient_checkpointing_changes_no_gradient(base: Path) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_trains_as_without_it(base: Path, tmp_path: Path) -> None:
     """Sampling in between needs the cache, which gradient checkpointing turns off."""
     sets = (f"policy.model='{base}'", "warmup.steps=2")

@@ -44,6 +44,7 @@ SAMPLE = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
 @pytest.mark.parametrize(("work", "setting"), [(LEARN, "optimiser.micro_tokens"), (SAMPLE, "sample_tokens")])
 def test_the_setting_to_be_lowered_is_named(work: str, setting: str) -> None:

@@ -67,6 +67,7 @@ def test_questions_on_one_document_stay_together() -> None:
     assert [int(number) % 8 for _, _, number in found] == list(range(8)) * 4
 
 
+@pytest.mark.slow
 @needs_data
 def test_tests_ask_one_question_of_each_document_in_one_layout() -> None:
     config = ProblemsConfig(

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from memagent.bench.results import Cell, Result
+from memagent.disk import replacing, write_whole
 from memagent.errors import RunError, StorageError
 from memagent.tasks.example import Length, Unit
 
@@ -94,15 +95,13 @@ class Ledger:
 
     def tidy(self) -> None:
         """Sort the lines and keep one per example."""
-        temporary = self._path.with_suffix(".tmp")
         try:
-            with self._path.open("rb") as old, temporary.open("wb") as new:
+            with replacing(self._path) as temporary, self._path.open("rb") as old, temporary.open("wb") as new:
                 for key in sorted(self._lines):
                     old.seek(self._lines[key][0])
                     new.write(old.readline())
                 new.flush()
                 os.fsync(new.fileno())
-            temporary.replace(self._path)
             self._file.close()
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
@@ -157,10 +156,7 @@ def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    """Write a file completely or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

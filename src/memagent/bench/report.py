@@ -6,7 +6,6 @@ results give the same bytes. Without matplotlib the page has only the tables.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -23,6 +22,7 @@ from memagent.bench.methods import MEMORY
 from memagent.bench.results import Cell, Result
 from memagent.bench.table import AVERAGE, Grid, caption, grids, named, shown
 from memagent.core.scoring import METRICS
+from memagent.disk import write_whole
 from memagent.errors import StorageError
 from memagent.evidence.page import duration
 
@@ -64,21 +64,15 @@ def write_report(folder: Path, cells: Sequence[Cell], results: Results, header: 
         for name in CHARTS:
             path = folder / f"{name}.png"
             if name in figures:
-                _write(path, drawing.png(figures[name]))
+                write_whole(path, drawing.png(figures[name]))
             else:
                 path.unlink(missing_ok=True)
-        _write(folder / "report.html", page)
+        write_whole(folder / "report.html", page)
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(
             f"The report in {folder} cannot be written ({reason}): make room, then try again."
         ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def _figures(cells: Sequence[Cell], results: Results) -> dict[str, Figure]:

@@ -16,6 +16,8 @@ from functools import cached_property
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
+from memagent.core.text import CJK_CLOSING, CJK_SENTENCE_END, MARKED_SENTENCE_END
+
 NEAR = 0.9
 """Least similarity (Indel, 0 to 1) at which a sentence replaces a line that was copied with a slip.
 
@@ -28,7 +30,7 @@ _NEAR_NUMBER = 0.7
 
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 _MARKS = {"“": "”", '"': '"', "«": "»", "„": "“"}
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n+")
+_SENTENCE_END = re.compile(rf"{MARKED_SENTENCE_END}\s+|{CJK_SENTENCE_END}{CJK_CLOSING}|\n+")
 _END = re.compile(
     r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bMrs)[.!?…][\"'”’»)\]*_]*\s+|[。！？][」』”’）]*|\n\s*+(?![a-z])"
 )

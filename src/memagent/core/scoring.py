@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 from memagent.core.prompts import AnswerStyle
+from memagent.core.text import UNSPACED
 
 Metric = Callable[[str, Sequence[str]], float]
 
@@ -36,10 +37,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _FONT = re.compile(r"\\(?:text|math)[a-z]*\s*(?=\{)")
 _FIRST_CLAUSE = re.compile(r"\w[\w \t]*")
-# Thai to Burmese, Khmer, Japanese kana, and Chinese characters.
-_SPACELESS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
+_SPACELESS = re.compile(f"[{UNSPACED}]")
 _ABSTAINS = re.compile(
     r"\b(?:(?:does|do|did)(?: not|n['’]t) (?:say|state|mention|tell|specify|contain|provide|give|hold|know)"
     r"|(?:not|never|nowhere) (?:said|stated|mentioned|told|specified|contained|provided|given|found|known)"

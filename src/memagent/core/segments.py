@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from memagent.core.records import Segment
+from memagent.core.text import CJK_SENTENCE_END, SENTENCE_END
 from memagent.core.tokenizer import Encoding, Tokenizer, word_start
 
 Cut = Literal["natural", "tokens"]
 
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*|\f\s*")
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]\s*")
+_SENTENCE_END = re.compile(rf"{SENTENCE_END}\s+|{CJK_SENTENCE_END}\s*")
 _WORD_END = re.compile(r"\s+")
 _ENDS = (_PARAGRAPH_END, _SENTENCE_END, _WORD_END)
 

@@ -1,11 +1,10 @@
 """Turn paths, folders, URLs and standard input into one stream of text, and keep track of where each part came from.
 
     sources.py   finds the files behind a name that the user gave (web.py downloads URLs)
-    kinds.py     tells text, HTML, PDF, DOCX and EPUB apart by the bytes of a file
+    kinds.py     recognises text, HTML, PDF, DOCX and EPUB; its table says how each is converted
     encodings.py finds the encoding of a text
-    text.py      streams the characters of a text file
-    pdf.py       converts PDF to a text file
-    convert.py   converts HTML, DOCX and EPUB to a text file (with docx*.py, epub.py, xml.py)
+    text_file.py streams the characters of a text file
+    convert.py   converts the other kinds to a text file (with pdf.py, docx*.py, epub.py, xml.py)
     sandbox.py   runs these conversions in a separate process
     document.py  joins several texts into one
     scope.py     parses names for part of a document, such as a.pdf#pages=3-5
@@ -29,7 +28,7 @@ from memagent.documents.refusals import FORMATS, NotADocument, reading
 from memagent.documents.sandbox import SANDBOX
 from memagent.documents.scope import Pages, split_scope
 from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
-from memagent.documents.text import TextFile
+from memagent.documents.text_file import TextFile
 from memagent.errors import DocumentError, StorageError
 
 __all__ = ["Document", "Located", "Part", "Source", "locate", "open_documents", "text_document"]

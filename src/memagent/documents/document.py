@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from memagent.documents.sources import Source, Spool
-from memagent.documents.text import TextFile
+from memagent.documents.text_file import TextFile
 
 _BETWEEN = "\n\n"
 

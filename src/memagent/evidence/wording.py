@@ -12,19 +12,19 @@ from functools import cached_property, lru_cache
 from rapidfuzz.distance import JaroWinkler, LCSseq
 
 from memagent.core.quoting import INVISIBLE
+from memagent.core.text import CJK_SENTENCE_END, MARKED_SENTENCE_END, UNSPACED
 
 _WORD_BITS, _NAME_BITS, _DIGIT_BITS = 6.0, 10.0, 3.4
 _LONGEST = 400  # characters after which a sentence is cut, because a text may have no full stops
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-"""Scripts without spaces between words, where pairs of characters count as words."""
+# In scripts without spaces between words, pairs of characters count as words.
 _TOKEN = re.compile(
-    rf"\d{{1,3}}(?:[, ]\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)+|[^\W_{_UNSPACED}]+(?:-\n[^\W_{_UNSPACED}]+)*"
-    rf"|[{_UNSPACED}](?=([{_UNSPACED}]))|(?<![{_UNSPACED}])[{_UNSPACED}]"
+    rf"\d{{1,3}}(?:[, ]\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)+|[^\W_{UNSPACED}]+(?:-\n[^\W_{UNSPACED}]+)*"
+    rf"|[{UNSPACED}](?=([{UNSPACED}]))|(?<![{UNSPACED}])[{UNSPACED}]"
 )
 _SENTENCE_END = re.compile(
-    r"(?<!\b(?:Mr|Ms|Dr|St|No|vs))(?<!\bMrs)(?<!\b[A-Z])[.!?…][\"'”’»)\]*_]*\s+(?![a-z])"
-    r"|[。！？]\s*|\n\s*\n\s*|\n(?=\s*(?:[-*•+#|]|\d{1,3}[.)])\s)"
+    rf"(?<!\b(?:Mr|Ms|Dr|St|No|vs))(?<!\bMrs)(?<!\b[A-Z]){MARKED_SENTENCE_END}\s+(?![a-z])"
+    rf"|{CJK_SENTENCE_END}\s*|\n\s*\n\s*|\n(?=\s*(?:[-*•+#|]|\d{{1,3}}[.)])\s)"
 )
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "

@@ -1,4 +1,4 @@
-"""A LoRA adapter on disk, as peft writes it: what it must say of itself before anything is done with it."""
+"""Read and check a LoRA adapter on disk, as peft writes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 A, B = ".lora_A.weight", ".lora_B.weight"
 
 _PLAIN = {"use_rslora": False, "use_dora": False, "alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
-"""Settings that plain merging ignores, each with the value that turns it off."""
+"""Settings that go beyond plain LoRA, each with the value that turns it off."""
 
 
 class AdapterConfig(BaseModel):
@@ -27,7 +27,11 @@ class AdapterConfig(BaseModel):
 
 
 def adapter_config(folder: Path) -> AdapterConfig:
-    """Raises ModelError: there is none, or it is damaged."""
+    """Return the settings of the adapter in `folder`.
+
+    Raises:
+        ModelError: they are missing or damaged.
+    """
     try:
         return AdapterConfig.model_validate_json((folder / CONFIG).read_bytes())
     except ValidationError as error:
@@ -39,17 +43,19 @@ def adapter_config(folder: Path) -> AdapterConfig:
 
 
 def factors(folder: Path) -> tuple[dict[str, Any], float]:
-    """The matrices of a plain LoRA adapter by peft's names, each A with its B, and what their product is scaled with.
+    """Return the matrices of a plain LoRA adapter by peft's names, in pairs A and B, and the scale of their product.
 
     Raises:
-        ModelError: the adapter is damaged, or more than plain LoRA.
+        ModelError: the adapter is damaged, or is more than plain LoRA.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     config = adapter_config(folder)
     if more := [name for name, plain in _PLAIN.items() if ((config.model_extra or {}).get(name) or plain) != plain]:
-        raise ModelError(f"The adapter in {folder} has {more[0]}, and only plain LoRA can be merged.")
+        raise ModelError(
+            f"The adapter in {folder} sets {more[0]}, but memagent merges only plain LoRA: give another adapter."
+        )
     try:
         found = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
@@ -58,5 +64,8 @@ def factors(folder: Path) -> tuple[dict[str, Any], float]:
         stem = name.removesuffix(A).removesuffix(B)
         a, b = found.get(stem + A), found.get(stem + B)
         if a is None or b is None or not (a.ndim == b.ndim == 2 and len(a) == b.shape[1] == config.r):
-            raise ModelError(f"The adapter in {folder} is damaged ({name} is no half of a pair of rank {config.r}).")
+            raise ModelError(
+                f"The adapter in {folder} is damaged ({name} is not part of a pair of rank {config.r}): give another "
+                "one."
+            )
     return found, config.lora_alpha / config.r

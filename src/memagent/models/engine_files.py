@@ -1,9 +1,10 @@
-"""Convert a GGUF file and a LoRA adapter once into a form that the engine reads, and keep it in the user's cache.
+"""Convert a GGUF file and a LoRA adapter to a form that the engine reads, and keep the result in the user's cache.
 
-    llama   a GGUF file in float16
-    qwen2   an OpenVINO folder with 8-bit weights: half the memory, and it loads in 3 seconds instead of 34 (LOG.md)
+    llama   becomes a GGUF file in float16
+    qwen2   becomes an OpenVINO folder with 8-bit weights, which needs half the memory and loads in 3 seconds instead
+            of 34 (LOG.md)
 
-A list of sizes, times and hashes lies beside each result, so that a damaged one is found and made again.
+A list beside each result has the sizes, times and hashes of its files. If a file is damaged, the result is made again.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ _FORMAT = b"2"
 
 
 def engine_file(name: str, kind: str, base: Path, adapter: Path | None, cache: Path, sha256: str | None = None) -> Path:
-    """Return the file or folder in `cache` for the model `base` with the adapter. Making it takes up to two minutes.
+    """Return the engine's file or folder for the model `base` with the adapter. Making it takes up to two minutes.
 
     Args:
-        name: the beginning of its file name.
+        name: the beginning of the result's file name.
         kind: the model's architecture, as the GGUF file names it.
+        cache: the folder for the result.
         sha256: the hash of `base`, if known.
 
     Raises:
@@ -91,7 +93,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _seal(path: Path) -> None:
-    """Write the sizes, times and hashes of the files at `path` into a list beside it."""
+    """Write a list of the files at `path` beside it, with their sizes, times and hashes."""
     seal = {}
     for file in _files(path):
         stat = file.stat()
@@ -102,7 +104,7 @@ def _seal(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether `path` is unchanged since it was made. Hashes are only compared if a size or time differs."""
+    """Return whether `path` is unchanged since it was made. Compares hashes only if a size or time differs."""
     try:
         seal = json.loads(_seal_of(path).read_text(encoding="utf-8"))
         if seal.keys() != {file.name for file in _files(path)}:

@@ -1,6 +1,6 @@
-"""A connection to a process that answers calls: pickled tuples over its standard input and output.
+"""A connection to a process that answers calls. Both sides send pickled objects over the process's stdin and stdout.
 
-A thread writes and a thread reads, so that neither a full pipe nor a busy process holds up an event loop.
+One thread writes and another reads, so that a full pipe or a busy process does not hold up the event loop.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Any
 from memagent.errors import ModelError
 
 CANCEL = "cancel"
-"""Sent with the number of a call whose result nobody waits for any more."""
+"""Name of the message that cancels a call. It is sent with the number of that call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A message from the process: the result of a call, an exception to raise, or (if not `last`) the text so far."""
+    """A message from the process: the result of a call, an exception to raise, or, if not `last`, the text so far."""
 
     number: int
     value: Any
     last: bool
     busy: float
-    """Seconds that the process has spent on its work so far."""
+    """Seconds spent in the pipeline so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,27 @@ class _Call:
 
 
 class Link:
-    """Starts `python -m MODULE`, sends it calls, and hands its replies to whoever made the call."""
+    """Starts `python -m MODULE`, sends it calls, and gives each reply to its caller."""
 
     def __init__(self, module: str) -> None:
         self.busy = 0.0
-        """The process's own count of its busy seconds."""
+        """Seconds that the process was busy, as it last reported."""
         self._calls: dict[int, _Call] = {}
         self._numbers = itertools.count()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],  # -P: a file in the user's folder must not be taken for a library
+            [sys.executable, "-P", "-m", module],  # -P: Python must not import files from the user's folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
-            start_new_session=True,  # Ctrl-C is for us
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
         self._writer = ThreadPoolExecutor(1)
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
     async def call(self, name: str, *values: Any, on_text: Callable[[str], None] | None = None) -> Any:
-        """Call `name` in the process and return its result; a cancelled call is cancelled there, too."""
+        """Call `name` in the process and return its result. If this is cancelled, the process cancels the call, too."""
         number, future = next(self._numbers), Future[Any]()
         loop = asyncio.get_running_loop()
 
@@ -71,11 +71,11 @@ class Link:
             try:
                 if not future.done():
                     on_text(text)
-            except Exception as error:  # noqa: BLE001  the caller's own code, and handed back to the caller
+            except Exception as error:  # noqa: BLE001  the caller's own code raised it, so the caller gets it
                 _settle(future, error)
 
         def from_thread(text: str) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so nobody is waiting
                 loop.call_soon_threadsafe(show, text)
 
         self._send(number, name, *values, on_text is not None, call=_Call(future, from_thread))
@@ -86,18 +86,18 @@ class Link:
                 self._send(number, CANCEL)
 
     def call_and_wait(self, name: str, *values: Any) -> Any:
-        """Call `name` and block until the result is there."""
+        """Call `name` in the process, block until it replies, and return the result."""
         future = Future[Any]()
         self._send(next(self._numbers), name, *values, False, call=_Call(future, None))
         return future.result()
 
     def end(self) -> None:
-        """Kill the process, and let go of what belongs to it."""
+        """Kill the process, and release its threads and files."""
         self._process.kill()
         self._reader.join()
         self._writer.shutdown(cancel_futures=True)
         for stream in (self._process.stdin, self._process.stdout, self._said):
-            with suppress(OSError):  # what was still to be written cannot be flushed
+            with suppress(OSError):  # the process is gone, so pending output cannot be flushed
                 stream.close()  # type: ignore[union-attr]
 
     def _send(self, number: int, name: str, *values: Any, call: _Call | None = None) -> None:
@@ -143,7 +143,7 @@ class Link:
 
 
 def _settle(future: Future[Any], value: Any) -> None:
-    """Give a future its result or exception, unless it has one or was cancelled."""
+    """Give a future its result or exception, unless it already has one or was cancelled."""
     with suppress(InvalidStateError):
         if isinstance(value, BaseException):
             future.set_exception(value)

@@ -1,7 +1,7 @@
-"""The process that steps the engine: one OpenVINO pipeline that serves all concurrent requests by continuous batching.
+"""The process that steps the engine: one OpenVINO pipeline, which serves all requests by continuous batching.
 
-Requests that begin alike are not computed twice at the same time. While the first of them is still reading its prompt,
-the others wait for its blocks in the prefix cache.
+Prompts with the same beginning are admitted one after another. Once the first has been read, the others find their
+common prefix in the prefix cache. If all were admitted at the same time, each would compute the prefix again.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from memagent.models.engine_link import CANCEL, Reply
 from memagent.models.weights import Weights
 
 SHARED = 256
-"""Prompts that agree in their first 256 tokens wait for one another."""
+"""Prompts that share this many first tokens are admitted one after another, so that later ones hit the prefix cache."""
 
-# Guessed tokens a step, and the longest phrase looked up to guess them: see LOG.md for how they were chosen.
 GUESSES = 5
+"""Number of tokens that prompt lookup guesses in a step. LOG.md has the measurements behind it and `NGRAM`."""
 NGRAM = 3
+"""Length in tokens of the longest phrase that prompt lookup searches for."""
 
 
 class Pipeline:
     """The engine's pipeline and its tokenizer.
 
     Raises:
-        ModelError: The file cannot be loaded.
+        ModelError: the file cannot be loaded.
     """
 
     def __init__(self, file: Path, *, prompt_lookup: bool) -> None:
         scheduler = ov.SchedulerConfig()
         scheduler.enable_prefix_caching = True
         scheduler.max_num_batched_tokens = 2048
-        # A key-value cache in f16 is as fast here as the default u8, and prompt lookup then seldom changes the text:
-        # LOG.md counts it.
+        # With a key-value cache in f16, prompt lookup seldom changes the text. The default, u8, is no faster (LOG.md).
         properties: dict[str, Any] = {"KV_CACHE_PRECISION": "f16"}
         if prompt_lookup:
             properties["prompt_lookup"] = True
@@ -59,7 +59,7 @@ class Pipeline:
         self._prompt_lookup = prompt_lookup
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`. Names of special tokens become special tokens."""
+        """Return the tokens of `text`. Names of special tokens become special tokens."""
         if not text:
             return []
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
@@ -69,10 +69,10 @@ class Pipeline:
         return str(self._tokenizer.decode(ids))
 
     def prompt_ids(self, messages: Messages) -> list[int]:
-        """The prompt as tokens. Only the chat template's own text may become special tokens.
+        """Return the tokens of a prompt. Only the chat template's own text may become special tokens.
 
-        A document that contains "<|im_end|>" must not be able to end the user's message. Contents are therefore left
-        out of the rendered template and encoded as plain text, by the caller where it has the tokenizer.
+        A document that contains "<|im_end|>" must not be able to end the user's message. So the template is rendered
+        without the contents, and the contents are encoded separately, by the caller if it has the tokenizer.
         """
         marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
         rendered = self._tokenizer.apply_chat_template(
@@ -87,7 +87,7 @@ class Pipeline:
         return ids + self.encode(rendered)
 
     def config(self, max_tokens: int, sampling: Sampling) -> Any:
-        """The engine's settings for one completion."""
+        """Return the engine's settings for one completion."""
         config, defaults = ov.GenerationConfig(), self.batching.get_config()
         config.max_new_tokens = max_tokens
         end = self._tokenizer.get_eos_token_id()
@@ -138,7 +138,7 @@ class Worker:
 
     @property
     def _has_work(self) -> bool:
-        # A cancelled request leaves the pipeline in its next step.
+        # A cancelled request stays in the pipeline until the next step.
         unfinished = self._pipeline is not None and self._pipeline.batching.has_non_finished_requests()
         return bool(self._waiting or self._running or unfinished)
 
@@ -223,12 +223,12 @@ class Worker:
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line of what the engine's libraries say. The lines before it name places in their sources."""
+    """Return the last line of the error. The lines before it name places in the source of the engine's libraries."""
     return (str(error).strip() or repr(error)).splitlines()[-1]
 
 
 def _take(source: IO[bytes], calls: SimpleQueue[tuple[Any, ...]]) -> None:
-    """Queue what arrives, and end the process when the other side is gone."""
+    """Queue the calls that arrive. End the process when the other side has closed the pipe."""
     try:
         while True:
             calls.put(pickle.load(source))
@@ -237,9 +237,9 @@ def _take(source: IO[bytes], calls: SimpleQueue[tuple[Any, ...]]) -> None:
 
 
 def main() -> None:
-    # Not sys.stdin: Python aborts when it ends while a thread reads from that.
+    # Not sys.stdin: Python aborts if it exits while a thread reads from sys.stdin.
     source, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no reply
+    os.dup2(2, 1)  # so that a library that prints cannot spoil the replies
     calls: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     Thread(target=_take, args=(source, calls), daemon=True).start()
     Worker(calls, replies).run()

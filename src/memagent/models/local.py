@@ -1,6 +1,6 @@
-"""The embedded model: any GGUF file or OpenVINO folder, run by OpenVINO GenAI on this machine.
+"""A model on this machine, run by OpenVINO GenAI.
 
-The engine and its library are loaded by `open()`, in another process.
+`open()` loads the engine and its library in another process.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from memagent.models.engine import Engine, Messages
 from memagent.models.reader_defaults import load_reader_defaults
 from memagent.models.weights import find_weights
 
-# Text that shows whether two tokenizers agree: spaces, digits, case, accents, several scripts.
+# Two tokenizers that encode this text in the same way are taken to be the same. It has spaces, digits, upper case,
+# accents and several scripts.
 _PROBE = "It's 12345 o'clock,\n\n  naïve DON'T\twait…\r\n x=3.14; 日本語 😀\n\u00a0end "
 
 
 class LocalChat:
-    """A model on this machine. Greedy unless `sampling` says otherwise.
+    """A model on this machine. It decodes greedily unless `sampling` has a temperature.
 
     Args:
-        path: A name of the catalogue, a GGUF file, an OpenVINO folder, or a folder with a LoRA adapter of a model of
-            the catalogue. None is the default model, and `base` is the default model untrained.
-        prompt_lookup: See `Engine`. Used for greedy decoding only.
-        window: Context window in tokens, to override the model's own number.
+        path: a name from the catalogue, a GGUF file, an OpenVINO folder, or a folder with a LoRA adapter of a catalogue
+            model. None means the default model, and "base" the default model without its policy.
+        prompt_lookup: see `Engine`. Used for greedy decoding only.
+        window: context window in tokens; overrides the one in the model's file.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class LocalChat:
         self.window = window or self._weights.window
         self.tokenizer: Tokenizer = self._weights.tokenizer or EstimatedTokenizer()
         self._engine: Engine | None = None
-        self._templates: dict[tuple[str, ...], int] = {}  # tokens of the chat template around messages of these roles
+        # Number of tokens that the chat template adds to messages of these roles.
+        self._templates: dict[tuple[str, ...], int] = {}
 
     @property
     def engine_seconds(self) -> float:
-        """Seconds spent inside the engine so far."""
+        """Seconds spent in the engine so far."""
         return self._engine.seconds if self._engine else 0.0
 
     async def open(self) -> None:
@@ -91,7 +93,7 @@ class LocalChat:
         return self._engine
 
     def _encoded(self, messages: Sequence[Message]) -> Messages:
-        """The contents as token ids, or as text where only the engine can encode it."""
+        """Return each role and content. The content is token ids, or text if only the engine can encode it."""
         own = self.tokenizer if isinstance(self.tokenizer, FileTokenizer) else None
         return [(message.role, own.ids(message.content) if own else message.content) for message in messages]
 

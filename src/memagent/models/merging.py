@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
+from memagent.disk import replacing
 from memagent.errors import ModelError, StorageError
 from memagent.models.adapters import A, B, factors
 
@@ -67,6 +67,7 @@ def merge(base: Path, adapter: Path | None, out: Path, *, eight_bits: bool = Fal
     """
     from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, dequantize, quantize
 
+    changes = dict(_changes(adapter)) if adapter else {}
     kind_of_model = architecture(base)
     reader = GGUFReader(base)
     fields = {name: field.contents() for name, field in reader.fields.items() if "." in name}
@@ -76,42 +77,40 @@ def merge(base: Path, adapter: Path | None, out: Path, *, eight_bits: bool = Fal
             "attn_q": fields["llama.attention.head_count"],
             "attn_k": fields["llama.attention.head_count_kv"],
         }
-    changes = dict(_changes(adapter)) if adapter else {}
-    temporary = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        writer = GGUFWriter(temporary, str(kind_of_model))
-        for name, field in reader.fields.items():
-            if name.startswith("GGUF.") or name == "general.architecture":
-                continue
-            value = (_EIGHT_BITS if eight_bits else _FLOAT16) if name == "general.file_type" else fields[name]
-            kind = field.types[0]
-            writer.add_key_value(name, value, kind, field.types[-1] if kind == GGUFValueType.ARRAY else None)
-        for tensor in reader.tensors:
-            weights = dequantize(tensor.data, tensor.tensor_type)
-            if tensor.name in changes:
-                change = changes.pop(tensor.name)
-                if change.shape != weights.shape:
-                    raise ModelError(f"The adapter in {adapter} does not fit {base}: {tensor.name} has another shape.")
-                weights = weights + _ordered(change, heads.get(tensor.name.split(".")[2], 0))
-            if weights.ndim == 1:
-                writer.add_tensor(tensor.name, weights)
-            elif eight_bits:
-                q8_0 = GGMLQuantizationType.Q8_0
-                writer.add_tensor(tensor.name, quantize(weights.astype(np.float32), q8_0), raw_dtype=q8_0)
-            else:
-                writer.add_tensor(tensor.name, weights.astype(np.float16))
-        if changes:
-            raise ModelError(f"The adapter in {adapter} does not fit {base}, which has no {next(iter(changes))}.")
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        temporary.replace(out)
+        with replacing(out) as temporary:
+            writer = GGUFWriter(temporary, str(kind_of_model))
+            for name, field in reader.fields.items():
+                if name.startswith("GGUF.") or name == "general.architecture":
+                    continue
+                value = (_EIGHT_BITS if eight_bits else _FLOAT16) if name == "general.file_type" else fields[name]
+                kind = field.types[0]
+                writer.add_key_value(name, value, kind, field.types[-1] if kind == GGUFValueType.ARRAY else None)
+            for tensor in reader.tensors:
+                weights = dequantize(tensor.data, tensor.tensor_type)
+                if tensor.name in changes:
+                    change = changes.pop(tensor.name)
+                    if change.shape != weights.shape:
+                        raise ModelError(
+                            f"The adapter in {adapter} does not fit {base}: {tensor.name} has another shape."
+                        )
+                    weights = weights + _ordered(change, heads.get(tensor.name.split(".")[2], 0))
+                if weights.ndim == 1:
+                    writer.add_tensor(tensor.name, weights)
+                elif eight_bits:
+                    q8_0 = GGMLQuantizationType.Q8_0
+                    writer.add_tensor(tensor.name, quantize(weights.astype(np.float32), q8_0), raw_dtype=q8_0)
+                else:
+                    writer.add_tensor(tensor.name, weights.astype(np.float16))
+            if changes:
+                raise ModelError(f"The adapter in {adapter} does not fit {base}, which has no {next(iter(changes))}.")
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+            writer.close()
     except OSError as error:
         raise StorageError(f"{out} cannot be written ({error.strerror or error}): make room.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _changes(adapter: Path) -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,10 @@
-"""Find a model on disk and its tokenizer: a name in the catalogue, a GGUF file, an OpenVINO folder or an adapter.
+"""Find a model and its tokenizer on disk, by a name in the catalogue or the path of a GGUF file, folder or adapter.
 
-The default model is SmolLM2-135M-Instruct with memagent's default policy merged in, and `base` is the same model
-untrained. A folder with a LoRA adapter means its base model with the adapter merged in. The engine cannot read
-an adapter or every kind of GGUF file, so `engine_files.py` makes a file that it can read, once.
+The default model is SmolLM2-135M-Instruct with memagent's default policy merged in. The name `base` stands for the same
+model without the policy. A folder with a LoRA adapter stands for its base model with the adapter merged in. The engine
+cannot read adapters, nor every kind of GGUF file, so `engine_files.py` makes a file that it can read.
 
-A GGUF file holds its tokenizer as lists of tokens and merges. Reading these takes seconds, so the tokenizer that is
+A GGUF file contains its tokenizer as lists of tokens and merges, which take seconds to read. So the tokenizer that is
 built from them is kept in the user's cache.
 """
 
@@ -12,25 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from memagent.core.tokenizer import FileTokenizer, load_tokenizer
+from memagent.disk import write_whole
 from memagent.errors import ModelError, UsageError
 from memagent.models.adapters import WEIGHTS, adapter_config
 from memagent.models.catalogue import MODELS, model_path
 from memagent.models.catalogue.policies import DEFAULT_POLICY, policy_folder
 
 DEFAULT = DEFAULT_POLICY.base
-"""The base of the default model, in the catalogue."""
+"""Catalogue name of the default model's base."""
 BASE = "base"
-"""The name of the default model without its policy."""
+"""Name of the default model without its policy."""
 
 _SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
-# How the byte-level tokenizers named by tokenizer.ggml.pre split words: at each digit, or by a pattern of their own.
-# Sources: the published tokenizer.json of each model family.
+# The patterns by which byte-level tokenizers split words, by their names in tokenizer.ggml.pre.
+# Source: the published tokenizer.json of each model family.
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
@@ -47,28 +48,28 @@ class Weights:
     window: int | None
     tokenizer: FileTokenizer | None
     prepared: bool = False
-    """Whether the engine needs a file that is made from `path` and the adapter."""
+    """Whether the engine reads a file made from `path` and the adapter instead of `path` itself."""
     adapter: Path | None = None
     sha256: str | None = None
-    """Hash of `path`, if it is known without reading the file."""
+    """Hash of `path`, if known without reading the file."""
     architecture: str = ""
-    """Architecture by its GGUF name."""
+    """Architecture, as GGUF files name it."""
 
     @property
     def folder(self) -> Path:
-        """Folder of `memagent.json`, if there is one."""
+        """Folder of the model's `memagent.json`, if it has one."""
         return self.adapter or (self.path if self.path.is_dir() else self.path.parent)
 
     def without_tokenizer(self) -> Weights:
-        """The same weights in a form that can be sent to another process."""
+        """Return the same weights without their tokenizer, which cannot be sent to another process."""
         return replace(self, tokenizer=None)
 
     def engine_file(self) -> Path:
-        """Return the file or folder that the engine reads, and make it if necessary.
+        """Return the file or folder that the engine reads. Make it first if necessary.
 
         Raises:
-            ModelError: The adapter does not fit.
-            StorageError: The cache folder cannot be written.
+            ModelError: the adapter does not fit.
+            StorageError: the cache folder cannot be written.
         """
         if not self.prepared:
             return self.path
@@ -78,11 +79,11 @@ class Weights:
 
 
 def find_weights(path: str | Path | None = None) -> Weights:
-    """Find the model at `path` or with that name. None is the default model, `base` the default model untrained.
+    """Find a model by its path or name. None means the default model, and "base" the default model without its policy.
 
     Raises:
-        ModelError: The model is in the catalogue, but not on this machine.
-        UsageError: There is no GGUF file, OpenVINO folder or adapter at `path`.
+        ModelError: the model is in the catalogue, but not on this machine.
+        UsageError: there is no GGUF file, OpenVINO folder or adapter at `path`.
     """
     if path is None or str(path) == DEFAULT_POLICY.name:
         return replace(_catalogued(DEFAULT), name=DEFAULT_POLICY.name, adapter=policy_folder(DEFAULT_POLICY))
@@ -97,8 +98,8 @@ def find_weights(path: str | Path | None = None) -> Weights:
     if path.is_dir():
         if not any(path.glob("openvino*_model.xml")):
             raise UsageError(
-                f"The folder {path} holds no openvino_model.xml and no {WEIGHTS}: give an OpenVINO folder, a LoRA "
-                "adapter of a model of the catalogue, or a .gguf file."
+                f"The folder {path} has no openvino_model.xml and no {WEIGHTS}: give an OpenVINO folder, a LoRA "
+                "adapter of a catalogue model, or a .gguf file."
             )
         tokenizer = load_tokenizer(path) if (path / "tokenizer.json").is_file() else None
         return Weights(path.name, path, _folder_window(path), tokenizer)
@@ -116,11 +117,14 @@ def _catalogued(name: str) -> Weights:
 
 
 def _base_of(adapter: Path) -> str:
-    """Return the catalogue's name of the model that an adapter belongs to."""
+    """Return the catalogue name of an adapter's base model."""
     base = adapter_config(adapter).base_model_name_or_path
     base = {"local": DEFAULT}.get(base, base)
     if base not in MODELS:
-        raise UsageError(f"The adapter in {adapter} belongs to {base}, which is not one of {', '.join(MODELS)}.")
+        raise UsageError(
+            f"The adapter in {adapter} belongs to {base}, which is not in the catalogue: give an adapter of one of "
+            f"{', '.join(MODELS)}."
+        )
     return base
 
 
@@ -159,14 +163,10 @@ def cache_folder() -> Path:
 
 
 def _keep(path: Path, text: str) -> None:
-    """Write a cache file. If that fails, memagent is slower and still works."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    """Write a cache file. A failure is ignored, because it only costs time."""
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        write_whole(path, text)
 
 
 def _read_gguf(path: Path) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _read_gguf(path: Path) -> dict[str, Any]:
 
 
 def _build_tokenizer(get: Any) -> str | None:
-    """Return the `tokenizer.json` of a byte-level BPE; None for kinds that memagent does not know."""
+    """Return the text of a `tokenizer.json` for a byte-level BPE; None for other kinds of tokenizer."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
     pre = get("tokenizer.ggml.pre")

@@ -11,10 +11,11 @@ from typing import ClassVar
 from memagent.core.prompts import NONE, NOTHING
 from memagent.core.quoting import Section, squeezed
 from memagent.core.records import Request, Segment
+from memagent.core.text import SENTENCE_END
 from memagent.readers.quotes import quotes_of
 from memagent.tasks.practice.mixture import ABSENT
 
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n+")
+_SENTENCE_END = re.compile(rf"{SENTENCE_END}\s+|\n+")
 _PART = 20  # characters: a longer part of a sentence counts as the sentence
 _LONGEST = 300  # characters: longer sentences are never collected by mistake
 

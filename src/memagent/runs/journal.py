@@ -44,7 +44,7 @@ class Journal(Run):
             raise RunError(f"{folder} is a file, not a run: give a folder.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / _LOCK, blocking=False)
+            self._lock = FileLock(folder / _LOCK, blocking=False, thread_local=False)  # closed by another thread
             self._lock.acquire()
         except Timeout:
             raise RunError(f"Another process holds the run {folder}: wait for it, or choose another --run.") from None

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from memagent.core.text import CJK_CLOSING, CJK_SENTENCE_END, SENTENCE_END
 from memagent.errors import UsageError
 from memagent.tasks.templates import NOISE
 
@@ -21,7 +22,7 @@ Haystack = Callable[[int, int, random.Random], list[str]]
 DEPTHS = [round(100 * step / 39) for step in range(40)]
 
 _SENTENCES = [sentence + "." for sentence in NOISE.rstrip(".").split(". ")]
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]* |[。！？][」』”’）]* ?")
+_SENTENCE_END = re.compile(rf"{SENTENCE_END} |{CJK_SENTENCE_END}{CJK_CLOSING} ?")
 _WORD = 100  # most characters of a word, in a script that separates words
 _NEAR = 2000  # characters to search for the end of a sentence before settling for the end of a word
 

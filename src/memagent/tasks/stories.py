@@ -17,6 +17,7 @@ from pathlib import Path
 
 from memagent.core.records import Segment
 from memagent.core.scoring import find_words, normalised
+from memagent.core.text import SENTENCE_END
 from memagent.core.tokenizer import Tokenizer, count
 from memagent.tasks.data import Story, StoryQuestion, load_stories
 from memagent.tasks.example import Example, Fact, Length, Unit, facts_read, generator
@@ -25,7 +26,7 @@ from memagent.tasks.paragraphs import permutation
 from memagent.tasks.practice.mixture import ABSENT
 
 _BREAK = "\n\n"
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")
+_SENTENCE_END = re.compile(rf"{SENTENCE_END}\s+")
 _HELD = 0.75  # smallest share of an answer's words in the sentences that are taken to hold it
 _SHARE = 0.7  # largest share of a document that the story asked about may have
 _FEW = frozenset(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memagent.disk import write_whole
 from memagent.errors import RunError
 from memagent.train.config import TrainConfig
 from memagent.train.evaluation import evaluate
@@ -81,10 +82,8 @@ def _known(path: Path) -> list[Row]:
 
 
 def _write(path: Path, rows: list[Row]) -> None:
-    temporary = path.with_name(f".{path.name}")
     with writing(path):
-        temporary.write_text(json.dumps({"accuracy": rows}, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps({"accuracy": rows}, indent=1) + "\n")
 
 
 def _draw(training: Training, rows: list[Row], say: Say) -> None:

@@ -24,6 +24,7 @@ from uuid import uuid4
 import torch
 from filelock import FileLock, Timeout
 
+from memagent.disk import write_whole
 from memagent.errors import RunError, StorageError, UsageError
 from memagent.rl.rollouts import Rollout
 from memagent.train.config import TrainConfig, as_dict
@@ -180,9 +181,7 @@ class TrainingFolder:
                     raise RunError(
                         f"{self.folder} was started with another {name}: set it back, or give another --out."
                     )
-        temporary = path.with_name(".config.json")
-        temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
 
 
 def _wandb_run(folder: Path, project: str, settings: dict[str, Any]) -> Any:

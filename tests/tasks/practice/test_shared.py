@@ -25,6 +25,7 @@ SOURCES = Data(
 )
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize(("name", "together"), [("practice_squad", 8), ("practice_hotpotqa", 4)])
 def test_questions_share_a_document_that_answers_most_of_them(name: str, together: int) -> None:
@@ -47,6 +48,7 @@ def test_questions_share_a_document_that_answers_most_of_them(name: str, togethe
         assert example.query in example.question
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize(("name", "together"), [("practice_squad", 8), ("practice_hotpotqa", 4)])
 def test_what_is_absent_stands_nowhere_near(name: str, together: int) -> None:
@@ -66,6 +68,7 @@ def test_what_is_absent_stands_nowhere_near(name: str, together: int) -> None:
     assert absent > 3
 
 
+@pytest.mark.slow
 @needs_data
 def test_a_document_too_short_for_its_questions_answers_fewer() -> None:
     [task] = SOURCES.tasks(["practice_squad"])
@@ -91,6 +94,7 @@ def test_squad_absent_asks_what_no_paragraph_of_the_article_tells() -> None:
         assert not example.facts
 
 
+@pytest.mark.slow
 @needs_data
 def test_articles_are_asked_about_with_near_misses_around() -> None:
     [task] = SOURCES.tasks(["practice_articles"])

