@@ -19,7 +19,8 @@ demo: .venv/run
 	@echo "  $(BIN)/memagent ask 'What does \"Licensor\" mean?' LICENSE"
 
 # Two workers, because half of the tests wait for a process or a server. A file's tests share what they start.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# With more threads each, two workers on two cores would only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test: $(DEV)
 	$(PYTEST) -m "not slow"

@@ -5,6 +5,7 @@ import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from make_results import make_results, tokens
@@ -135,13 +136,14 @@ def test_places_that_cannot_be_written_or_read(tmp_path: Path) -> None:
         read_settings(tmp_path)
 
 
-def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = filled(tmp_path / "run")
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
-    (tmp_path / "run" / "results.tmp").unlink(missing_ok=True)
-    (tmp_path / "run" / "results.tmp").symlink_to(full)
+    number = UUID(int=0)
+    monkeypatch.setattr("memagent.disk.uuid4", lambda: number)
+    (tmp_path / "run" / f".results.jsonl.{number.hex}").symlink_to(full)
     with pytest.raises(StorageError, match="No space left on device"):
         ledger.tidy()
     ledger.close()

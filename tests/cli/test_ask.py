@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fault_server import FaultServer, ok, status
+from inside import inside
 
 from memagent.runs.run import FILE, Run
 
@@ -199,7 +200,7 @@ def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(
     assert not list(temporary.iterdir())
     done = memagent("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out")
     assert done.returncode == 0
-    assert "resuming after" in done.stderr
+    assert "resumed after" in done.stderr
 
 
 def test_a_dead_server_ends_with_4_and_resumes(tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_bad_input_gets_one_sentence_and_its_status(
     (tmp_path / "cut.txt.gz").write_bytes(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03ab")
     (tmp_path / "folder").mkdir()
     model = [] if "--model" in arguments else ["--model", "scripted:script.jsonl"]
-    done = memagent("ask", *arguments, *model, "--quiet")
+    done = inside("ask", *arguments, *model, "--quiet")
     assert sentence in failed(done)
     assert done.returncode == status
 
@@ -280,8 +281,8 @@ def test_a_wrong_flag_is_a_usage_error(arguments: list[str], sentence: str) -> N
 
 
 def test_several_questions_do_not_mix_with_the_run_of_one() -> None:
-    assert memagent("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out").returncode == 0
-    done = memagent("ask", "-q", "Why?", "-q", "Who?", "book.txt", *SCRIPTED, "--run", "out")
+    assert inside("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out").returncode == 0
+    done = inside("ask", "-q", "Why?", "-q", "Who?", "book.txt", *SCRIPTED, "--run", "out")
     assert done.returncode == 2
     assert "give several questions another --run" in failed(done)
 
@@ -296,7 +297,7 @@ def test_debug_shows_the_traceback() -> None:
 
 def test_the_knobs_reach_the_reading() -> None:
     """Each flag that shapes a reading changes the run's header."""
-    plain = json.loads(memagent("ask", "Why?", "book.txt", *SCRIPTED, "--json").stdout)
+    plain = json.loads(inside("ask", "Why?", "book.txt", *SCRIPTED, "--json").stdout)
     header = Run(Path(plain["run"])).header
     for flag, value, key in [
         ("--question-tokens", "900", "budget"),
@@ -309,6 +310,6 @@ def test_the_knobs_reach_the_reading() -> None:
         ("--reader", "extract", "reader"),
         ("--memory", "extractive", "reader"),
     ]:
-        done = json.loads(memagent("ask", "Why?", "book.txt", *SCRIPTED, flag, value, "--json").stdout)
+        done = json.loads(inside("ask", "Why?", "book.txt", *SCRIPTED, flag, value, "--json").stdout)
         changed = Run(Path(done["run"])).header
         assert [name for name in changed if header.get(name) != changed[name]] == [key]

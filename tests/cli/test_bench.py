@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from data import DATA, needs_data
 from fault_server import FaultServer, ok, status
+from inside import inside
 
 SCRIPTED = ("--model", "scripted:script.jsonl")
 
@@ -158,7 +159,7 @@ def lines_of_jsonl(broken: int) -> str:
 def test_bad_input_gets_one_sentence_and_its_status(arguments: list[str], code: int, says: str) -> None:
     Path("mine.jsonl").write_text(lines_of_jsonl(17))
     model = [] if arguments[:1] in (["compare"], ["report"]) else SCRIPTED
-    status, sentence = failed(bench(*arguments, *model))
+    status, sentence = failed(inside("bench", *arguments, *model))
     assert status == code
     assert says in sentence
 

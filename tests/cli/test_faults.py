@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from fault_server import Body, Fault, FaultServer, Reply, cut, hang, ok, raw, status
+from inside import inside
 
 from memagent.runs.run import Run
 
@@ -26,13 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def ask(server: FaultServer, *options: str) -> subprocess.CompletedProcess[str]:
     """Segments have 1,500 bytes: estimates start at 3 bytes a token, and nothing can be learnt from this server."""
     options = ("--model", "m", "--base-url", server.url, "--run", "run", "--segment-tokens", "500", "--quiet", *options)
-    return subprocess.run(
-        [sys.executable, "-m", "memagent", "ask", "Why?", "book.txt", *options],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OPENAI_API_KEY": "k"},
-        timeout=60,
-    )
+    return inside("ask", "Why?", "book.txt", *options, OPENAI_API_KEY="k")
 
 
 def texts() -> list[str]:

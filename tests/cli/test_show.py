@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from inside import inside
 
 from memagent import Budget, MemoryAgent, ScriptedChat, text_document
 from memagent.tasks.lighthouses import make_demo
@@ -80,7 +81,7 @@ def test_the_page_stands_alone() -> None:
     ],
 )
 def test_bad_arguments(arguments: list[str], status: int, sentence: str) -> None:
-    done = memagent(*arguments)
+    done = inside(*arguments)
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith("Error: ")
     assert sentence in done.stderr
@@ -91,7 +92,7 @@ def test_the_demo_checks_the_answer() -> None:
     Path("right.jsonl").write_text(json.dumps(f"\\boxed{{{answer}}}") + "\n")
     Path("wrong.jsonl").write_text(json.dumps("\\boxed{an anchor}") + "\n")
     for script, status in (("right", 0), ("wrong", 1)):
-        done = memagent("demo", "--length", "1k", "--seed", "3", "--model", f"scripted:{script}.jsonl", "--json")
+        done = inside("demo", "--length", "1k", "--seed", "3", "--model", f"scripted:{script}.jsonl", "--json")
         assert done.returncode == status
         value = json.loads(done.stdout)
         assert (value["right"], value["expected"]) == (status == 0, answer)
@@ -126,7 +127,7 @@ def test_blank_runs_do_not_break_the_page(tmp_path: Path, blank: int) -> None:
     (tmp_path / "blank.txt").write_text(text)
     replies = [f"The key{' ' * blank}is 4711.", "\\boxed{4711}"]
     (tmp_path / "replies.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies))
-    assert memagent("ask", "Which key?", "blank.txt", "--model", "scripted:replies.jsonl", "--run", "b").returncode == 0
-    assert memagent("show", "b").returncode == 0
-    assert memagent("show", "b", "--html", "b.html").returncode == 0
+    assert inside("ask", "Which key?", "blank.txt", "--model", "scripted:replies.jsonl", "--run", "b").returncode == 0
+    assert inside("show", "b").returncode == 0
+    assert inside("show", "b", "--html", "b.html").returncode == 0
     assert "4711" in (tmp_path / "b.html").read_text()

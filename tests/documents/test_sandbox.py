@@ -83,7 +83,7 @@ def test_a_page_nested_without_end_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "gzip", "zip"])
 def test_a_bomb(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("refusals", "text", "kinds"):
+    for module in ("refusals", "text_file", "kinds"):
         monkeypatch.setattr(f"memagent.documents.{module}.LARGEST", 1 << 20)
     content = b"The river runs. " * (1 << 17)
     path = tmp_path / "bomb"

@@ -127,6 +127,7 @@ def test_a_second_event_loop_may_use_the_engine(chat: LocalChat) -> None:
     assert asyncio.run(chat.complete(ask("What is 2 plus 2?"))).text
 
 
+@pytest.mark.slow
 def test_sampling_follows_its_seed(runner: asyncio.Runner) -> None:
     chat = LocalChat(BASE, sampling=Sampling(temperature=1.0, top_p=0.9, seed=1))
     runner.run(chat.open())

@@ -58,7 +58,7 @@ def test_the_ideal_memory_holds_the_assignments_read_so_far() -> None:
 
 
 def test_a_length_too_short_is_refused() -> None:
-    with pytest.raises(UsageError, match="No example of this task has 1k tokens"):
+    with pytest.raises(UsageError, match="No example of this task is as short as 1,024 tokens"):
         TracingTask().example(Length(1024), 0, 1, ByteTokenizer())
     with pytest.raises(UsageError, match="50p makes no sense"):
         TracingTask().example(Length(50, "paragraphs"), 0, 1, ByteTokenizer())

@@ -54,6 +54,7 @@ def _board(out: Path, stage: str) -> list[int]:
     return [event.step for event in events.Scalars("seconds")]
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_has_the_metrics_of_an_undisturbed_one(tmp_path: Path) -> None:
     """It is killed during the warm start and again during RL. Figures and weights are the same, bit for bit."""
     whole = run(tmp_path / "whole")

@@ -16,7 +16,7 @@ _PARAGRAPH = 140  # tokens, roughly
 PRESETS: dict[str, dict[str, Any]] = {
     # Needs no data; takes minutes on a CPU.
     "quick": {
-        "tasks": ["niah_single_1", "niah_multikey_2", "niah_multivalue", "vt"],
+        "tasks": ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt"],
         "lengths": "2k,4k",
         "samples": 3,
         "segment_tokens": 1000,
