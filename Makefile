@@ -1,6 +1,6 @@
 # make demo       the main job, from a fresh clone
 # make test       the tests that are not slow, from a fresh clone
-# make test-fast  without engine, training, faults and benchmarks as well, for while you work
+# make test-fast  those of reading a document: no models, tasks, benchmark, training or command line; for while you work
 # make test-all   all tests; CI runs these
 # make check      format, lint, types, floors
 # make bench      the figures in LOG.md
@@ -26,7 +26,7 @@ test: $(DEV)
 	$(PYTEST) -m "not slow"
 
 test-fast: $(DEV)
-	$(PYTEST) -m "not slow and not engine" --ignore tests/train --ignore tests/faults --ignore tests/bench
+	$(PYTEST) -m "not slow and not engine" $(addprefix tests/,core readers runs evidence documents rl test_agent.py)
 
 test-all: $(DEV)
 	$(PYTEST)
