@@ -13,10 +13,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 HEAD = """# Errors
 
 Every error is one sentence on standard error, after "Error: ", and an exit status. `--debug` adds a traceback. Names in
-braces stand for what the sentence is about. `PYTHONPATH=tests python tests/errors_page.py` makes this page from the
+braces stand for values that memagent fills in. `PYTHONPATH=tests python tests/errors_page.py` makes this page from the
 source.
 
-Other statuses: 0 done; 1 a wrong answer of `demo`, or a fault of the program itself; 130 interrupted.
+Other statuses: 0 done; 1 a wrong answer in `demo`, or a bug in memagent; 130 interrupted.
 """
 
 
@@ -61,7 +61,7 @@ MEANINGS = {
     2: "the command, its options, or a run",
     3: "the document",
     4: "the model or its server",
-    5: "stopped early; the same command goes on",
+    5: "stopped early; run the same command to resume",
 }
 
 

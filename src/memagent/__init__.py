@@ -1,4 +1,4 @@
-"""Read a text of any length with a model of any window: segment by segment, into one memory.
+"""Read a text of any length with any model: segment by segment, with one memory of fixed length.
 
 from memagent import MemoryAgent
 

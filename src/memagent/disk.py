@@ -10,7 +10,7 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path. Without an error, the file written there then takes the place of `path`."""
+    """Yield a temporary path. If there is no error, the file written there then replaces `path`."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         yield temporary

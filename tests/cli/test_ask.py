@@ -120,7 +120,7 @@ def test_a_file_of_questions_in_another_encoding(tmp_path: Path, content: bytes)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("Who?".encode("utf-16-le"), "hold zero bytes"), (b"Caf\xe9?", "are not UTF-8 text")]
+    ("content", "said"), [("Who?".encode("utf-16-le"), "contain NUL bytes"), (b"Caf\xe9?", "are not UTF-8 text")]
 )
 def test_a_file_of_questions_that_cannot_be_read(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "questions.txt").write_bytes(content)
@@ -195,7 +195,7 @@ def test_interrupted_it_ends_with_130_and_the_same_command_goes_on(
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert output == ""
-    assert errors.splitlines()[-1] == "Interrupted. What was read is kept. Run the same command to go on."
+    assert errors.splitlines()[-1] == "Interrupted. What was read is kept. Run the same command to resume."
     assert "Traceback" not in errors
     assert not list(temporary.iterdir())
     done = memagent("ask", "Why?", "book.txt", *SCRIPTED, "--run", "out")

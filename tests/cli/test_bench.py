@@ -142,7 +142,7 @@ def lines_of_jsonl(broken: int) -> str:
         (["vt"], 2, "vt needs another length: give --lengths, such as 8k"),
         (["vt", "--lengths", "4kb"], 2, "'4kb' is not a length: give tokens, such as 4096, 8k or 1m, or paragraphs"),
         (["vt", "--lengths", "50p"], 2, "vt needs another length"),
-        (["vt", "--lengths", "100"], 2, "No example of this task is as short as 100 tokens: give a greater length."),
+        (["vt", "--lengths", "100"], 2, "No example of this task is as short as 100 tokens: give a larger length."),
         (["vt", "--lengths", "4k", "--reader", "skim"], 2, "There is no reader skim: give memory, overwrite"),
         (["--preset", "huge"], 2, "There is no preset huge: give quick, ruler-paper, hqa-paper."),
         (["niah_single_2", "--lengths", "4k"], 2, "Data for niah_single_2 is missing: give --prose PATH"),
@@ -151,7 +151,7 @@ def lines_of_jsonl(broken: int) -> str:
         (["gone.jsonl"], 3, "gone.jsonl"),
         (["cwe", "--lengths", "4m"], 2, "too few for cwe at 4m: give more with --words, or a smaller length."),
         (["vt", "--lengths", "4k", "--out", "script.jsonl"], 2, "script.jsonl is a file: give --out a folder."),
-        (["vt", "--lengths", "4k", "--reader", "truncate"], 2, "The reader truncate needs the size of the model's"),
+        (["vt", "--lengths", "4k", "--reader", "truncate"], 2, "The truncate reader needs the size of the model's"),
         (["compare", "nowhere", "elsewhere"], 2, "There are no benchmark results in nowhere"),
         (["report", "nowhere"], 2, "There are no benchmark results in nowhere"),
     ],
@@ -269,7 +269,7 @@ def test_interrupted_it_keeps_what_was_read(number: signal.Signals) -> None:
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
-    assert errors.splitlines()[-1] == "Interrupted. What was read is kept. Run the same command to go on."
+    assert errors.splitlines()[-1] == "Interrupted. What was read is kept. Run the same command to resume."
     assert "Traceback" not in errors
     kept = results.read_bytes().count(b"\n")
     assert 10 <= kept < 500

@@ -318,12 +318,12 @@ PROBLEMS: dict[str, tuple[bytes, str]] = {
     "photo.txt": (b"\x89PNG\r\n\x1a\n", f"photo.txt is a PNG image, not a document: {GIVE}."),
     "data.bin": (
         b"abc\0def",
-        f"data.bin is binary (it contains zero bytes), not a document: {GIVE}, "
+        f"data.bin is binary (it contains NUL bytes), not a document: {GIVE}, "
         "or name its encoding with --encoding if it is text, for example in utf-16-le.",
     ),
     "late.bin": (
         b"a" * 200_000 + b"\0",
-        f"late.bin is binary (it contains zero bytes), not a document: {GIVE}, "
+        f"late.bin is binary (it contains NUL bytes), not a document: {GIVE}, "
         "or name its encoding with --encoding if it is text, for example in utf-16-le.",
     ),
     "latin.txt": (
@@ -338,11 +338,11 @@ PROBLEMS: dict[str, tuple[bytes, str]] = {
     ),
     "bad.pdf": (
         b"%PDF-1.7\nnothing\n",
-        "bad.pdf is damaged (it cannot be opened as a PDF): get a whole copy of it.",
+        "bad.pdf is damaged (it cannot be opened as a PDF): get an intact copy of it.",
     ),
     "bad.docx": (
         b"PK\x03\x04" + bytes(50),
-        "bad.docx is damaged (it begins like a DOCX or EPUB file but cannot be unpacked): get a whole copy of it.",
+        "bad.docx is damaged (it begins like a DOCX or EPUB file but cannot be unpacked): get an intact copy of it.",
     ),
     "locked.docx": (
         ole("EncryptedPackage"),
@@ -351,11 +351,11 @@ PROBLEMS: dict[str, tuple[bytes, str]] = {
     "old.doc": (ole("WordDocument"), "old.doc is in an old Office format: save it as DOCX and give that."),
     "cut.txt.gz": (
         gzip.compress(os.urandom(500).hex().encode())[:-20],
-        "cut.txt.gz is damaged (its gzip data are wrong or end early): get a whole copy of it.",
+        "cut.txt.gz is damaged (its gzip data are wrong or end early): get an intact copy of it.",
     ),
     "bad.txt.gz": (
         b"\x1f\x8bnonsense",
-        "bad.txt.gz is damaged (its gzip data are wrong or end early): get a whole copy of it.",
+        "bad.txt.gz is damaged (its gzip data are wrong or end early): get an intact copy of it.",
     ),
     "twice.gz": (
         gzip.compress(gzip.compress(b"text")),
@@ -437,7 +437,7 @@ def test_pdfs_that_cannot_be_read(tmp_path: Path) -> None:
     )
     whole = make.pdf(tmp_path / "whole.pdf", FACTS).read_bytes()
     assert problem(write(tmp_path / "cut.pdf", whole[: len(whole) // 2])) == (
-        "cut.pdf is damaged (it cannot be opened as a PDF): get a whole copy of it."
+        "cut.pdf is damaged (it cannot be opened as a PDF): get an intact copy of it."
     )
 
 
@@ -446,10 +446,10 @@ def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
         f"files.zip is a zip archive that is neither DOCX nor EPUB: unpack it and {GIVE}."
     )
     assert problem(make.archive(tmp_path / "half.docx", {"word/document.xml": "<w:document"})) == (
-        "half.docx is damaged (it cannot be read as DOCX): get a whole copy of it."
+        "half.docx is damaged (it cannot be read as DOCX): get an intact copy of it."
     )
     assert problem(make.archive(tmp_path / "half.epub", {"META-INF/container.xml": "<container/>"})) == (
-        "half.epub is damaged (its container does not name a package file): get a whole copy of it."
+        "half.epub is damaged (its container does not name a package file): get an intact copy of it."
     )
     assert problem(make.docx(tmp_path / "blank.docx", [""])) == (
         "blank.docx has no text in it: give a document with something to read."
@@ -461,7 +461,7 @@ def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
     assert problem(write(tmp_path / "cut.docx", whole[:-40])).startswith("cut.docx is damaged")
     place = whole.index(b"lighthouse")
     assert problem(write(tmp_path / "flipped.docx", whole[:place] + b"L" + whole[place + 1 :])) == (
-        "flipped.docx is damaged (it cannot be read as DOCX): get a whole copy of it."
+        "flipped.docx is damaged (it cannot be read as DOCX): get an intact copy of it."
     )
 
 

@@ -103,11 +103,11 @@ def problem(path: Path) -> str:
 def test_a_missing_chapter_is_an_error(tmp_path: Path) -> None:
     items = [item(0, "C2.xhtml"), item(1, "gone.xhtml")]
     assert problem(epub(tmp_path / "a.epub", items, TWO)) == (
-        "a.epub is damaged (its part OEBPS/gone.xhtml is missing): get a whole copy of it."
+        "a.epub is damaged (its part OEBPS/gone.xhtml is missing): get an intact copy of it."
     )
     missing = '<itemref idref="nobody"/>'
     assert problem(epub(tmp_path / "b.epub", items[:1], TWO, missing=missing)) == (
-        "b.epub is damaged (its reading order names nobody, which is missing): get a whole copy of it."
+        "b.epub is damaged (its reading order names nobody, which is missing): get an intact copy of it."
     )
 
 

@@ -178,7 +178,7 @@ def test_a_range_of_pages_is_a_document(tmp_path: Path, scope: str, numbers: lis
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("a.pdf#pages=13-14", "a.pdf#pages=13-14 has only 12 pages: give pages that it has."),
+        ("a.pdf#pages=13-14", "a.pdf#pages=13-14 has only 12 pages: give pages within that range."),
         (
             "a.pdf#pages=5-3",
             "a.pdf#pages=5-3 has an invalid page range: give one such as #pages=10-20, counted from 1.",

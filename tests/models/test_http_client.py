@@ -80,7 +80,7 @@ def test_certificates_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_key_that_is_none_is_not_told(key: str) -> None:
     with pytest.raises(UsageError) as caught:
         HttpChat("m", base_url="http://127.0.0.1:1/v1", api_key=key)
-    assert str(caught.value).startswith("OPENAI_API_KEY contains a character that no key has")
+    assert str(caught.value).startswith("OPENAI_API_KEY contains a character that no key can have")
     assert "secret" not in str(caught.value)
 
 

@@ -91,7 +91,7 @@ def test_an_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -
         {name: each[:-1] if "q_proj.lora_B" in name else each for name, each in factors.items()},
         other / "adapter_model.safetensors",
     )
-    with pytest.raises(ModelError, match="has another shape"):
+    with pytest.raises(ModelError, match="has a different shape"):
         merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
     assert not list(tmp_path.glob("*.gguf"))
 

@@ -24,7 +24,7 @@ def test_it_replies_in_order_and_counts_bytes() -> None:
     assert completion.text == "é"
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (3, 2)
     assert chat.requests == [REQUEST, REQUEST]
-    with pytest.raises(ModelError, match="no reply left"):
+    with pytest.raises(ModelError, match="no replies left"):
         complete(chat)
 
 

@@ -199,7 +199,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path), json.dumps(header())]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.startswith("Another process holds the run")
+    assert said.startswith("Another process is using the run")
     journal.close()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
@@ -302,7 +302,7 @@ def test_a_conversation_without_a_template_is_read_back(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_format_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps(header()) + "\n")
-    said = "was made by memagent 0, whose journals have another format"
+    said = "was made by memagent 0, whose journals have a different format"
     with pytest.raises(RunError, match=said):
         Run(tmp_path)
     with pytest.raises(RunError, match=said):

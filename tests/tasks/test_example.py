@@ -31,7 +31,7 @@ def test_what_is_no_length_is_refused(text: str) -> None:
 
 def test_a_length_beyond_measure_is_refused() -> None:
     assert parse_length("1024m") == Length(1 << 30)
-    with pytest.raises(UsageError, match="A length of 99999999m is too great: give at most 1024m"):
+    with pytest.raises(UsageError, match="A length of 99999999m is too large: give at most 1024m"):
         parse_length("99999999m")
 
 

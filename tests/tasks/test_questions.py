@@ -418,7 +418,7 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         "or a smaller length."
     )
     assert "hqa cannot be 5p long: the paragraphs in /w.jsonl give at most 4 paragraphs" in refused("5p")
-    assert "hqa cannot be 1p long: the answer rests on 2 paragraphs; give a greater length." in refused("1p")
+    assert "hqa cannot be 1p long: the answer rests on 2 paragraphs; give a larger length." in refused("1p")
     assert "hqa cannot be 300 long: no choice of paragraphs" in refused("300")
     assert f"hqa cannot be {most - 10} long: no choice of paragraphs makes example 0 that" in refused(str(most - 10))
     assert "has 1 questions, too few for example 1" in refused("2p", 1)

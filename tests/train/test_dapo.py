@@ -83,7 +83,7 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
 def test_a_run_goes_on_with_more_steps_and_not_with_other_settings(tmp_path: Path) -> None:
     run(tmp_path / "run")
     assert run(tmp_path / "run", "rl.steps=5")[-1]["step"] == 5
-    with pytest.raises(RunError, match=r"started with another rl\.group"):
+    with pytest.raises(RunError, match=r"started with a different rl\.group"):
         run(tmp_path / "run", "rl.group=8")
 
 

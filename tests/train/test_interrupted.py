@@ -34,7 +34,7 @@ def test_the_command_in_the_last_sentence_goes_on(tmp_path: Path) -> None:
     place = newest(tmp_path / "a run")
     assert place is not None
     step = int(place.name.removeprefix("warmup-"))
-    said, command = errors.splitlines()[-1].split(" To go on from it, run: memagent ")
+    said, command = errors.splitlines()[-1].split(" To resume from it, run: memagent ")
     assert said == f"Interrupted. The checkpoint a run/checkpoints/{place.name} (step {step:,}) is kept."
     again = subprocess.run(
         [sys.executable, "-m", "memagent", *shlex.split(command), "--minutes", "0"],

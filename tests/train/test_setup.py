@@ -102,6 +102,6 @@ def test_data_that_is_missing_is_asked_for_as_a_setting() -> None:
 def test_a_length_that_a_task_cannot_have_is_refused_before_the_folder_is_taken(tmp_path: Path) -> None:
     for key in ("problems.lengths", "problems.warmup_lengths", "watch.lengths"):
         config = load_config(preset="nano", sets=[f'{key}=["3"]'])
-        with pytest.raises(UsageError, match="give a greater length"):
+        with pytest.raises(UsageError, match="give a larger length"):
             set_up(config, tmp_path / "out")
         assert not (tmp_path / "out").exists()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Tol's colours, safe for the colour-blind.
 _CAUSES = {"never written": "#ddaa33", "lost": "#bb5566", "not answered": "#4477aa", "failed": "#9a958c"}
 _FEW = 60  # with fewer points than this, points are drawn larger
-_DRAWN = 300  # most points of one reader in the chart of times; the fit uses all of them
+_DRAWN = 300  # maximum number of points per reader in the chart of times; the fit uses all of them
 _TENTHS = 10
 
 
@@ -51,9 +51,10 @@ def see(results: Iterable[Result]) -> dict[Reader, Seen]:
         if result.status != "done":
             continue
         seen.times.append((result.tokens, result.model_seconds))
-        # Facts that are all over a document (cwe, fwe) have no depth.
+        # Facts that are spread over the whole document (cwe, fwe) have no depth.
         facts = [(fact.depth, float(fact.state == "answered")) for fact in result.facts if result.depths]
-        if not facts and len(result.depths) == 1:  # facts were not tracked, but the score tells about a single one
+        # If facts were not tracked, the score still says whether a single fact was answered.
+        if not facts and len(result.depths) == 1:
             facts = [(result.depths[0], next(iter(result.scores.values())))]
         for depth, answered in facts:
             place = Length(result.length, result.unit), min(int(depth * _TENTHS), _TENTHS - 1)
@@ -196,7 +197,7 @@ def time(seen: Mapping[Reader, Seen]) -> Figure | None:
 
 
 def linear_fit(times: Sequence[tuple[int, float]]) -> tuple[float, float, float] | None:
-    """Return slope in seconds a token, intercept in seconds, and R²; None if lengths or seconds hardly differ."""
+    """Return slope (seconds per token), intercept (seconds) and R²; None if lengths or seconds hardly differ."""
     tokens, seconds = [float(size) for size, _ in times], [each for _, each in times]
     if not times or max(tokens) < 1.5 * min(tokens) or max(seconds) == min(seconds):
         return None

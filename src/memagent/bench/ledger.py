@@ -241,5 +241,5 @@ def _shown(text: str) -> str:
 
 def _storage(folder: Path, error: OSError) -> StorageError:
     closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
-    what = "give --out a folder that can be written" if closed else "make room, then run the same command to continue"
+    what = "give --out a folder that can be written" if closed else "make room, then run the same command to resume"
     return StorageError(f"The results in {folder} cannot be written ({error.strerror or error}): {what}.")

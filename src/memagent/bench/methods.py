@@ -41,9 +41,9 @@ class Job:
     tokenizer: Tokenizer
     """Tokenizer that measures the text for `truncate` and `retrieve`."""
     answer_tokens: int
-    """Most tokens of an answer by readers that see the document: RULER's limit, plus room to repeat the prefix."""
+    """Token limit for answers of readers that see the document: RULER's limit, plus room to repeat the prefix."""
     retrieve_tokens: int
-    """Most tokens of the passages for `retrieve`, together."""
+    """Token limit for all passages of `retrieve` together."""
     run: Path
     """Folder of the memory reader's journal."""
     watch: Watch
@@ -132,8 +132,8 @@ def _shortened(job: Job, tokens: int) -> str:
 def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
     """Return the passages that BM25 ranks first for the question, in document order: those that fit, at least one.
 
-    A passage is two consecutive pieces, and passages overlap by one piece. So text that the border of one passage cuts
-    is whole in another.
+    A passage is two consecutive pieces, and passages overlap by one piece. So text that is cut at the border of one
+    passage is whole in another.
     """
     import bm25s
 

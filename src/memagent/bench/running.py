@@ -115,7 +115,7 @@ async def run(
 def _check(plan: Plan, agent: MemoryAgent) -> None:
     """Refuse a plan that cannot work with this model, before anything is paid for."""
     if "truncate" in plan.readers and agent.chat.window is None:
-        raise UsageError("The reader truncate needs the size of the model's context window: give --window.")
+        raise UsageError("The truncate reader needs the size of the model's context window: give --window.")
     in_box = agent.prompts.style == "boxed"
     for task in plan.tasks:
         if task.metrics[0].startswith("boxed") and (not set(plan.readers) <= MEMORY.keys() or not in_box):

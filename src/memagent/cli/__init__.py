@@ -25,15 +25,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Read a text of any length with a model of any window: segment by segment, into one memory.",
+    help="Read a text of any length with any model: segment by segment, with one memory of fixed length.",
     epilog="Exit status: 0 done, 1 wrong answer (demo), 2 usage, 3 document, 4 model or server, "
     "5 stopped early and resumable, 130 interrupted.",
 )
 
-KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept. Run the same command to go on.")
+KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept. Run the same command to resume.")
 """What each command says after "Interrupted."; a command may replace its sentence with a more precise one."""
-KEPT["models"] = " What was downloaded is kept. Run the same command to go on."
-KEPT["train"] = " Run the same command to go on from the last checkpoint."
+KEPT["models"] = " What was downloaded is kept. Run the same command to resume."
+KEPT["train"] = " Run the same command to resume from the last checkpoint."
 
 
 def _version(asked: bool) -> None:

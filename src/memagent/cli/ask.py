@@ -73,12 +73,12 @@ def ask(
         int | None,
         typer.Option(
             min=1,
-            help="Stop before the run spends more tokens; run again with a higher limit to go on. For a server without "
-            "--tokenizer, tokens are estimated.",
+            help="Stop before the run spends more than this many tokens; run again with a higher limit to resume. For "
+            "a server without --tokenizer, tokens are estimated.",
         ),
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Stop before the run costs more; needs --price.")
+        float | None, typer.Option(min=0, help="Stop before the run costs more than this; needs --price.")
     ] = None,
     price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")] = 0.0,
@@ -92,7 +92,7 @@ def ask(
     ] = True,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server.")] = 600,
     retries: Annotated[int, typer.Option(min=0, help="Number of times to retry a failed request to a server.")] = 5,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most simultaneous requests to a server.")] = 16,
+    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of simultaneous requests to a server.")] = 16,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -159,7 +159,7 @@ def _lines(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise UsageError(f"The questions in {file} are not UTF-8 text ({error}): save the file as UTF-8.") from error
     if "\0" in text:
-        raise UsageError(f"The questions in {file} hold zero bytes: save the file as UTF-8.")
+        raise UsageError(f"The questions in {file} contain NUL bytes: save the file as UTF-8.")
     return io.StringIO(text, newline=None).readlines()
 
 

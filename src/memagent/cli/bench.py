@@ -78,7 +78,7 @@ def run(
     ] = "",
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help="Examples of each task and length. [default: 10, or all of a file of your own]"),
+        typer.Option(min=1, help="Examples for each task and length. [default: 10, or all in your own file]"),
     ] = None,
     reader: Annotated[
         str,
@@ -99,14 +99,14 @@ def run(
         str | None, typer.Option(help="For qa_2 and hqa: HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor.")
     ] = None,
     paragraphs: Annotated[str | None, typer.Option(help="Distractors for hqa: a JSONL file of {title, text}.")] = None,
-    stories: Annotated[str | None, typer.Option(help="For fairytale: FairytaleQA, one story a line.")] = None,
+    stories: Annotated[str | None, typer.Option(help="For fairytale: FairytaleQA, one story per line.")] = None,
     unanswerable: Annotated[
         str | None, typer.Option(help="For squad_unanswerable: unanswerable questions on the articles of --squad.")
     ] = None,
     allow_paths: Annotated[
-        bool, typer.Option("--allow-paths", help="Let a JSONL file of your own name documents outside its folder.")
+        bool, typer.Option("--allow-paths", help="Allow your own JSONL file to refer to documents outside its folder.")
     ] = False,
-    words: Annotated[str | None, typer.Option(help="For cwe at great lengths: a file with one word a line.")] = None,
+    words: Annotated[str | None, typer.Option(help="For long cwe examples: a file with one word per line.")] = None,
     model: Model = "local",
     base_url: Annotated[
         str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
@@ -122,7 +122,7 @@ def run(
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,
     answer_tokens: AnswerTokens = None,
-    retrieve_tokens: Annotated[int, typer.Option(min=1, help="Tokens of passages for the reader retrieve.")] = 2048,
+    retrieve_tokens: Annotated[int, typer.Option(min=1, help="Tokens of passages for the retrieve reader.")] = 2048,
     cut: Annotated[Cut, typer.Option(help="Where segments end; tokens is the paper's way.")] = "natural",
     layout: PromptLayout = None,
     memory: Memory = None,
@@ -229,8 +229,8 @@ def report(
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make the table and the report again from the results, even of a benchmark that is still running. Several
-    benchmarks give one report, with a line for each model in its charts."""
+    """Make the table and the report again from the results, even while the benchmark is running. Given several
+    benchmarks, make one report, with a line for each model in its charts."""
     from memagent.bench.cells import cells
     from memagent.bench.ledger import RESULTS, read_results, read_settings, write_cells
     from memagent.bench.report import write_report
@@ -280,7 +280,10 @@ def compare(
 
 
 def _interrupt_between_callbacks() -> None:
-    """Handle Ctrl-C between callbacks. asyncio's own handler cancels whatever runs, even a future taking its result."""
+    """Handle Ctrl-C between callbacks.
+
+    asyncio's own handler cancels the main task at once, even while a future is receiving its result.
+    """
     ctrl_c = signal.getsignal(signal.SIGINT)
     if callable(ctrl_c):
         with suppress(NotImplementedError):  # Windows
@@ -289,7 +292,7 @@ def _interrupt_between_callbacks() -> None:
 
 
 def _named(benchmark: str) -> tuple[str, Path]:
-    """Return name and folder of NAME=FOLDER; the name is empty if the whole text is a folder."""
+    """Return the name and the folder in NAME=FOLDER; the name is empty if the whole text is a folder."""
     if "=" not in benchmark or Path(benchmark).exists():
         return "", Path(benchmark)
     name, _, folder = benchmark.partition("=")

@@ -18,7 +18,9 @@ _CHARACTERS_A_TOKEN = 4.4  # of the demo's prose, with the default model's token
 
 @app.command()
 def demo(
-    length: Annotated[str, typer.Option(help="Tokens of the document, such as 16k or 1m (1k is 1,024).")] = "16k",
+    length: Annotated[
+        str, typer.Option(help="Length of the document in tokens, such as 16k or 1m (1k is 1,024).")
+    ] = "16k",
     seed: Annotated[int, typer.Option(help="Seed of the document.")] = 0,
     model: Model = "local",
     base_url: Annotated[

@@ -33,22 +33,23 @@ Model = Annotated[
         "-m",
         envvar="MEMAGENT_MODEL",
         help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), a name from `memagent "
-        "models`, checkpoint:DIR (of a training), scripted:FILE, or a name the server knows.",
+        "models`, checkpoint:DIR (a training run), scripted:FILE, or a name the server knows.",
     ),
 ]
 
 # Budget and prompts. The defaults are the model's own.
-QuestionTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of a question. [default: 1024]")]
+QuestionTokens = Annotated[int | None, typer.Option(min=1, help="Maximum tokens in a question. [default: 1024]")]
 SegmentTokens = Annotated[
-    int | None, typer.Option(min=1, help="Most tokens read at a time. [default: as the model was trained, else 5000]")
+    int | None,
+    typer.Option(min=1, help="Maximum tokens read at a time. [default: as the model was trained, else 5000]"),
 ]
 MemoryTokens = Annotated[
     int | None,
-    typer.Option(min=1, help="Most tokens of the memory. [default: as the model was trained, else 1024]"),
+    typer.Option(min=1, help="Maximum tokens in the memory. [default: as the model was trained, else 1024]"),
 ]
 AnswerTokens = Annotated[
     int | None,
-    typer.Option(min=1, help="Most tokens of the answer. [default: as the model was trained, else 1024]"),
+    typer.Option(min=1, help="Maximum tokens in the answer. [default: as the model was trained, else 1024]"),
 ]
 PromptLayout = Annotated[
     Layout | None,

@@ -34,7 +34,7 @@ def latest() -> Path:
     """
     found = kept()
     if not found:
-        raise UsageError("No run is kept on this machine: name the folder of one.")
+        raise UsageError("No runs are kept on this machine: give the folder of a run.")
     return found[-1]
 
 

@@ -23,19 +23,20 @@ def train(
         str | None, typer.Option(help="nano (minutes on a CPU), smollm2, smollm2-policy or reader.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; a run that is there is resumed. [default: runs/NAME]")
+        Path | None, typer.Option(help="Folder of the run; a run already there is resumed. [default: runs/NAME]")
     ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; repeatable.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop with a checkpoint after this many minutes; run again to go on.")
+        float | None,
+        typer.Option(min=0, help="Save a checkpoint and stop after this many minutes; run again to resume."),
     ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a policy: a supervised warm start, then reinforcement learning of the memory (Multi-Conv DAPO)."""
+    """Train a policy: a supervised warm start, then reinforcement learning (Multi-Conv DAPO)."""
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
@@ -81,4 +82,4 @@ def _kept(folder: Path, processes: int) -> str:
     place = newest(folder)
     if place is None:
         return f" There is no checkpoint yet. To start again, {run}"
-    return f" The checkpoint {place} (step {int(place.name.split('-')[-1]):,}) is kept. To go on from it, {run}"
+    return f" The checkpoint {place} (step {int(place.name.split('-')[-1]):,}) is kept. To resume from it, {run}"

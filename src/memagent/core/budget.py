@@ -26,13 +26,12 @@ class Budget:
 
         Args:
             question: tokens of the question.
-            update: tokens of the memory prompt with the question, but without section and memory; chat template
-                included.
+            update: tokens of the memory prompt with the question and the chat template, but without segment and memory.
             answer: tokens of the answer prompt, counted in the same way.
             window: tokens that the model can hold, prompt and completion together; None if unknown.
 
         Raises:
-            BudgetError: the message says by how many tokens.
+            BudgetError: something is too long; the message says by how many tokens.
         """
         if question > self.question:
             raise BudgetError(
@@ -45,7 +44,7 @@ class Budget:
         final = answer + self.memory + self.answer
         if max(step, final) > window:
             what = (
-                f"{self.segment:,} for the section and twice {self.memory:,} for the memory"
+                f"{self.segment:,} for the segment and twice {self.memory:,} for the memory"
                 if step >= final
                 else f"{self.memory:,} for the memory and {self.answer:,} for the answer"
             )

@@ -50,10 +50,10 @@ class Limits:
         if self.max_tokens is not None and most.total_tokens > self.max_tokens:
             raise LimitReached(
                 f"Stopped at {spent.total_tokens:,} tokens: the next turn could go over --max-tokens "
-                f"{self.max_tokens:,}; raise it and run the same command to go on."
+                f"{self.max_tokens:,}; raise it and run the same command to resume."
             )
         if self.max_cost is not None and self.price is not None and self.price.of(most) > self.max_cost:
             raise LimitReached(
                 f"Stopped at a cost of {self.price.of(spent):.4f}: the next turn could go over --max-cost "
-                f"{self.max_cost:g}; raise it and run the same command to go on."
+                f"{self.max_cost:g}; raise it and run the same command to resume."
             )

@@ -40,7 +40,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A completion that a reading asks for: the conversation, and the most tokens that the completion may have."""
+    """A completion that a reading asks for: the conversation, and the token limit of the completion."""
 
     messages: tuple[Message, ...]
     max_tokens: int

@@ -63,7 +63,7 @@ def _chosen(label: str, many: int, wanted: Pages | None) -> range:
     if wanted is None:
         return range(many)
     if wanted.first > many:
-        raise DocumentError(f"{label} has only {many} pages: give pages that it has.")
+        raise DocumentError(f"{label} has only {many} pages: give pages within that range.")
     return range(wanted.first - 1, min(wanted.last or many, many))
 
 

@@ -34,7 +34,7 @@ def reading(label: str) -> Iterator[None]:
 
 def binary(label: str) -> NotADocument:
     return NotADocument(
-        f"{label} is binary (it contains zero bytes), not a document: give {FORMATS}, "
+        f"{label} is binary (it contains NUL bytes), not a document: give {FORMATS}, "
         "or name its encoding with --encoding if it is text, for example in utf-16-le."
     )
 
@@ -48,7 +48,7 @@ LARGEST = 2 << 30
 
 
 def too_large(label: str) -> DocumentError:
-    return DocumentError(f"{label} is larger than {LARGEST >> 30} GiB, unpacked: give it in parts.")
+    return DocumentError(f"{label} is larger than {LARGEST >> 30} GiB when unpacked: split it into parts.")
 
 
 def blocks(stream: IO[bytes], label: str) -> Iterator[bytes]:
@@ -75,7 +75,7 @@ def keeping() -> Iterator[None]:
 
 
 def damaged(label: str, how: str) -> DocumentError:
-    return DocumentError(f"{label} is damaged ({how}): get a whole copy of it.")
+    return DocumentError(f"{label} is damaged ({how}): get an intact copy of it.")
 
 
 def protected(label: str) -> DocumentError:

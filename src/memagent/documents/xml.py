@@ -10,7 +10,7 @@ _DEEPEST = 200  # levels of nesting; the libraries that read the elements recurs
 
 
 class BadXml(ValueError):
-    """The content is not XML, or it is XML that no honest program writes."""
+    """The content is not XML, or it is XML that only a malicious file would contain."""
 
 
 def parsed(content: bytes, doctype: bool = False) -> Any:

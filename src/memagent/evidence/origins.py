@@ -13,10 +13,13 @@ from memagent.evidence.claims import Claim
 from memagent.evidence.wording import Text, in_order, words
 
 _ABSENCES = 50
-"""Number of memories that may lack a fact, on the way back, before the fact is given up. A model may reword a fact
-beyond recognition and back: if the latest entrance has no passage for the fact, the entrance before is tried."""
+"""Number of memories without a fact, going back, after which the search for its origin is given up.
 
-_CONTEXT_BITS = 3.0  # bits of a word that shows that a passage is on the subject
+A model may reword a fact beyond recognition and later restore it. So if no passage is found where the fact last
+appeared, the search continues to where it appeared before that.
+"""
+
+_CONTEXT_BITS = 3.0  # bits that each question word in a passage adds, because it shows what the passage is about
 _ENOUGH_BITS = 12.0  # bits that a passage needs: a year, two words, or a name next to a question's word
 _KNOWN_SHARE = 0.5  # weight of a missing word that the model had from elsewhere: the passage may say "she"
 _UNKNOWN_SHARE = 3.0  # weight of a missing name that the model cannot have seen at this turn
@@ -54,7 +57,9 @@ class _Passage:
 
 
 def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[tuple[Claim, Citation]]:
-    """Yield the passages that facts of the final memory came from, and those of a fact's clauses if its own is open.
+    """Yield the passages that facts of the final memory came from.
+
+    If a fact has no passage, or an open one, the passages of its clauses follow.
 
     All facts are followed in one walk back, so that each memory is read from a journal once. The walk ends when every
     fact has its passage or is given up. A fact that the memory never lost is followed to the first turn.

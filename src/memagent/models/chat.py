@@ -28,7 +28,7 @@ class Sampling:
         if not 0 <= self.temperature < inf:
             raise UsageError(f"The temperature is {self.temperature:g}: give 0 or more.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"top-p is {self.top_p:g}: give more than 0, at most 1.")
+            raise UsageError(f"top-p is {self.top_p:g}: give more than 0 and at most 1.")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"The seed is {self.seed}: give 0 or more.")
 

@@ -78,7 +78,7 @@ def _make(kind: str, base: Path, adapter: Path | None, out: Path) -> None:
         raise ModelError(f"The engine cannot read {base}: {str(error).strip().splitlines()[-1]}") from error
     gguf.unlink()
     if not (out / "openvino_model.xml").is_file():
-        raise StorageError(f"The engine could not write into {out.parent}: make room.")
+        raise StorageError(f"The engine could not write to {out.parent}: make room.")
 
 
 def _remove(path: Path) -> None:

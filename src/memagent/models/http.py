@@ -1,8 +1,8 @@
 """Chat with any server that offers OpenAI's chat completions, through the official `openai` client.
 
-vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and the clouds agree on the request and on little else. The client
-handles retries of failed requests, Retry-After, timeouts and streams. This module turns the servers' different replies
-into one kind of Completion, and asks again when a reply cannot be used.
+vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and cloud services agree on the request and on little else. The
+client handles retries of failed requests, Retry-After, timeouts and streams. This module turns the servers' different
+replies into one kind of Completion, and asks again when a reply cannot be used.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HttpChat:
         retries: tries after the first, on lost connections, timeouts, 429, 5xx and unusable replies.
         concurrency: number of calls in flight at once; further calls wait.
 
-    The text of a completion does not include the model's reasoning, with one gap. If the chat template opens the
+    The text of a completion does not include the model's reasoning, with one exception. If the chat template opens the
     reasoning in the prompt and the server leaves it in the reply, only the closing tag gives it away. A stream shows
     such reasoning until that tag, and reasoning that was cut off before the tag is taken for the text.
 
@@ -76,7 +76,7 @@ class HttpChat:
         if not api_key:
             raise UsageError(
                 f"There is no key for {model}: set OPENAI_API_KEY, or give --base-url for another server, "
-                "or a model of this machine (`memagent models`)."
+                "or use a model on this machine (`memagent models`)."
             )
         self.model = model
         self.window = window
@@ -92,7 +92,7 @@ class HttpChat:
         self._counts = PromptCounts()
         self._streams = True  # False once the server has ignored `stream`
         self._listed = False  # True once the server has listed its models
-        self._replied = False  # True after the first completion: from then on, a web page is a passing fault
+        self._replied = False  # True after the first completion: from then on, a web page is a temporary fault
         self._refused: int | None = None  # tokens of the last prompt that may have been refused for its length
 
     async def open(self) -> None:
@@ -128,7 +128,8 @@ class HttpChat:
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
         """Complete one conversation, as a stream if `on_text` is given.
 
-        If every reply of the server is empty, so is the text; but an empty answer raises a ModelError.
+        If all replies to a memory prompt are empty, the text is empty. If all replies to an answer prompt are empty,
+        this raises a ModelError.
 
         Raises:
             WindowOverflow: prompt and completion do not fit the window, by an exact count or by the server's own
@@ -234,7 +235,10 @@ class HttpChat:
                 return reply
 
     def _unexplained(self, request: Request) -> bool:
-        """Whether an unexplained refusal may mean that the prompt is too long. Not after one of a longer prompt."""
+        """Whether an unexplained refusal may mean that the prompt is too long.
+
+        It does not if a longer prompt was refused before, because then a shorter prompt did not help.
+        """
         tokens = self.prompt_tokens(request.messages)
         if tokens < _LARGE or request.segment is None:
             return False
@@ -261,7 +265,7 @@ class HttpChat:
 
         Raises:
             WindowOverflow: the server read only part of the prompt.
-            ModelError: the same, and a shorter section would not help.
+            ModelError: the same, and a shorter segment would not help.
         """
         prompt, read = size(request), getattr(draft.usage, "prompt_tokens", None)
         if not isinstance(read, int) or not 1 <= read <= prompt + 1000:
@@ -298,7 +302,7 @@ class HttpChat:
         """Return the error for a prompt that the server would read only in part."""
         assert self._counts.limit is not None
         own = len(request.segment.text.encode("utf-8", "replace")) if request.segment else 0
-        if own < size(request) - own:  # most of it is question, memory and template: a shorter section cannot help
+        if own < size(request) - own:  # mostly question, memory and template: a shorter segment cannot help
             return self._failures.truncates(self._counts.limit)
         return WindowOverflow(
             f"{self.model} at {self._url} reads only about {self._counts.limit:,} tokens of a prompt: "
@@ -321,7 +325,7 @@ class HttpChat:
     def _usage(self, request: Request, draft: Draft) -> Usage:
         """Return the server's token counts if they are plausible, or else estimates."""
         read, written = (getattr(draft.usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
-        # No token is shorter than a byte. The 1,000 allow for a server's own system prompt.
+        # No token is shorter than a byte. Another 1,000 tokens allow for the server's own system prompt.
         if not isinstance(read, int) or not 1 <= read <= size(request) + 1000:
             read = self.prompt_tokens(request.messages)
         if not isinstance(written, int) or not bool(draft.text) <= written <= request.max_tokens:

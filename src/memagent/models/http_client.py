@@ -132,7 +132,8 @@ def _checked(key: str) -> str:
     key = key.strip()
     if not key.isascii() or not key.isprintable():
         raise UsageError(
-            "OPENAI_API_KEY contains a character that no key has (a line break, a quotation mark …): copy it again."
+            "OPENAI_API_KEY contains a character that no key can have (a line break, a quotation mark …): copy it "
+            "again."
         )
     return key
 

@@ -93,7 +93,7 @@ def merge(base: Path, adapter: Path | None, out: Path, *, eight_bits: bool = Fal
                     change = changes.pop(tensor.name)
                     if change.shape != weights.shape:
                         raise ModelError(
-                            f"The adapter in {adapter} does not fit {base}: {tensor.name} has another shape."
+                            f"The adapter in {adapter} does not fit {base}: {tensor.name} has a different shape."
                         )
                     weights = weights + _ordered(change, heads.get(tensor.name.split(".")[2], 0))
                 if weights.ndim == 1:

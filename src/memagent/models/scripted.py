@@ -66,7 +66,7 @@ class ScriptedChat:
         try:
             text = self._reply(request)
         except StopIteration as error:
-            raise ModelError("The script has no reply left: add lines to it.") from error
+            raise ModelError("The script has no replies left: add lines to it.") from error
         if on_text:
             on_text(text)
         usage = Usage(prompt, count(self.tokenizer, text), time.perf_counter() - started)

@@ -8,7 +8,7 @@ from memagent.core.prompts import NO_MEMORY, NOTHING
 from memagent.core.records import Segment
 
 LOOKS = 3
-"""Most times that a section is read. It is read again only if the last look found another quote."""
+"""Maximum number of times that a segment is read. It is read again only if the last look found another quote."""
 
 
 def quotes_of(memory: str) -> list[str]:
@@ -24,6 +24,6 @@ def joined(quotes: Iterable[str]) -> str:
 def tokens_of(quotes: Collection[str], segment: Segment) -> int:
     """Estimate the number of tokens in the quotes from the segment's characters per token.
 
-    A reading knows no tokenizer, and replaying a journal must give the same number again.
+    A reading has no tokenizer, and replaying a journal must give the same number again.
     """
     return sum(len(quote) + 1 for quote in quotes) * segment.tokens // max(len(segment.text), 1)

@@ -20,7 +20,7 @@ class Rollout:
     answer: str
     reward: float
     overflowed: bool = False
-    """Whether the attempt ended at a prompt that did not fit the window, such as the answer's."""
+    """Whether the attempt ended at a prompt that did not fit the window, such as the answer prompt."""
 
     @property
     def conversations(self) -> list[Conversation]:

@@ -47,7 +47,9 @@ class Journal(Run):
             self._lock = FileLock(folder / _LOCK, blocking=False, thread_local=False)  # closed by another thread
             self._lock.acquire()
         except Timeout:
-            raise RunError(f"Another process holds the run {folder}: wait for it, or choose another --run.") from None
+            raise RunError(
+                f"Another process is using the run {folder}: wait for it, or choose another --run."
+            ) from None
         except OSError as error:
             raise StorageError(f"The run {folder} cannot be written: {error.strerror or error}.") from error
         with ExitStack() as undo:
@@ -152,7 +154,7 @@ class Journal(Run):
         except OSError as error:
             raise StorageError(
                 f"The journal in {self.folder} cannot be written ({error.strerror or error}): make room, then run "
-                "the same command to go on."
+                "the same command to resume."
             ) from error
 
 

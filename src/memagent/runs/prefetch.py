@@ -13,7 +13,7 @@ _END = object()
 
 
 class Prefetch(Iterator[T], Generic[T]):
-    """The same items, `many` of them taken ahead. An item's exception is raised when the item is asked for."""
+    """Yields the same items, but takes up to `many` ahead. An item's exception is raised when the item is asked for."""
 
     def __init__(self, items: Iterable[T], many: int = 2) -> None:
         self._items = iter(items)

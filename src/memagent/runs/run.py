@@ -62,7 +62,7 @@ class Run:
         except OSError as error:
             raise RunError(f"There is no run at {folder}: {error.strerror or error}.") from error
         if not self.header:
-            raise RunError(f"The run {folder} is empty: nothing was read yet.")
+            raise RunError(f"The run {folder} is empty: nothing has been read yet.")
 
     @property
     def trace(self) -> Trace:
@@ -82,7 +82,7 @@ class Run:
             if number == 1 and isinstance(value, dict) and value.get("format", 1) != FORMAT:
                 version = value.get("memagent", "?")
                 raise RunError(
-                    f"The run {self.folder} was made by memagent {version}, whose journals have another format: "
+                    f"The run {self.folder} was made by memagent {version}, whose journals have a different format: "
                     "use that version, or give another --run."
                 )
             try:

@@ -32,9 +32,9 @@ _NEEDS = {
     "prose": "a text file or a folder of them (public-domain books; Paul Graham's essays as in RULER)",
     "squad": "SQuAD as published, or hub:rajpurkar/squad_v2",
     "hotpotqa": "HotpotQA as published, or hub:hotpotqa/hotpot_qa@distractor",
-    "paragraphs": "a JSONL of Wikipedia paragraphs, one {title, text} a line",
+    "paragraphs": "a JSONL file of Wikipedia paragraphs, one {title, text} per line",
     "unanswerable": "SQuAD 2.0's unanswerable questions on the articles of --squad",
-    "stories": "FairytaleQA, a JSONL with one story a line",
+    "stories": "FairytaleQA, a JSONL file with one story per line",
 }
 
 

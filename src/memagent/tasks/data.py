@@ -4,8 +4,8 @@
     SQuAD       the official JSON, v1.1 or v2.0; a JSONL with one paragraph a line; the hub's rows
     HotpotQA    the official JSON; a JSONL with one question a line; the hub's rows
     paragraphs  JSONL {"title": …, "text": …}
-    stories     FairytaleQA: a JSONL with one story a line, {"title", "sections", "qas"}
-    words       one word a line
+    stories     FairytaleQA: a JSONL file with one story per line, {"title", "sections", "qas"}
+    words       one word per line
 
 Files may be gzipped. A path `hub:NAME` is loaded from the hub (hub_rows.py). Errors name the file and the line.
 """
@@ -101,7 +101,7 @@ def load_prose(path: str | Path) -> str:
 
 
 def load_words(path: str | Path) -> list[str]:
-    """Return the words of a file with one word a line: lower case, distinct, sorted by code points.
+    """Return the words of a file with one word per line: lower case, distinct, sorted by code points.
 
     Raises:
         DocumentError: there is no such file, or a line holds more than one word.

@@ -49,7 +49,7 @@ def parse_length(text: str) -> Length:
     unit: Unit = "paragraphs" if match[2] == "p" else "tokens"
     value = int(match[1]) * _SIZES.get(match[2], 1)
     if value > _MOST:
-        raise UsageError(f"A length of {text} is too great: give at most {Length(_MOST)}.")
+        raise UsageError(f"A length of {text} is too large: give at most {Length(_MOST)}.")
     return Length(value, unit)
 
 

@@ -62,7 +62,7 @@ def fit(
         before = (pieces, found)
         guess = min(pieces + round((most * _AIM - found) / rate), pieces * _GROWTH) if pieces > start else 2 * start
         pieces = max(guess, low + 1) if high is None else min(max(guess, low + 1), high - 1)
-    raise TooShort(f"No example of this task is as short as {most:,} tokens: give a greater length.")
+    raise TooShort(f"No example of this task is as short as {most:,} tokens: give a larger length.")
 
 
 def sample_tokens(tokenizer: Tokenizer, answer_tokens: int) -> Callable[[Example], int]:

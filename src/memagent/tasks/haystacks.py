@@ -23,7 +23,7 @@ DEPTHS = [round(100 * step / 39) for step in range(40)]
 
 _SENTENCES = [sentence + "." for sentence in NOISE.rstrip(".").split(". ")]
 _SENTENCE_END = re.compile(rf"{SENTENCE_END} |{CJK_SENTENCE_END}{CJK_CLOSING} ?")
-_WORD = 100  # most characters of a word, in a script that separates words
+_WORD = 100  # characters in the longest word, in a script that separates words
 _NEAR = 2000  # characters to search for the end of a sentence before settling for the end of a word
 
 
@@ -63,8 +63,8 @@ def prose_from(text: str, begin: int) -> Haystack:
     """Return a haystack of prose that starts at the first sentence after `begin`, repeated if too short.
 
     A piece is a character. The prose ends at the end of a word. Needles go between sentences, at depths drawn
-    without replacement from RULER's 40. Departing from RULER, whose essays always begin at the same place, each example
-    begins at a place of its own.
+    without replacement from RULER's 40. RULER's essays always begin at the same place, but here each example begins at
+    a different one.
     """
     first = _sentence_end(text, begin % len(text))
 
@@ -94,7 +94,7 @@ def hide(needles: Sequence[str], stretches: Sequence[str]) -> tuple[str, list[in
 def _split(lines: list[str], needles: int, draw: random.Random) -> list[str]:
     """Return the stretches between the needles; each needle goes before a line drawn without replacement."""
     if len(lines) < needles:
-        raise UsageError(f"{len(lines)} lines are too few for {needles} needles: give a greater length.")
+        raise UsageError(f"{len(lines)} lines are too few for {needles} needles: give a larger length.")
     places = sorted(draw.sample(range(len(lines)), needles))
     stretches = ["".join(line + "\n" for line in lines[start:end]) for start, end in pairwise([0, *places, len(lines)])]
     for number in range(1, len(stretches)):
@@ -115,7 +115,10 @@ def _cycle(text: str, start: int, characters: int) -> str:
 
 
 def _sentence_end(prose: str, place: int) -> int:
-    """Return the first end of a sentence after `place`, else of a word, else `place` itself; 0 and the end stay."""
+    """Return the first end of a sentence after `place`, else of a word, else `place` itself.
+
+    The beginning and the end of the prose are returned unchanged.
+    """
     if place in (0, len(prose)):
         return place
     if found := _SENTENCE_END.search(prose, place, place + _NEAR):

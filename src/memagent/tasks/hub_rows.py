@@ -33,7 +33,7 @@ def rows(name: str) -> Iterator[tuple[str, object]]:
     try:
         import datasets
     except ImportError as error:
-        raise UsageError(f'{name} needs the library datasets: run `pip install "memagent[hub]"`.') from error
+        raise UsageError(f'{name} needs the datasets library: run `pip install "memagent[hub]"`.') from error
     from datasets.exceptions import DatasetsError
 
     datasets.disable_progress_bars()

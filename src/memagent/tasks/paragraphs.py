@@ -28,7 +28,7 @@ INSTRUCTION = (
 QA = f"{INSTRUCTION}\n\nThe following are given documents.\n\n{{context}}\n\n{INSTRUCTION}\n\nQuestion: {{query}}"
 QA_PREFIX = " Answer:"
 
-_TRIES = 4  # counts of a whole sample; one is enough if the tokens of its parts add up
+_TRIES = 4  # times to count a whole sample; once is enough if the tokens of its parts add up
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class ParagraphTask:
         return replace(example, tokens=self._tokens(example, tokenizer))
 
     def question(self, asked: Asked) -> str:
-        """Return the question as a memory agent is asked it."""
+        """Return the question in the form that a memory agent gets."""
         return f"{INSTRUCTION}\n\nQuestion: {asked.question}" if self._instructed else asked.question
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
@@ -121,7 +121,7 @@ class ParagraphTask:
         chosen = [*asked.gold, *islice(self._distractors(asked, draw), max(length.value - len(asked.gold), 0))]
         if len(chosen) > length.value:
             raise TooShort(
-                f"{self.name} cannot be {length} long: the answer rests on {len(chosen)} paragraphs; give a greater "
+                f"{self.name} cannot be {length} long: the answer rests on {len(chosen)} paragraphs; give a larger "
                 "length."
             )
         if len(chosen) < length.value:
@@ -144,14 +144,14 @@ class ParagraphTask:
             if not 0 <= packed.left <= slack:
                 raise TooShort(
                     f"{self.name} cannot be {length} long: no choice of paragraphs makes example {number} that long to "
-                    "within 1 %; give a greater length."
+                    "within 1 %; give a larger length."
                 )
             example = self._write(asked, packed.chosen, draw)
             tokens = self._tokens(example, tokenizer)
             if length.value - slack <= tokens <= length.value:
                 return replace(example, tokens=tokens)
             room -= tokens - (length.value - packed.left)
-        raise UsageError(f"The tokens of {self.name} at {length} do not add up: give another tokenizer.")
+        raise UsageError(f"{self.name} cannot be made {length} long with this tokenizer: give another tokenizer.")
 
     def _distractors(self, asked: Asked, draw: random.Random) -> Iterator[int]:
         """Yield all possible distractors, in the order in which to use them."""

@@ -40,7 +40,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     place = ""
     for place, row in hub_rows.rows(str(path)) if hub_rows.is_hub(path) else _entries(path):
         if not isinstance(row, dict):
-            raise DocumentError(f"{place} is not a JSON object: put {{…}} with the data's keys there.")
+            raise DocumentError(f"{place} is not a JSON object: put an object with the data's keys there.")
         yield place, row
     if not place:
         raise DocumentError(f"{path} has no entries: give a file with data.")

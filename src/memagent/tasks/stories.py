@@ -72,7 +72,7 @@ class StoryTask:
         for skipped in range(len(order)):  # the next story replaces one that is too short for its questions
             with suppress(TooShort):
                 return self._drawn(order[(sheet + skipped) % len(order)], which, draw, length, tokenizer)
-        raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
+        raise TooShort(f"{self.name} cannot be {length} long: give a larger length.")
 
     def memories(self, example: Example, segments: Iterable[Segment]) -> Iterator[str]:
         return facts_read(example, segments)

@@ -1,1 +1,1 @@
-"""Training: reinforcement learning of the memory (Multi-Conv DAPO), and the supervised warm start before it."""
+"""Training: reinforcement learning (Multi-Conv DAPO), and the supervised warm start before it."""

@@ -1,6 +1,6 @@
 """The settings of a training run, from a TOML file or a preset and `--set section.key=value`. Unknown keys are refused.
 
-`presets/nano.toml` shows them in use. Settings that are left out have the defaults given here. A training may have
+`presets/nano.toml` shows them in use. Settings that are left out have the defaults given here. A training run may have
 `[[parts]]` that run one after another, each with its own settings on top of the common ones: see `load_parts`.
 """
 
@@ -70,7 +70,7 @@ class ProblemsConfig:
     metric: str | None = None
     """Name of the reward in memagent.core.scoring.METRICS; None means each task's first metric."""
     segment_tokens: Positive | None = None
-    """Most tokens of a segment. If left out, this setting and the next three are the model's own defaults, for most
+    """Token limit of a segment. If left out, this setting and the next three are the model's own defaults, for most
     models the paper's."""
     memory_tokens: Positive | None = None
     answer_tokens: Positive | None = None
@@ -79,11 +79,11 @@ class ProblemsConfig:
     reader: ReaderName | None = None
     """Name of a reader in memagent.readers; None means the model's own default."""
     overwriting: Share = 0.0
-    """Share of the warm-start steps that practise an overwritten memory, in `layouts`, if the memory collects."""
+    """Share of the warm-start steps that practise `overwrite`, in `layouts`, if the reader is `collect`."""
     overwriting_problems: Positive = 2
     """Problems in such a step. Their prompts share no prefix, so a few cost as much as many that do."""
     slips: tuple[Share, ...] = (0.0,)
-    """Shares of sections with a slip, see memagent.rl.oracle.slipping; one is drawn for each problem."""
+    """Shares of segments with a mistake (see memagent.rl.oracle.slipping); one share is drawn for each problem."""
     prose: str | None = None
     """Path of a data source. This and the next six are the sources of the tasks, see memagent.tasks.catalog.Data."""
     squad: str | None = None
@@ -101,7 +101,7 @@ class WarmupConfig:
     __pydantic_config__ = _STRICT
 
     steps: Natural = 0
-    """Most optimiser steps; 0 skips the warm start."""
+    """Maximum number of optimiser steps; 0 skips the warm start."""
     source: Literal["ideal", "own"] = "ideal"
     """What to imitate: a perfect reader, or the policy's own rollouts with the best reward of their group."""
     problems: Positive = 64
@@ -146,14 +146,14 @@ class RLConfig:
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the policy that RL started with."""
     credit: Literal["all", "last"] = "all"
-    """Conversations that learn from their rollout's reward. `last` is for the ablation."""
+    """Which conversations get credit for their rollout's reward. `last` is for the ablation."""
     divide_by_std: bool = False
     """Whether to divide advantages by the standard deviation of their group's rewards, as in GRPO."""
     weighting: Weighting = "token"
     """Whether all tokens of a batch count the same, or all rollouts."""
     draws: Positive = 4
-    """Most draws for a batch (dynamic sampling). Groups with equal rewards teach nothing, so they are dropped and
-    others are drawn until the batch is full; 1 draws no others."""
+    """Maximum number of draws for a batch (dynamic sampling). Groups with equal rewards teach nothing, so they are
+    dropped and others are drawn until the batch is full; 1 draws no others."""
     overlong_margin: Natural = 0
     """Completions within this many tokens of their limit get a soft penalty; 0 means no penalty."""
     temperature: Rate = 1.0
@@ -172,7 +172,7 @@ class OptimiserConfig:
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     max_norm: Rate = 1.0
     micro_tokens: Positive = 8192
-    """Most tokens in a micro-batch, including padding."""
+    """Maximum number of tokens in a micro-batch, including padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +198,13 @@ class WatchConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """The settings of a training, or of one of its parts."""
+    """The settings of a training run, or of one of its parts."""
 
     __pydantic_config__ = _STRICT
 
     seed: Natural = 0
     sample_tokens: Positive = 65536
-    """Most prompt and completion tokens in one batch of the sampler. Shared prefixes are not counted."""
+    """Maximum number of prompt and completion tokens in a batch of the sampler. Shared prefixes are not counted."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     problems: ProblemsConfig = field(default_factory=ProblemsConfig)
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
@@ -217,21 +217,21 @@ _CONFIG = TypeAdapter(TrainConfig)
 
 
 def load_config(file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()) -> TrainConfig:
-    """Load the settings of a training with one part; arguments as for `load_parts`.
+    """Load the settings of a training run with one part; arguments as for `load_parts`.
 
     Raises:
         UsageError: a setting is wrong, or there are several parts.
     """
     parts = load_parts(file, preset, sets)
     if len(parts) > 1:
-        raise UsageError(f"The training has {len(parts)} parts: run it with `memagent train`.")
+        raise UsageError(f"This training run has {len(parts)} parts: start it with `memagent train`.")
     return parts[0]
 
 
 def load_parts(
     file: str | Path | None = None, preset: str | None = None, sets: Sequence[str] = ()
 ) -> list[TrainConfig]:
-    """Load the settings of each part of a training from a TOML file or a preset.
+    """Load the settings of each part of a training run from a TOML file or a preset.
 
     Args:
         sets: changes such as "section.key=value", made to every part. Values are TOML; a word without quotes is text.

@@ -179,7 +179,7 @@ class TrainingFolder:
             for name in _differing(before, settings):
                 if name.split(".")[-1] not in _UNSETTLED:
                     raise RunError(
-                        f"{self.folder} was started with another {name}: set it back, or give another --out."
+                        f"{self.folder} was started with a different {name}: set it back, or give another --out."
                     )
         write_whole(path, json.dumps(settings, indent=1) + "\n")
 
@@ -249,7 +249,8 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError, _TornFile) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         raise StorageError(
-            f"{path} cannot be written ({why}): make room, then run the same command to go on from the last checkpoint."
+            f"{path} cannot be written ({why}): make room, then run the same command to resume from the last "
+            "checkpoint."
         ) from error
 
 

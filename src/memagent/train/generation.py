@@ -57,7 +57,7 @@ def sample(
     """Complete B prompts.
 
     Args:
-        limits: most tokens of each completion.
+        limits: the token limit of each completion.
         random: source of randomness; unused at temperature 0.
         work: counts to add to.
         kept: the cache that each prompt may continue from. If given, completions keep their caches too.

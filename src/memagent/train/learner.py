@@ -89,7 +89,7 @@ class Learner:
             self.optimiser.zero_grad()
             raise ModelError(
                 f"The loss is {figures['loss']:g} and the gradient's norm {norm:g}: set a lower learning rate, and run "
-                "the same command to go on from the last checkpoint."
+                "the same command to resume from the last checkpoint."
             )
         with enough_memory("the optimiser", "policy.lora_rank or optimiser.micro_tokens", self._config.micro_tokens):
             self.optimiser.step()

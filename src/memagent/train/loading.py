@@ -64,7 +64,7 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
         ModelError: the policy is damaged.
     """
     if not any(folder.glob("*.safetensors")):
-        raise UsageError(f"There is no policy in {folder}: give a checkpoint of a training, or its --out.")
+        raise UsageError(f"There is no policy in {folder}: give a checkpoint of a training run, or its --out.")
     model, tokenizer = _load(str(folder), torch.float32)
     return _checked(Policy(model.to(device).eval(), tokenizer, load_reader_defaults(folder)), str(folder))
 

@@ -31,6 +31,6 @@ def enough_memory(doing: str, setting: str, value: int) -> Iterator[None]:
 
 def _sentence(doing: str, setting: str, value: int) -> ModelError:
     return ModelError(
-        f"There is not enough memory for {doing}: set {setting} lower than {value:,}, and run the same command to go "
-        "on from the last checkpoint."
+        f"There is not enough memory for {doing}: set {setting} lower than {value:,}, and run the same command to "
+        "resume from the last checkpoint."
     )

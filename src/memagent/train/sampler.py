@@ -50,8 +50,8 @@ class Sampler:
     """Samples rollouts of a policy.
 
     Args:
-        batch_tokens: most prompt and completion tokens in one batch; memory use grows with it. Shared prefixes are
-            stored once and not counted.
+        batch_tokens: maximum number of prompt and completion tokens in one batch; memory use grows with it.
+            Shared prefixes are stored once and not counted.
     """
 
     policy: Policy

@@ -127,9 +127,7 @@ def mixture(
     made = {(length, task.name): _source(task, length, policy, config, seed, test) for length, task in pairs}
     sources = [made[length, task.name] for length, task in pairs]
     if not sources:
-        raise UsageError(
-            "Training needs a task, and a length that it can have: set problems.tasks and problems.lengths."
-        )
+        raise UsageError("Training needs a task, and a length that suits it: set problems.tasks and problems.lengths.")
     for source in made.values():
         source.problem(0)  # a length that a task cannot have fails here, before any work
     return Mixture(sources, 1 if test else max(task.together for _, task in pairs))

@@ -136,7 +136,7 @@ class Training:
         self.processes.wait()
         if late and not done:
             raise LimitReached(
-                f"Stopped after {stage} step {step} because the time limit was reached: run the same command to go on."
+                f"Stopped after {stage} step {step} because the time limit was reached: run the same command to resume."
             )
 
     def resume(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class Training:
             return state
         if len(state["positions"]) != self.processes.many:
             raise RunError(
-                f"{len(state['positions'])} processes trained in {self.run.folder}: start the same number to go on."
+                f"{len(state['positions'])} processes trained in {self.run.folder}: start the same number to resume."
             )
         self.policy.load_weights(place)
         self.position = state["positions"][self.processes.rank]

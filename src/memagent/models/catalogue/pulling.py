@@ -102,8 +102,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path.parent} cannot be written ({error.strerror or error}): make room, then run the same command to go "
-            "on."
+            f"{path.parent} cannot be written ({error.strerror or error}): make room, then run the same command to "
+            "resume."
         ) from error
 
 
@@ -112,7 +112,7 @@ def _room_for(needed: int, folder: Path) -> None:
     if free < needed + _ROOM:
         raise StorageError(
             f"{needed / 1e6:,.0f} MB are needed in {folder}, but only {free / 1e6:,.0f} MB are free: make room, then "
-            "run the same command to go on."
+            "run the same command to resume."
         )
 
 

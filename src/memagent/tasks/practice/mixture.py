@@ -86,7 +86,7 @@ class PracticeTask:
         for _ in range(_TRIES):
             with suppress(TooShort):
                 return self._drawn(draw, which, length, tokenizer)
-        raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
+        raise TooShort(f"{self.name} cannot be {length} long: give a larger length.")
 
     def _drawn(self, draw: random.Random, which: int, length: Length, tokenizer: Tokenizer) -> Example:
         """Return one of the questions on a document. Raises TooShort if the facts do not fit."""

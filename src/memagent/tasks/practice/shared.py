@@ -66,7 +66,7 @@ class PracticeQuestions:
                 whole = self.task.of(self._joined(asked, present), length, sheet, seed, tokenizer)
                 break
         else:
-            raise TooShort(f"{self.name} cannot be {length} long: give a greater length.")
+            raise TooShort(f"{self.name} cannot be {length} long: give a larger length.")
         mine, before = asked[which], sum(len(each.facts) for each in compress(asked[:which], present))
         answers, facts = mine.answers, whole.facts[before : before + len(mine.facts)]
         if not present[which]:
