@@ -1,7 +1,7 @@
 """MemoryAgent: a reading, a chat and a journal put together.
 
-`MemoryAgent.ask_all` tells the story: it opens the document, the model and one journal per question, checks the budget,
-and lets `driver.drive` take turns until every question has its answer.
+Start with `MemoryAgent.ask_all`. It opens the document, the model and one journal per question, checks the budget, and
+lets `driver.drive` take turns until every question has its answer.
 """
 
 from __future__ import annotations

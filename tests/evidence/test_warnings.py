@@ -27,7 +27,7 @@ def test_a_reading_without_losses_says_nothing() -> None:
     assert losses(Trace("?", [turn(0, 0, "a"), turn(1, 10, "b"), answered(2, "c")])) == []
 
 
-def test_what_was_lost_is_said_with_the_numbers_of_the_sections() -> None:
+def test_what_was_lost_is_said_with_the_numbers_of_the_segments() -> None:
     turns = [
         turn(0, 0, "a", whole=(0, 20)),
         turn(1, 10, " "),
@@ -36,18 +36,18 @@ def test_what_was_lost_is_said_with_the_numbers_of_the_sections() -> None:
         answered(4, " ", "length"),
     ]
     assert losses(Trace("?", turns)) == [
-        "Section 1 did not fit the model's context window and had to be read in halves.",
-        "The model gave an empty reply to sections 2 and 4; the memory stayed as it was.",
-        "The reply to section 3 was cut by --memory-tokens, so facts may be missing.",
+        "Segment 1 did not fit the model's context window and had to be read in halves.",
+        "The model gave an empty reply to segments 2 and 4; the memory stayed as it was.",
+        "The reply to segment 3 was cut by --memory-tokens, so facts may be missing.",
         "The answer was cut by --answer-tokens.",
         "The model gave an empty answer.",
     ]
 
 
-def test_many_sections_are_counted() -> None:
+def test_many_segments_are_counted() -> None:
     turns = [turn(number, 10 * number, "a", "length") for number in range(1200)]
     assert losses(Trace("?", turns)) == [
-        "The reply to 1,200 sections was cut by --memory-tokens, so facts may be missing."
+        "The reply to 1,200 segments was cut by --memory-tokens, so facts may be missing."
     ]
 
 
@@ -84,7 +84,7 @@ def test_a_reply_of_nothing_keeps_the_memory_and_is_told_everywhere(tmp_path: Pa
         answer = agent.ask("Which codes?", text, run=tmp_path / "run")
     assert answer.memory == "The first code is 11."
     assert "The first code is 11." in chat.requests[-1].messages[0].content
-    assert answer.warnings == ("The model gave an empty reply to section 2; the memory stayed as it was.",)
+    assert answer.warnings == ("The model gave an empty reply to segment 2; the memory stayed as it was.",)
     end = json.loads((tmp_path / "run" / "journal.jsonl").read_text().splitlines()[-1])["end"]
     assert end["warnings"] == list(answer.warnings)
     assert Run(tmp_path / "run").trace.memory == answer.memory

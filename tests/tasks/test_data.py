@@ -210,7 +210,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"is a folder without a \.txt"):
         data.load_prose(tmp_path)
     (tmp_path / "latin.txt").write_bytes(b"fine\ncaf\xe9\n")
-    with pytest.raises(DocumentError, match=r"Line 2 of .* is not UTF-8 text: byte 0xe9"):
+    with pytest.raises(DocumentError, match=r"Line 2 of .* is not UTF-8 text \(byte 0xe9\)"):
         data.load_words(tmp_path / "latin.txt")
     (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"some text" * 99)[:-9])
     with pytest.raises(DocumentError, match="is damaged"):

@@ -1,4 +1,4 @@
-"""The results of a benchmark on disk: `results.jsonl`, one line an example, append-only while the benchmark runs.
+"""The results of a benchmark on disk: `results.jsonl`, one line per example, append-only while the benchmark runs.
 
 `run.json` holds the settings; other settings need another folder. Only one process writes at a time. At the end the
 lines are sorted, with one line per example (a retry replaces the failure), and `results.json` is computed from them.
@@ -235,7 +235,7 @@ def _result(value: dict[str, Any]) -> Result:
 
 
 def _shown(text: str) -> str:
-    """Replace halves of a character, which a model may write."""
+    """Replace lone surrogates, which a model may write."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -19,7 +19,7 @@ RULER_HQA: dict[str, Row] = {
     "QwenLong-L1-32B": (72.66, 75.00, 72.66, None, 31.25, None, 13.28, 11.72, None, None),
     "Qwen2.5-14B-1M": (60.16, 60.94, 50.00, None, 50.00, None, 8.59, 0.00, None, None),
 }
-"""Version 1 of the paper: 128 questions a length, so a standard error of about 3.3 points."""
+"""Version 1 of the paper: 128 questions per length, so the standard error is about 3.3 points."""
 
 RULER_HQA_REVISED: dict[str, Row] = {
     "RL-MemAgent-14B": (80.47, None, None, None, 81.25, None, None, 75.78, None, 71.09),

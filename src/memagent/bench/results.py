@@ -12,7 +12,7 @@ Status = Literal["done", "failed", "overflow"]
 
 State = Literal["answered", "not answered", "lost", "never written"]
 """Fate of a fact: it is in the answer; it was in the last memory but is not in the answer; it was in an earlier memory
-and was lost; or it never was in a memory."""
+and was lost; or it was never in a memory."""
 
 FAULTS: tuple[State, ...] = ("never written", "lost", "not answered")
 """Faults, the earliest first."""

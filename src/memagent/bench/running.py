@@ -86,7 +86,7 @@ async def run(
         concurrency: number of examples read at once.
 
     Raises:
-        ModelError: the model cannot be reached, or fails on one example after the other.
+        ModelError: the model cannot be reached, or fails on one example after another.
         RunError, StorageError: see `Ledger`.
     """
     progress = progress or Progress()

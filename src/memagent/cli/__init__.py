@@ -56,7 +56,7 @@ def main() -> None:
     from memagent.cli import ask, bench, demo, models, runs, show, train  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
-    for stream in (sys.stdout, sys.stderr):  # an answer must not be lost because a terminal lacks a letter
+    for stream in (sys.stdout, sys.stderr):  # an answer must not be lost because a terminal lacks a character
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)

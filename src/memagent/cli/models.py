@@ -1,4 +1,4 @@
-"""`memagent models` lists the models known by name; `pull`, `path` and `remove` are about one of them."""
+"""`memagent models` lists the models known by name; `pull`, `path` and `remove` work on one of them."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ AnswerFormat = Annotated[
 
 
 def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int | None, answer: int | None) -> Budget:
-    """The budget of the options given, with the model's own for the others."""
+    """The budget from the options that were given, and from the model's own budget for the rest."""
     from memagent.core.budget import Budget
 
     used = chat.defaults.budget

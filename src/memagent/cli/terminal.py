@@ -1,4 +1,7 @@
-"""The only way to the terminal. Text from outside cannot move the cursor, set a title or reverse the writing."""
+"""All output to the terminal goes through here.
+
+Text from outside cannot move the cursor, set a title or change the direction of writing.
+"""
 
 from __future__ import annotations
 

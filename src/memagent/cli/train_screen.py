@@ -33,7 +33,7 @@ _SHOWN = {
 
 
 class TrainScreen:
-    """Shows a training. A context manager; `on_part`, `on_step`, `on_save` and `say` are callbacks for the training."""
+    """Shows a training run. A context manager; `on_part`, `on_step`, `on_save` and `say` are the run's callbacks."""
 
     def __init__(self, silent: bool, console: Console | None = None) -> None:
         self._console = console or Terminal(stderr=True)

@@ -3,7 +3,7 @@ r"""The prompt templates.
 The paper's three templates are protocol constants: the released RL-MemoryAgent weights were trained on exactly
 these bytes (arXiv 2507.02259 and its authors' repository). `tests/core/test_prompts.py` holds their sha256.
 
-`UPDATE_SECTION_FIRST` is our own: the section comes before the problem and the memory, so that all questions about one
+`UPDATE_SECTION_FIRST` is our own: the segment comes before the problem and the memory, so that all questions about one
 document share the longest part of the prompt, and an engine with a prefix cache computes it once.
 """
 
@@ -101,7 +101,7 @@ Collected so far:
 New from this section, or NONE:
 """
 """Our own, for a memory that collects quotes. The model copies a few words, and the memory keeps the sentence around
-them. The section comes first, so that questions share it.
+them. The segment comes first, so that questions share it.
 
 The hyphen makes one token decide whether there is something to collect. Without it, NONE competes with the first word
 of every sentence, and wins under greedy decoding even if most of the probability is on the sentences.
@@ -121,7 +121,7 @@ Numbers:
 """Our own, for a memory of quotes that has become too long."""
 
 NONE = "NONE"
-"""The reply to COLLECT when a section has nothing to collect."""
+"""The reply to COLLECT when a segment has nothing to collect."""
 
 Layout = Literal["paper", "section-first"]
 AnswerStyle = Literal["boxed", "sentence"]
@@ -170,7 +170,9 @@ def _template(known: dict[str, str], name: str, fields: tuple[str, ...]) -> str:
     if name in known:
         return known[name]
     if missing := [field for field in fields if field not in name]:
-        raise UsageError(f"{name} is not one of {', '.join(known)}, and lacks {' and '.join(missing)} as a template.")
+        raise UsageError(
+            f"{name} is neither one of {', '.join(known)} nor a template, which needs {' and '.join(missing)}."
+        )
     return name
 
 

@@ -1,8 +1,8 @@
-"""Find a quote in a section of the document, and return it in the document's own spelling.
+"""Find a quote in a segment of the document, and return it in the document's own spelling.
 
 A model that copies a line makes changes that a reader would not notice: it drops a soft hyphen, straightens a curly
 quotation mark, puts a comma into a number. So both sides are normalised before they are compared. A line that is nearly
-a quote is replaced by the closest sentence of the section.
+a quote is replaced by the closest sentence of the segment.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def squeezed(text: str) -> str:
 
 
 class Section:
-    """A section of the document, in which quotes are looked up."""
+    """A segment of the document, in which quotes are looked up."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -139,7 +139,7 @@ class Section:
         return found
 
     def _every(self, plain: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of each occurrence of a line in the section, all in normal form."""
+        """Yield start and end of each occurrence of a line in the segment, all in normal form."""
         found = _whole(plain, self._plain, 0, len(self._plain))
         while found:
             yield found
@@ -252,7 +252,7 @@ def _is_spaced(char: str) -> bool:
 
 
 def _normal(text: str) -> tuple[str, list[int]]:
-    """Return the normal form of a text, and for each character of it the place in the text that it comes from."""
+    """Return the normal form of a text, and for each of its characters, the place in the text that it comes from."""
     kept: list[str] = []
     starts: list[int] = []
     skipped = {place for match in _LEFT_OUT.finditer(text) for place in range(*match.span(match.lastindex or 0))}

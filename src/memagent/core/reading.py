@@ -2,8 +2,8 @@
 
 A reading is a generator. It yields a Request and is sent its Completion. Or it yields a wave, a tuple of Requests that
 may be completed at the same time, and is sent the tuple of their Completions. It yields a Memory to announce its new
-memory, and returns the answer. It does no I/O: whoever drives it decides where completions come from, be it a server,
-an engine, a journal being replayed, a policy under training or a list in a test.
+memory, and returns the answer. It does no I/O. Whoever drives it decides where completions come from: a server, an
+engine, a journal being replayed, a policy in training, or a list in a test.
 
 If a prompt is longer than the model's window, the driver throws WindowOverflow into the reading, which may then ask
 for less.

@@ -22,7 +22,7 @@ from memagent.documents.docx_xml import child, children, every, like, name_of, t
 from memagent.documents.xml import BadXml, parsed
 
 _DROPPED = ("del", "moveFrom", "rt", "rubyPr")
-"""Elements whose text was deleted, moved elsewhere, or is printed above the line."""
+"""Elements whose text was deleted or moved elsewhere, or is printed above the line."""
 
 _READ = {
     "document", "body", "p", "pPr", "r", "rPr", "t", "tab", "br", "noBreakHyphen", "softHyphen", "sym", "tbl", "tblPr",

@@ -1,6 +1,6 @@
 """The kinds of documents: how each is recognised, and how it becomes text. `KINDS` is the table.
 
-Kinds are told by content. For plain text, the suffix or the server may also say that it is HTML. The name is the
+Kinds are recognised by content. For plain text, the suffix or the server may also say that it is HTML. The name is the
 weakest evidence: a PDF called notes.txt is read as a PDF.
 """
 

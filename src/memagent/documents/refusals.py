@@ -69,8 +69,8 @@ def keeping() -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"The temporary folder cannot be written ({error.strerror or error}): make room in it, or set TMPDIR to "
-            "another folder."
+            f"The temporary folder cannot be written to ({error.strerror or error}): make room in it, or set TMPDIR "
+            "to another folder."
         ) from error
 
 

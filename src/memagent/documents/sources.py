@@ -22,7 +22,7 @@ from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
 
 BLOCK = 1 << 16
-"""Number of bytes to read at a time, and to look at to tell the kind of a file."""
+"""Number of bytes to read at a time, and to examine when recognising the kind of a file."""
 
 STDIN = "-"
 

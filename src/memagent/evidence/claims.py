@@ -11,12 +11,12 @@ from memagent.evidence.wording import Text, Word, sentences, words
 
 _MARKS = re.compile(r"(?:[\s>|*#•‣·–—+_`-]|\d{1,3}[.)]\s)+")  # of lists, headings and tables
 _CLAUSE = re.compile(r"[,;:()]\s|\s[(–—-]|\)|\s(?:and|und|et|y)\s|[，、；：]")
-_PRESENT = 0.75  # share of a fact's bits that, close together in a memory, show that the fact is there, reworded
+_PRESENT = 0.75  # share of a fact's bits that a passage of a memory needs if it is to count as the fact, reworded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """A sentence, line or list item of the final memory; or a clause of one, which `whole` then holds."""
+    """A sentence, line or list item of the last memory, or a clause of one. For a clause, `whole` is the full claim."""
 
     text: str
     words: tuple[Word, ...]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from memagent.core.prompts import NO_MEMORY, NOTHING
 from memagent.core.records import Trace
 
-_NAMED = 5  # most sections that are named by number
+_NAMED = 5  # most segments that are named by number
 _WORD = re.compile(r"\w+")
 _THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
 _VERDICTS = {"yes", "no", "true", "false"}
@@ -69,10 +69,10 @@ def _words(text: str) -> set[str]:
 
 
 def _sections(numbers: Iterable[int]) -> str:
-    """Name sections by number, from 1, or by their count if there are many."""
+    """Name segments by number, from 1, or by their count if there are many."""
     each: Sequence[str] = [f"{number + 1:,}" for number in numbers]
     if len(each) == 1:
-        return f"Section {each[0]}"
+        return f"Segment {each[0]}"
     if len(each) > _NAMED:
-        return f"{len(each):,} sections"
-    return f"Sections {', '.join(each[:-1])} and {each[-1]}"
+        return f"{len(each):,} segments"
+    return f"Segments {', '.join(each[:-1])} and {each[-1]}"

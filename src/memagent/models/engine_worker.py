@@ -28,7 +28,7 @@ from memagent.models.engine_link import CANCEL, Reply
 from memagent.models.weights import Weights
 
 SHARED = 256
-"""Prompts that share this many first tokens are admitted one after another, so that later ones hit the prefix cache."""
+"""Prompts that share this many leading tokens are admitted one by one, so that later ones hit the prefix cache."""
 
 GUESSES = 5
 """Number of tokens that prompt lookup guesses in a step. LOG.md has the measurements behind it and `NGRAM`."""

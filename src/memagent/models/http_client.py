@@ -55,7 +55,7 @@ class Connection:
 
 
 class Connections:
-    """Holds one Connection for each event loop. It is made on first use, and made again after it was closed.
+    """Holds one Connection for each event loop. It is made on first use, and made again after it has been closed.
 
     Args:
         base_url: the address of the server's API; OpenAI's own when None. A query such as ?api-version=1 is sent with

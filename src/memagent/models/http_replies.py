@@ -40,7 +40,7 @@ class Served(BaseModel):
     window: int | None = None
     """Size of its context window in tokens; None if the server does not say, or says something absurd."""
     any_name: bool = False
-    """Whether the server answers to every name with this model, as llama.cpp does."""
+    """Whether the server serves this model under any name, as llama.cpp does."""
 
 
 class Listing(BaseModel):

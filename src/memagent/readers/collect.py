@@ -1,6 +1,6 @@
-"""A memory that collects quotes: from each section the model copies new quotes, or replies NONE.
+"""A memory that collects quotes: from each segment the model copies new quotes, or replies NONE.
 
-The model never has to copy old quotes, and answers from all quotes in the order of the document. A section that gave a
+The model never has to copy old quotes, and answers from all quotes in the order of the document. A segment that gave a
 quote is read again, because the model easily misses facts next to the first one. When the memory is full, one turn
 is spent on choosing the quotes that stay: the paper's overwriting, applied to quotes.
 """
@@ -36,7 +36,7 @@ def collect(question: str, segments: Iterable[Segment], budget: Budget, prompts:
 def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Steps:
     section = Section(segment.text)
     before = quotes_of(memory)
-    found: dict[str, int] = {}  # each quote of this section, with its place
+    found: dict[str, int] = {}  # each quote of this segment, with its place
     for look in range(LOOKS):
         try:
             written = (yield collecting(question, memory, segment, budget)).text
@@ -60,7 +60,7 @@ def memorize(question: str, memory: str, segment: Segment, budget: Budget, promp
 
 
 def collecting(question: str, memory: str, segment: Segment, budget: Budget) -> Request:
-    """Return the request for quotes from a section that are not collected yet."""
+    """Return the request for quotes from a segment that are not collected yet."""
     fields = {"prompt": question, "memory": joined(quotes_of(memory)), "chunk": segment.text}
     return request(COLLECT, fields, budget.memory, segment, memory)
 
@@ -83,7 +83,7 @@ def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> 
 
 
 def _sentences(written: str, question: str, section: Section) -> list[tuple[int, str]]:
-    """Return the sentences that hold the quotes of a completion, each once, with their places in the section."""
+    """Return the sentences that hold the quotes of a completion, each once, with their places in the segment."""
     found: dict[str, int] = {}
     for line in written.splitlines():
         if quote := section.sentence(line, question):

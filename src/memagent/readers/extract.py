@@ -1,9 +1,9 @@
 """A memory of quotes: the model writes the whole memory, but only lines from the document are kept.
 
 A verified quote stays until the memory is full, whether or not the model copies it again. A line that was copied with a
-slip is replaced by the sentence that it was meant to copy (`memagent.core.quoting`). A section that gave a quote is
-read again, with the quote in the memory, until a look adds nothing. A section that gave only lines that were copied too
-badly to mend is read once more in halves, because the model would copy the same prompt as badly again.
+slip is replaced by the sentence that it was meant to copy (`memagent.core.quoting`). A segment that gave a quote is
+read again, with the quote in the memory, until a look adds nothing. A segment that gave only lines that were copied too
+badly to mend is read once more in halves, because with the same prompt, the model would make the same mistakes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from memagent.readers.overwrite import answer, update
 from memagent.readers.quotes import LOOKS, joined, quotes_of, tokens_of
 
 CLOSER = 500
-"""Least tokens of a section that is read again in halves after a line that could not be mended."""
+"""Least tokens of a segment that is read again in halves after a line that could not be mended."""
 
 
 def extract(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
@@ -57,7 +57,7 @@ def memorize(question: str, memory: str, segment: Segment, budget: Budget, promp
 
 
 def _closer(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts, section: Section) -> Steps:
-    """Look at a section once more, half by half."""
+    """Look at a segment once more, half by half."""
     for kind, half in zip(("first half", "second half"), halves(segment), strict=True):
         shown = update(question, memory, half, budget, prompts)
         try:
@@ -81,7 +81,7 @@ def _with(memory: str, new: list[str], written: str, segment: Segment, budget: B
 
 
 def _new_quotes(written: str, held: Collection[str], section: Section) -> tuple[list[str], bool]:
-    """Return the quotes that the memory does not hold yet, in the order written, and whether any line was no quote."""
+    """Return the quotes that are new to the memory, in the order written, and whether any line was not a quote."""
     lines = [line for line in written.splitlines() if bare(line) and bare(line) not in (*held, NOTHING, NO_MEMORY)]
     quotes = [section.find(line) or section.nearest(line) for line in lines]
     new = dict.fromkeys(quote[1] for quote in quotes if quote and quote[1] not in held)

@@ -34,7 +34,7 @@ def informative(rewards_G: Sequence[float]) -> bool:
 
 
 def mass(tokens_RC: Sequence[Sequence[int]], weighting: Weighting = "token") -> float:
-    """Return how much these rollouts count in the batch: their tokens, or their number. Processes add up theirs."""
+    """Return how much these rollouts count in the batch: their tokens, or their number. Processes sum their masses."""
     return float(sum(map(sum, tokens_RC)) if weighting == "token" else len(tokens_RC))
 
 

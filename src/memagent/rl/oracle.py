@@ -91,12 +91,12 @@ class Collector(Overwriter):
 
     @property
     def wanted(self) -> set[str]:
-        """The quotes in the last memory, which help to answer."""
+        """The quotes in the last memory: those that help to answer the question."""
         return {squeezed(line) for line in quotes_of(self.memories[-1])} if self.memories else set()
 
 
 def slipping(perfect: Overwriter, question: str, share: float, draw: random.Random) -> Callable[[Request, str], str]:
-    """Return a careless reader. In this share of the sections, it also collects a sentence that only looks helpful."""
+    """Return a careless reader. In this share of the segments, it also collects a sentence that only looks helpful."""
     asked = _words(question)
 
     def slip(request: Request, ideal: str) -> str:

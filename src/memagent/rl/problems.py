@@ -74,7 +74,7 @@ class MemoryProblems:
     every: int = 1
     """Step from one example's number to the next."""
     slips: tuple[float, ...] = (0.0,)
-    """Shares of sections in which a collected memory gets an unhelpful sentence; one share is drawn per problem."""
+    """Shares of segments in which a collected memory gets an unhelpful sentence; one share is drawn per problem."""
 
     def problem(self, number: int) -> Problem:
         number = self.first + self.every * (number if self.many is None else number % self.many)

@@ -10,7 +10,7 @@ from memagent.errors import RunError, WindowOverflow
 from memagent.runs.journal import Journal
 
 _QUICK = 0.005
-"""Seconds. A disk that syncs faster is waited for directly, because handing over to a thread takes about as long."""
+"""Seconds. If the disk syncs faster, no thread is used, because handing the sync to one takes about as long."""
 
 _OTHERWISE = (
     "This run was started by a version that reads differently, or its document has changed since: give another --run, "

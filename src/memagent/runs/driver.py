@@ -19,7 +19,10 @@ from memagent.runs.watch import Listening, Watch
 
 
 async def drive(asked: Sequence[Asking], chat: Chat, limits: Limits, watch: Watch) -> None:
-    """Complete waves until every question has its answer. A failed turn stops all, once turns in progress are kept."""
+    """Complete waves until every question has its answer.
+
+    If a turn fails, all questions stop, once the turns in progress are kept.
+    """
     convoy = _Convoy(asked, chat, limits)
     readings = [_read(number, each, chat, watch, convoy) for number, each in enumerate(asked)]
     for result in await asyncio.gather(*readings, return_exceptions=True):

@@ -1,8 +1,8 @@
 """The lines of a journal: turns to lines and back, and checks of lines from unknown sources.
 
 A template is written once, under the first letters of its sha256. The values that fill it are written out, unless the
-line or the header has them already: `{"is": "question"}`, "section", or "before" for the memory before the turn. So the
-exact prompt can be rebuilt, and the line has a digest to check it.
+line or the header has them already. `{"is": "question"}` then refers to the question, "section" to the segment, and
+"before" to the memory before the turn. So the exact prompt can be rebuilt, and the line has a digest to check it.
 """
 
 from __future__ import annotations

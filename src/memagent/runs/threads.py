@@ -1,4 +1,4 @@
-"""Work in a thread, so that the event loop runs meanwhile."""
+"""Run work in a thread, so that the event loop keeps running."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Loads and checks the published data that tasks are made of, from a path or the Hugging Face hub.
 
     prose       text files, or JSON with {"text": …} (Paul Graham's essays as RULER ships them)
-    SQuAD       the official JSON, v1.1 or v2.0; a JSONL with one paragraph a line; the hub's rows
-    HotpotQA    the official JSON; a JSONL with one question a line; the hub's rows
+    SQuAD       the official JSON, v1.1 or v2.0; a JSONL with one paragraph per line; the hub's rows
+    HotpotQA    the official JSON; a JSONL with one question per line; the hub's rows
     paragraphs  JSONL {"title": …, "text": …}
     stories     FairytaleQA: a JSONL file with one story per line, {"title", "sections", "qas"}
     words       one word per line

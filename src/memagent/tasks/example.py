@@ -138,7 +138,7 @@ def generator(task: str, length: Length, number: int, seed: int) -> random.Rando
 
 
 def facts_read(example: Example, segments: Iterable[Segment]) -> Iterator[str]:
-    """Yield the ideal memory of a task that asks for facts: the facts read so far, in document order, one a line."""
+    """Yield the ideal memory of a task that asks for facts: the facts read so far, in document order, one per line."""
     facts = sorted(example.facts, key=lambda fact: fact.start)
     for segment in segments:
         read = [fact.text for fact in facts if fact.end <= segment.end]

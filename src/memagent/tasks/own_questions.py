@@ -1,4 +1,4 @@
-"""Questions of your own from a JSONL file: one question a line, with its document or the path of a document.
+"""Questions of your own from a JSONL file: one question per line, with its document or the path of a document.
 
 {"question": "Who signed the lease?", "path": "leases/2019.pdf", "answers": ["Ada Lovelace", "A. Lovelace"]}
 {"question": "What is the deposit?", "document": "The deposit is 1,200 euros. …", "answer": "1,200 euros"}

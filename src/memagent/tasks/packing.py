@@ -86,8 +86,8 @@ def pack(gold: Sequence[int], distractors: Iterator[int], room: int, slack: int,
 def _complete(chosen: list[int], gold: int, others: list[int], left: int, slack: int, counts: Counts) -> int:
     """Change `chosen` so that at most `slack` tokens are left, if possible. Returns the number of tokens left.
 
-    One of the others is added, or replaces a chosen paragraph, the last one that works. If neither works, the first of
-    the others that fits is added, and the search starts again.
+    One of the others is added, or replaces the last chosen paragraph for which that works. If neither works, the first
+    of the others that fits is added, and the search starts again.
     """
     while True:
         ordered = sorted(zip(counts.of(others), others, strict=True))

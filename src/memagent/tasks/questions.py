@@ -146,7 +146,7 @@ def _written(title: str, sentences: tuple[str, ...]) -> str:
 
 
 def _plain(title: str) -> str:
-    """Return a title without differences of case, or of how HTML writes a character."""
+    """Return a title in the form in which titles are compared: case and HTML entities make no difference."""
     return html.unescape(title).casefold()
 
 

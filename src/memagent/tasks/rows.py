@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 def _written(text: str) -> str:
     if not text.strip():
         raise ValueError("there is nothing in it")
-    text.encode()  # raises ValueError for half a character, which JSON can contain
+    text.encode()  # raises ValueError for a lone surrogate, which JSON can contain
     return text
 
 
@@ -90,7 +90,7 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DocumentError(
-            f"Line {line} of {path} is not UTF-8 text: byte 0x{content[error.start]:02x}; save the file as UTF-8."
+            f"Line {line} of {path} is not UTF-8 text (byte 0x{content[error.start]:02x}): save the file as UTF-8."
         ) from error
     if not text or text.isspace():
         raise DocumentError(f"{path} is empty: give a file with data.")

@@ -65,7 +65,7 @@ class StoryTask:
     _told: dict[int, list[Told]] = field(default_factory=dict, compare=False, repr=False)
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Return an example that has the length asked for with the longest of its document's questions."""
+        """Return an example. With the longest question on its document, it has the length asked for."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
         order = permutation(self.name, len(self.stories), seed)

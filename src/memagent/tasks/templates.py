@@ -1,7 +1,7 @@
 """RULER's prompts, byte for byte. `tests/tasks/test_templates.py` checks their sha256.
 
-Source: NVIDIA/RULER (Apache-2.0). A *prefix* is the beginning that RULER gives to the model's answer; RULER's limits of
-tokens to generate assume it. It ends the prompt of readers that see the document; a memory agent does not get it.
+Source: NVIDIA/RULER (Apache-2.0). A *prefix* is the beginning that RULER gives to the model's answer; RULER's token
+limits assume it. It ends the prompt of readers that see the document; a memory agent does not get it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """A row of blocks for a GPU, in one kernel. Several kernels per block would take longer to launch than run."""
+    """A row of blocks for a GPU, in one kernel. Several kernels per block would take longer to launch than to run."""
 
     queries: torch.Tensor
     """Start of each conversation's queries in the row, and the end of the last ones."""

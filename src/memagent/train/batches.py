@@ -1,7 +1,7 @@
 """Micro-batches of conversations to learn from, filled by token count.
 
 A prefix that conversations share is computed once, forward and backward. With section-first prompts, all conversations
-about one section share it.
+about one segment share it.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def logprobs(policy: Policy, batch: MicroBatch, temperature: float = 1.0) -> tup
 
 
 def in_turn(parts: int, items: Sequence[list[Conversation]], rank: int = 0) -> Iterator[list[Conversation]]:
-    """Deal out items (the conversations of one group each) into `parts` parts, longest first, always to the shortest.
+    """Deal out items (the conversations of one group each) to `parts` parts, longest first, each to the shortest part.
 
     Args:
         rank: index of this process. Each process starts with a different part, so that no part stays empty when every

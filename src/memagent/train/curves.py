@@ -1,4 +1,4 @@
-"""Plots of a training: its metrics step by step, and accuracy over text length with and without RL."""
+"""Plots of a training run: its metrics step by step, and accuracy over text length with and without RL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a training: accuracy over length before and after RL, as a table, as JSON and as plots."""
+"""The end of a training run: accuracy over length before and after RL, as a table, as JSON and as plots."""
 
 from __future__ import annotations
 

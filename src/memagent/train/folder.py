@@ -185,7 +185,7 @@ class TrainingFolder:
 
 
 def _wandb_run(folder: Path, project: str, settings: dict[str, Any]) -> Any:
-    """A run of Weights & Biases. A resumed training continues its own: the run's id is kept in the folder."""
+    """A run of Weights & Biases. A resumed training run continues the same one: its id is kept in the folder."""
     try:
         import wandb
     except ImportError as error:

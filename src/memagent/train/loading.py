@@ -28,7 +28,7 @@ Loader = Callable[[str, torch.dtype], tuple[Any, Any]]
 
 
 def make_policy(config: PolicyConfig, seed: int, device: torch.device, load: Loader | None = None) -> Policy:
-    """Make the policy that a training starts with.
+    """Make the policy that a training run starts with.
 
     Args:
         load: another way to load the model than from the catalogue, a folder or the hub.

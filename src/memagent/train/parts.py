@@ -1,4 +1,4 @@
-"""A training of one or several parts. Each continues with the policy of the part before, with its own optimiser.
+"""A training run of one or several parts. Each continues with the policy of the part before, with its own optimiser.
 
 A single part is written to OUT, several to OUT/part-1, OUT/part-2, … (see `folder.py`).
 """

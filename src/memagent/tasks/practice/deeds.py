@@ -1,4 +1,4 @@
-"""Who did what, and where. Each deed can be asked about in three ways, and similar deeds say something else.
+"""Who did what, and where. Each deed can be asked about in three ways, and similar deeds serve as decoys.
 
 It was in the barn that the porter at the Marneck inn broke the scarlet ladder.
 What did the porter at the Marneck inn break?  |  Where did … break the scarlet ladder?  |  Who broke it?

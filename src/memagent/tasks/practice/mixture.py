@@ -3,7 +3,7 @@
 Questions ask for needles as in RULER, facts in everyday wordings (`told.py`), who did what (`deeds.py`), facts that
 change later on, chains of variables, and things that the document does not say. The facts are in prose, in noise, or
 among lines that look like them. Consecutive examples share their document, so a trainer (or an engine) reads each
-section once for all of them.
+segment once for all of them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TRIES = 20  # draws of questions before a document counts as too short for them
 
 @dataclass(frozen=True, slots=True)
 class PracticeQuestion:
-    """A question, its answers, and the statements that they rest on, in order, each with the text that it tells."""
+    """A question, its answers, and the statements that they rest on, in order, each with its text."""
 
     question: str
     answers: tuple[str, ...]
@@ -63,7 +63,7 @@ class PracticeQuestion:
 @dataclass(frozen=True, slots=True)
 class PracticeExample(Example):
     replaced: tuple[Fact, ...] = ()
-    """Earlier facts that the one fact in force replaced, in order."""
+    """Earlier facts that the current one replaced, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class PracticeTask:
     placed: bool = True
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Return an example that has the length asked for with the longest of its document's questions."""
+        """Return an example. With the longest question on its document, it has the length asked for."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
         for _ in range(_TRIES):

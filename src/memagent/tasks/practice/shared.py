@@ -52,7 +52,7 @@ class PracticeQuestions:
         return self.task.units
 
     def example(self, length: Length, number: int, seed: int, tokenizer: Tokenizer) -> Example:
-        """Return an example that has the length asked for with the longest of its document's questions."""
+        """Return an example. With the longest question on its document, it has the length asked for."""
         sheet, which = divmod(number, self.together)
         draw = generator(self.name, length, sheet, seed)
         asked = self._related(sheet, seed, draw) if self.related else self._any(sheet, seed)
