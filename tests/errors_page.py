@@ -12,9 +12,9 @@ ROOT = Path(errors.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 HEAD = """# Errors
 
-Every error is one or two sentences on standard error, after "Error: ", and an exit status. `--debug` adds a traceback. Names in
-braces stand for values that memagent fills in. `PYTHONPATH=tests python tests/errors_page.py` makes this page from the
-source.
+Every error is one or two sentences on standard error, after "Error: ", and an exit status. `--debug` adds a traceback.
+Names in braces stand for values that memagent fills in. `PYTHONPATH=tests python tests/errors_page.py` makes this page
+from the source.
 
 Other statuses: 0 done; 1 a wrong answer in `demo`, or a bug in memagent; 130 interrupted.
 """
