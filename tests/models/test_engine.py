@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 from data import needs_default_model
@@ -17,6 +21,7 @@ from data import needs_default_model
 from memagent.core.records import Message, Request
 from memagent.errors import ModelError
 from memagent.models.engine_link import Link
+from memagent.models.engine_worker import Worker, _Job
 from memagent.models.local import LocalChat
 from memagent.models.weights import BASE
 
@@ -125,3 +130,24 @@ def test_a_file_beside_the_document_is_not_taken_for_a_library(tmp_path: Path, m
     assert "shadowed" not in str(caught.value)
     assert "AssertionError" in str(caught.value)
     link.end()
+
+
+def test_a_failed_step_fails_the_requests_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def has_non_finished_requests(self) -> bool:
+            return True
+
+        def add_request(self, *arguments: object) -> None:
+            return None
+
+        def step(self) -> None:
+            raise RuntimeError("in some file\nno memory")
+
+    replies = io.BytesIO()
+    worker = Worker(SimpleQueue(), replies)
+    monkeypatch.setattr(worker, "_pipeline", SimpleNamespace(batching=Broken()))
+    worker._waiting = [_Job(7, [1, 2], None, False)]
+    worker._step()
+    reply = pickle.loads(replies.getvalue())
+    assert (reply.number, str(reply.value)) == (7, "The engine failed: no memory")
+    assert not worker._has_work

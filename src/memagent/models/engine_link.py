@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any
 
 from memagent.errors import ModelError
@@ -94,8 +94,9 @@ class Link:
     def end(self) -> None:
         """Kill the process, and release its threads and files."""
         self._process.kill()
-        self._reader.join()
-        self._writer.shutdown(cancel_futures=True)
+        self._writer.shutdown(wait=False, cancel_futures=True)
+        if current_thread() is not self._reader:  # the garbage collector may call this from any thread
+            self._reader.join()
         for stream in (self._process.stdin, self._process.stdout, self._said):
             with suppress(OSError):  # the process is gone, so pending output cannot be flushed
                 stream.close()  # type: ignore[union-attr]

@@ -124,6 +124,7 @@ class Worker:
         self._pipeline: Pipeline | None = None
         self._waiting: list[_Job] = []
         self._running: list[_Job] = []
+        self._failed = False  # requests left over from a failed step must not be stepped for ever
         self._busy = 0.0
 
     def run(self) -> None:
@@ -140,7 +141,7 @@ class Worker:
     def _has_work(self) -> bool:
         # A cancelled request stays in the pipeline until the next step.
         unfinished = self._pipeline is not None and self._pipeline.batching.has_non_finished_requests()
-        return bool(self._waiting or self._running or unfinished)
+        return bool(self._waiting or self._running or (unfinished and not self._failed))
 
     @property
     def _opened(self) -> Pipeline:
@@ -178,7 +179,7 @@ class Worker:
         except RuntimeError as error:
             for job in self._waiting + self._running:
                 self._reply(job.number, ModelError(f"The engine failed: {_reason(error)}"))
-            self._waiting, self._running = [], []
+            self._waiting, self._running, self._failed = [], [], True
         self._busy += time.perf_counter() - began
         for job in list(self._running):
             self._collect(job)
@@ -197,6 +198,7 @@ class Worker:
                 self._reply(job.number, ModelError(f"The engine refused the request: {_reason(error)}"))
             else:
                 self._running.append(job)
+                self._failed = False
 
     def _collect(self, job: _Job) -> None:
         before = len(job.written)
