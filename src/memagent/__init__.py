@@ -17,7 +17,7 @@ from memagent.core.reading import Underway
 from memagent.core.records import Completion, Message, Request, Segment, Trace, Turn, Usage
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer, load_tokenizer
-from memagent.documents import Document, open_documents, text_document
+from memagent.documents import Document, bytes_document, open_documents, text_document
 from memagent.errors import MemagentError
 from memagent.evidence.answer import Answer, Cited
 from memagent.models.chat import Chat, Sampling
@@ -49,6 +49,7 @@ __all__ = [
     "Usage",
     "Watch",
     "__version__",
+    "bytes_document",
     "connect",
     "load_tokenizer",
     "open_documents",

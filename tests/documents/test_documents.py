@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from memagent.core.segments import segments
 from memagent.core.tokenizer import ByteTokenizer
-from memagent.documents import locate, open_documents, text_document, web
+from memagent.documents import bytes_document, locate, open_documents, text_document, web
 from memagent.errors import DocumentError
 
 FACTS = [
@@ -654,3 +654,23 @@ def test_addresses_that_fail(server: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_host_that_does_not_exist() -> None:
     assert failure("http://nowhere.invalid/a").startswith("http://nowhere.invalid/a cannot be fetched (")
+
+
+def test_bytes_are_read_by_their_kind_and_their_name_is_only_a_label(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    for name, content in (
+        (str(tmp_path / "secret.txt"), b"An upload."),
+        ("http://127.0.0.1:1/page", b"An upload."),
+        ("-", b"An upload."),
+        ("a.html", b"<p>An upload.</p>"),
+        ("a.txt", gzip.compress(b"An upload.")),
+    ):
+        with bytes_document(content, name) as document:
+            assert "".join(document.chunks()) == "An upload."
+            assert [part.name for part in document.parts] == [name]
+    with bytes_document("Grüße".encode("cp1252"), "a.txt", encoding="cp1252") as document:
+        assert "".join(document.chunks()) == "Grüße"
+    with pytest.raises(DocumentError, match=r"a\.bin is binary"):
+        bytes_document(b"a\0b", "a.bin")
+    with pytest.raises(DocumentError, match="There is no text encoding called 'klingon'"):
+        bytes_document(b"a", "a.txt", encoding="klingon")

@@ -27,11 +27,11 @@ from memagent.documents.kinds import HTML, NEEDS_FILE, PDF, TEXT, Look, kind_of
 from memagent.documents.refusals import FORMATS, NotADocument, reading
 from memagent.documents.sandbox import SANDBOX
 from memagent.documents.scope import Pages, split_scope
-from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, open_bytes, source_of
+from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzip, is_markup_name, open_bytes, source_of
 from memagent.documents.text_file import TextFile
 from memagent.errors import DocumentError, StorageError
 
-__all__ = ["Document", "Located", "Part", "Source", "locate", "open_documents", "text_document"]
+__all__ = ["Document", "Located", "Part", "Source", "bytes_document", "locate", "open_documents", "text_document"]
 
 
 def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: BinaryIO | None = None) -> Document:
@@ -42,8 +42,7 @@ def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: 
             server, then the declaration in the page, then UTF-8.
         stdin: the stream to read for the name "-"; the process's own when None.
     """
-    if encoding is not None and not is_known_encoding(encoding):
-        raise DocumentError(f"There is no text encoding called {encoding!r}: give one such as utf-8 or cp1252.")
+    _check_encoding(encoding)
     spool = Spool()
     skipped: list[str] = []
     try:
@@ -54,6 +53,21 @@ def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: 
         spool.close()
         raise
     return Document(texts, spool, skipped)
+
+
+def bytes_document(content: bytes, name: str, *, encoding: str | None = None) -> Document:
+    """Open the bytes of a file, such as an upload. `name` only labels them: it is never opened as a path or a URL.
+
+    A name that ends in .html marks text as HTML. For `encoding` and errors, see `open_documents`.
+    """
+    _check_encoding(encoding)
+    spool = Spool()
+    try:
+        found = Found(source_of(name, spool.keep([content])), is_markup_name(name))
+        return Document([_text(found, spool, encoding)], spool)
+    except (DocumentError, StorageError):
+        spool.close()
+        raise
 
 
 def text_document(text: str, name: str = "text") -> Document:
@@ -73,6 +87,11 @@ def text_document(text: str, name: str = "text") -> Document:
         spool.close()
         raise
     return Document([opened], spool)
+
+
+def _check_encoding(encoding: str | None) -> None:
+    if encoding is not None and not is_known_encoding(encoding):
+        raise DocumentError(f"There is no text encoding called {encoding!r}: give one such as utf-8 or cp1252.")
 
 
 def _texts(name: str, spool: Spool, encoding: str | None, stdin: BinaryIO | None, skipped: list[str]) -> list[TextFile]:

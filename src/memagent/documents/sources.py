@@ -124,7 +124,7 @@ def _file(name: str, path: Path) -> Found:
         if not stat.S_ISREG(path.stat().st_mode):
             raise DocumentError(f"{name} is a device or a pipe, not a file: pipe it in and give - as the document.")
         source = source_of(name, path)
-    return Found(source, _is_markup_name(name))
+    return Found(source, is_markup_name(name))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -154,9 +154,9 @@ def _download(url: str, spool: Spool) -> Found:
     url = without_password(url)
     with reading(url):
         source = source_of(url, page.path)
-    markup = page.type in _MARKUP_TYPES if page.type else _is_markup_name(urlsplit(url).path)
+    markup = page.type in _MARKUP_TYPES if page.type else is_markup_name(urlsplit(url).path)
     return Found(source, markup, page.charset)
 
 
-def _is_markup_name(name: str) -> bool:
+def is_markup_name(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(_MARKUP_SUFFIXES)

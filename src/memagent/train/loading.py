@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -93,7 +95,8 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         if adapter:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+            with _without_peft_warning():
+                model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
         own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
         tokenizer = AutoTokenizer.from_pretrained(adapter if own else source, **safe)
     except (OSError, ValueError, SafetensorError) as error:
@@ -162,12 +165,21 @@ def dequantised(path: Path) -> Path:
     return folder
 
 
+@contextmanager
+def _without_peft_warning() -> Iterator[None]:
+    """Hide a warning about peft's own code: it reads a property of transformers by its deprecated name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+        yield
+
+
 def _with_lora(model: Any, rank: int, base: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    adapted = get_peft_model(model, config)
+    with _without_peft_warning():
+        adapted = get_peft_model(model, config)
     config.base_model_name_or_path = base
     return adapted
