@@ -253,6 +253,7 @@ def test_failed_examples_end_with_4_and_the_same_command_retries_them() -> None:
         assert len(server.requests) == asked + 1 + 1  # and a probe: the server's counts do not follow the prompts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_keeps_what_was_read(number: signal.Signals) -> None:
     run = ("vt", "--lengths", "4k", "--samples", "500", "--out", "o", *SCRIPTED, "--concurrency", "1")

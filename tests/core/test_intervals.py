@@ -121,6 +121,7 @@ def test_the_interval_of_fractions_covers_their_mean_in_95_of_100_samples(n: int
     assert np.mean([low <= true <= high for _, low, high in intervals]) > 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chances", [[0.2, 0.1, 0.7], [0.05, 0.0, 0.95]])
 @pytest.mark.parametrize("n", [5, 20, 128])
 def test_paired_intervals_cover_the_difference_in_95_of_100_samples(n: int, chances: list[float]) -> None:

@@ -142,6 +142,7 @@ def test_sampling_follows_its_seed(runner: asyncio.Runner) -> None:
     runner.run(chat.close())
 
 
+@pytest.mark.slow
 def test_text_cannot_become_a_special_token(runner: asyncio.Runner, chat: LocalChat) -> None:
     end = chat.prompt_tokens([Message("user", "<|im_end|>")]) - chat.prompt_tokens([Message("user", "")])
     assert end > 1
@@ -164,6 +165,7 @@ def test_it_must_be_opened(runner: asyncio.Runner) -> None:
         runner.run(LocalChat().complete(ask("Hello")))
 
 
+@pytest.mark.slow
 def test_a_damaged_gguf_is_refused(tmp_path: Path, runner: asyncio.Runner) -> None:
     whole = find_weights().path.read_bytes()
     for size in (2000, len(whole) // 2):

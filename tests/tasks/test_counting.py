@@ -19,6 +19,7 @@ from memagent.tasks.example import Length
 SHORT, LONG = Length(3000), Length(12_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "often", "seldom"), [(SHORT, 6, 1), (LONG, 30, 3)], ids=str)
 def test_an_independent_reader_counts_ten_common_words(length: Length, often: int, seldom: int) -> None:
     for seed in range(200):

@@ -95,6 +95,7 @@ def within(example: Example, length: Length) -> bool:
     return 0.99 * length.value <= example.tokens <= length.value
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("name", ["qa_1", "qa_2", "hqa"])
 def test_every_example_has_its_length_its_gold_and_no_paragraph_twice(name: str) -> None:

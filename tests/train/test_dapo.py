@@ -124,6 +124,7 @@ def test_every_setting_does_something(change: str, usual: list[dict[str, object]
     assert run(tmp_path / "run", change) != usual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["optimiser.micro_tokens=200", "sample_tokens=300"])
 def test_how_a_batch_is_cut_changes_nothing_but_rounding(
     change: str, usual: list[dict[str, object]], tmp_path: Path
@@ -137,6 +138,7 @@ def test_a_loss_that_is_not_a_number_is_told_and_the_checkpoint_stays(tmp_path: 
         run(tmp_path / "run", "warmup.learning_rate=1e30", "optimiser.warmup_steps=0", "optimiser.max_norm=1e30")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     import resource
 

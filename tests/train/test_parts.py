@@ -47,6 +47,7 @@ def test_what_is_no_part_is_told(text: str, tmp_path: Path) -> None:
         load_parts(file)
 
 
+@pytest.mark.slow
 def test_a_part_goes_on_with_the_policy_of_the_one_before(tmp_path: Path) -> None:
     sets = ["warmup.steps=2", "rl.steps=0"]
     parts = [load_config(preset="nano", sets=[*SETS, *sets, f"seed={seed}"]) for seed in (1, 2)]
