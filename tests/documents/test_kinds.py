@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from memagent.documents import open_documents
+from memagent.documents import bytes_document, open_documents
 from memagent.errors import DocumentError
 
 NAMED = {
@@ -42,3 +44,19 @@ def test_text_stays_text(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.txt").write_text(text)
     with open_documents([str(tmp_path / "a.txt")]) as document:
         assert "".join(document.chunks()) == text
+
+
+def test_an_encrypted_archive_is_a_protected_document(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("[Content_Types].xml", "wordprocessingml.document.main+xml")
+        archive.writestr("word/document.xml", "<w/>")
+    content = file.getvalue()
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = 0
+        while (start := content.find(header, start)) >= 0:
+            place = start + flags
+            content = content[:place] + bytes([content[place] | 1]) + content[place + 1 :]
+            start += 4
+    with pytest.raises(DocumentError, match="is protected against copying"):
+        bytes_document(content, "a.docx")

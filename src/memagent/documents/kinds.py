@@ -83,11 +83,12 @@ def _is_pdf(look: Look) -> bool:
 
 
 def _is_docx(look: Look) -> bool:
-    if _TYPES not in look.members:
+    types = look.members.get(_TYPES)
+    if types is None or types.flag_bits & 1:  # an encrypted file cannot be read
         return "word/document.xml" in look.members
     try:
         with zipfile.ZipFile(look.path) as archive:
-            return _WORD in archive.read(look.members[_TYPES])
+            return _WORD in archive.read(types)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise _torn(look) from error
 

@@ -35,7 +35,7 @@ class Paragraph:
 class SquadQuestion:
     question: str
     answers: tuple[str, ...]
-    """Distinct answers, each of which is right."""
+    """The right answers, without duplicates. Any one of them counts."""
     start: int
     """Offset of the first answer in the context, in characters."""
 
@@ -53,7 +53,7 @@ class SquadPassage:
 class StoryQuestion:
     question: str
     answers: tuple[str, ...]
-    """Distinct answers, each of which is right."""
+    """The right answers, without duplicates. Any one of them counts."""
     sections: tuple[int, ...]
     """Numbers of the story's sections that the answer rests on, from 0."""
     explicit: bool

@@ -1,4 +1,4 @@
-"""A question over many numbered paragraphs, a few of which hold the answer: RULER's form, for any data.
+"""A question over many numbered paragraphs, in RULER's form, for any data. A few paragraphs hold the answer.
 
 For each example, the paragraphs that the answer rests on are shuffled with distractors up to the length. RULER raises
 the number of paragraphs in steps and stops below the length. Here the last distractors are chosen so that a length in
