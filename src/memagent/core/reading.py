@@ -6,12 +6,13 @@ memory, and returns the answer. It does no I/O. Whoever drives it decides where 
 engine, a journal being replayed, a policy in training, or a list in a test.
 
 If a prompt is longer than the model's window, the driver throws WindowOverflow into the reading, which may then ask
-for less.
+for less. For a wave it is a WaveOverflow, which carries the completions of the other requests. `together` lets parts of
+a reading advance at the same time, wave by wave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from memagent.core.budget import Budget
@@ -23,6 +24,14 @@ Reading = Generator[Request | tuple[Request, ...] | Memory, Any, str]
 
 Reader = Callable[[str, Iterable[Segment], Budget, Prompts], Reading]
 """A function that takes a question and the segments of a document and returns a reading. See `memagent.readers`."""
+
+
+class WaveOverflow(WindowOverflow):
+    """Requests of a wave did not fit. `completions` has the wave's completions, and None for those requests."""
+
+    def __init__(self, message: str, completions: tuple[Completion | None, ...]) -> None:
+        super().__init__(message)
+        self.completions = completions
 
 
 def shortest_prompts(reader: Reader, question: str, budget: Budget, prompts: Prompts) -> dict[str, tuple[Message, ...]]:
@@ -79,10 +88,11 @@ class Underway:
     def _go_on(self) -> None:
         if self.wanted:
             return
-        completions = tuple(self._completions[place] for place in sorted(self._completions))
+        completions = tuple(map(self._completions.get, range(len(self.wave))))
         error, self._overflow, self._completions = self._overflow, None, {}
         if error:
-            self._advance(lambda: self._reading.throw(error))
+            thrown = error if self._alone else WaveOverflow(str(error), completions)
+            self._advance(lambda: self._reading.throw(thrown))
         else:
             self._advance(lambda: self._reading.send(completions[0] if self._alone else completions))
 
@@ -104,3 +114,25 @@ class Underway:
         self.wave = (asked,) if isinstance(asked, Request) else asked
         self.wanted = dict(enumerate(self.wave))
         self.waves += 1
+
+
+def together(parts: Iterable[Reading]) -> Generator[tuple[Request, ...], Any, list[str]]:
+    """Let parts of a reading advance at the same time, and return what they return, in order.
+
+    Each wave has all requests that unfinished parts wait for. A request that does not fit is reported to its part
+    alone. Memories that parts announce are not passed on.
+    """
+    begun = [Underway(part) for part in parts]
+    while wanted := [(part, place) for part in begun for place in part.wanted]:
+        requests = tuple(part.wanted[place] for part, place in wanted)
+        reason = ""
+        try:
+            completions: Sequence[Completion | None] = yield requests
+        except WaveOverflow as error:
+            completions, reason = error.completions, str(error)
+        for (part, place), completion in zip(wanted, completions, strict=True):
+            if completion is None:
+                part.overflow(WindowOverflow(reason), place)
+            else:
+                part.take(completion, place)
+    return [part.answer for part in begun]

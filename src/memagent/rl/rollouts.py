@@ -47,10 +47,10 @@ class Attempt(Underway):
         self.trace.append(turn)
         return turn
 
-    def overflow(self, error: WindowOverflow, place: int = 0) -> None:
-        """Report a prompt that was too long: the reading asks for less, or this attempt is over."""
+    def _go_on(self) -> None:
+        """Go on. After a prompt that was too long, the reading asks for less, or this attempt is over."""
         try:
-            super().overflow(error, place)
+            super()._go_on()
         except WindowOverflow:
             self.wanted, self.overflowed = {}, True
 
