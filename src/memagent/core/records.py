@@ -140,15 +140,17 @@ class Trace:
 
     @property
     def segments(self) -> list[int]:
-        """For each turn before the answer, the number of the segment read last, from 0."""
-        numbers: list[int] = []
-        last = None
+        """For each turn before the answer, the number of the segment read last, from 0, in the order of the document.
+
+        Segments that were not read are not counted.
+        """
+        places: list[tuple[int, int] | None] = []
         for turn in self.memories:
             segment = turn.request.segment
-            place = segment.origin if segment else last
-            numbers.append(numbers[-1] + (place != last) if numbers else 0)
-            last = place
-        return numbers
+            places.append(segment.origin if segment else places[-1] if places else None)
+        read = sorted({place for place in places if place})
+        numbers = {place: number for number, place in enumerate(read)}
+        return [numbers[place] if place else 0 for place in places]
 
     @property
     def answer(self) -> str | None:

@@ -50,6 +50,9 @@ class Chat(Protocol):
     tokenizer: Tokenizer
     """Tokenizer that counts the tokens of a text, exactly or as an estimate."""
 
+    concurrency: int
+    """Number of calls that the model takes at the same time."""
+
     lag: int
     """Largest distance, in segments, between two readings of a document, so that a prefix cache covers both."""
 

@@ -83,6 +83,7 @@ class HttpChat:
         self.tokenizer: Tokenizer = tokenizer or EstimatedTokenizer()
         self.sampling = sampling or Sampling()
         self.defaults = ReaderDefaults()
+        self.concurrency = concurrency
         self.lag = 4
         self._retries = retries
         self._connections = Connections(base_url, api_key, timeout, retries, concurrency)

@@ -29,6 +29,7 @@ class ScriptedChat:
     model = "scripted"
     sampling = Sampling()
     defaults = ReaderDefaults()
+    concurrency = 16
     lag = 0
     warnings: Sequence[str] = ()
 

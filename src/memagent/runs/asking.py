@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 
 from memagent.core.reading import Reading, Underway
-from memagent.core.records import Completion, Request, Trace, Turn, Usage
+from memagent.core.records import Completion, Request, Segment, Trace, Turn, Usage
 from memagent.errors import RunError, WindowOverflow
 from memagent.runs.journal import Journal
 
@@ -18,20 +19,41 @@ _OTHERWISE = (
 )
 
 
+class Pieces(Iterator[Segment]):
+    """The segments of a document, for one reading, and those of them that the reading has taken."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        self._segments = iter(segments)
+        self._taken: list[Segment] = []
+
+    def __next__(self) -> Segment:
+        self._taken.append(next(self._segments))
+        return self._taken[-1]
+
+    def taken(self) -> list[Segment]:
+        """Return the segments taken since the last call."""
+        taken, self._taken = self._taken, []
+        return taken
+
+
 class Asking(Underway):
     """One question's reading. With a journal, turns are replayed from it first and kept in it; else kept in memory.
+
+    Args:
+        pieces: the segments that the reading takes.
 
     Raises:
         RunError: the journal's turns do not match the reading's requests; another version of this program may have
             written them.
     """
 
-    def __init__(self, question: str, reading: Reading, journal: Journal | None) -> None:
+    def __init__(self, question: str, reading: Reading, pieces: Pieces, journal: Journal | None) -> None:
         super().__init__(reading)
         self.question = question
         self.journal = journal
         self._kept: list[Turn] = []
         self._overflowed: list[tuple[int, Request]] = []
+        self._pieces = pieces
         if journal:
             self._replay(journal)
 
@@ -51,12 +73,12 @@ class Asking(Underway):
     def finish_turn(self, completion: Completion, place: int = 0) -> Turn:
         """Take a completion and keep its turn before another one is paid for, even if the reading then fails."""
         turn = Turn(self.turns, self.wanted[place], completion, self.memory, self.waves - 1, place)
-        wave = self.wave
+        taken = self._pieces.taken()
         try:
             turn = self.take(completion, place)
         finally:
             if self.journal:
-                self.journal.append(turn, self._overflowed, wave)
+                self.journal.append(turn, self._overflowed, taken)
             else:
                 self._kept.append(turn)
             self._overflowed = []
@@ -79,6 +101,7 @@ class Asking(Underway):
             for place in journal.overflowed.get(turn.index, ()):
                 if place in self.wanted:
                     self.overflow(WindowOverflow(), place)
+            self._pieces.taken()
             if self.wanted.get(turn.place) != turn.request:
                 raise RunError(_OTHERWISE)
             taken = self.take(turn.completion, turn.place)

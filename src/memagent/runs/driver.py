@@ -8,11 +8,12 @@ all of them up. With a lag of a few segments, a reading can catch up after a slo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from memagent.core.limits import Limits
-from memagent.core.records import Usage
-from memagent.errors import WindowOverflow
+from memagent.core.records import Request, Usage
+from memagent.errors import LimitReached, WindowOverflow
 from memagent.models.chat import Chat
 from memagent.runs.asking import Asking
 from memagent.runs.watch import Listening, Watch
@@ -34,28 +35,40 @@ async def _read(number: int, asking: Asking, chat: Chat, watch: Watch, convoy: _
     done = False
     try:
         while await convoy.may_go_on(asking):
-            turns = [_turn(number, asking, part, chat, watch) for part in list(asking.wanted)]
-            for result in await asyncio.gather(*turns, return_exceptions=True):
-                if isinstance(result, BaseException):
-                    raise result
+            listening = Listening(number, watch)
+            turns = [_turn(number, asking, part, chat, watch, convoy, listening) for part in list(asking.wanted)]
+            try:
+                for result in await asyncio.gather(*turns, return_exceptions=True):
+                    if isinstance(result, BaseException):
+                        raise result
+            finally:
+                listening.end()
         done = True
     finally:
         convoy.stopped = convoy.stopped or not done
-        await convoy.moved(asking)
+        await convoy.moved()
 
 
-async def _turn(number: int, asking: Asking, part: int, chat: Chat, watch: Watch) -> None:
-    listening = Listening(number, watch)
+async def _turn(
+    number: int, asking: Asking, part: int, chat: Chat, watch: Watch, convoy: _Convoy, listening: Listening
+) -> None:
+    request = asking.wanted[part]
     try:
-        completion = await chat.complete(asking.wanted[part], listening.on_text if watch.on_text else None)
-    except WindowOverflow as error:
-        asking.overflow(error, part)
-    else:
-        turn = asking.finish_turn(completion, part)
+        async with convoy.room(request):
+            if convoy.stopped:
+                return
+            try:
+                completion = await chat.complete(request, listening.on_text if watch.on_text else None)
+            except WindowOverflow as error:
+                asking.overflow(error, part)
+                return
+            turn = asking.finish_turn(completion, part)
         await asking.settle()
-        watch.on_turn(number, turn)
-    finally:
-        listening.end()
+    except BaseException:
+        convoy.stopped = True  # calls of the same wave that have not begun need not fail as well
+        raise
+    listening.heard()
+    watch.on_turn(number, turn)
 
 
 class _Convoy:
@@ -64,27 +77,52 @@ class _Convoy:
     def __init__(self, asked: Sequence[Asking], chat: Chat, limits: Limits) -> None:
         self.stopped = False
         self._asked, self._chat, self._limits = asked, chat, limits
-        self._coming: dict[int, Usage] = {}  # the most that the wave of each question under way can use
+        self._coming: dict[object, Usage] = {}  # the most that each call under way can use
+        self._slots = asyncio.Semaphore(chat.concurrency)
         self._changed = asyncio.Condition()
 
     async def may_go_on(self, asking: Asking) -> bool:
         """Wait until a question may go on. Returns False if it has nothing left to do, or something failed."""
-        await self.moved(asking)
+        await self.moved()
         async with self._changed:
             await self._changed.wait_for(lambda: self.stopped or not self._too_far(asking))
-            if self.stopped or not asking.wanted:
-                return False
-            if self._limits.any:
-                coming = _most(asking, self._chat)
-                spent = sum((each.usage for each in self._asked), Usage())
-                self._limits.check(spent, sum(self._coming.values(), coming))
-                self._coming[id(asking)] = coming
-            return True
+            return bool(asking.wanted) and not self.stopped
 
-    async def moved(self, asking: Asking) -> None:
+    async def moved(self) -> None:
         async with self._changed:
-            self._coming.pop(id(asking), None)
             self._changed.notify_all()
+
+    @asynccontextmanager
+    async def room(self, request: Request) -> AsyncIterator[None]:
+        """Wait until the model can take a call, and the call cannot go over the limits.
+
+        Raises:
+            LimitReached: it could go over a limit, even when nothing else is under way.
+        """
+        async with self._slots:
+            if not self._limits.any:
+                yield
+                return
+            coming = Usage(self._chat.prompt_tokens(request.messages), request.max_tokens)
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.stopped or self._fits(coming))
+                self._coming[call := object()] = coming
+            try:
+                yield
+            finally:
+                async with self._changed:
+                    del self._coming[call]
+                    self._changed.notify_all()
+
+    def _fits(self, coming: Usage) -> bool:
+        spent = sum((each.usage for each in self._asked), Usage())
+        try:
+            self._limits.check(spent, sum(self._coming.values(), coming))
+        except LimitReached:
+            if self._coming:
+                return False
+            raise
+        return True
 
     def _too_far(self, asking: Asking) -> bool:
         behind = min((each.place for each in self._asked if each.wanted), default=asking.place)
@@ -92,12 +130,3 @@ class _Convoy:
             return False  # the answer shows no segment
         own = max(each.segment.end - each.segment.start for each in asking.wanted.values() if each.segment)
         return asking.place - behind > self._chat.lag * own
-
-
-def _most(asking: Asking, chat: Chat) -> Usage:
-    """Return the most tokens that a question's wave can use."""
-    requests = asking.wanted.values()
-    return Usage(
-        sum(chat.prompt_tokens(request.messages) for request in requests),
-        sum(request.max_tokens for request in requests),
-    )

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from memagent.core.records import Request, Turn
+from memagent.core.records import Request, Segment, Turn
 from memagent.errors import RunError, StorageError
 from memagent.runs.journal_lines import FORMAT, Header, line_of, template_name
 from memagent.runs.run import FILE, Run
@@ -81,12 +81,12 @@ class Journal(Run):
             self._file.truncate(self._size)
         return True
 
-    def append(self, turn: Turn, overflowed: Sequence[tuple[int, Request]] = (), wave: Sequence[Request] = ()) -> None:
+    def append(self, turn: Turn, overflowed: Sequence[tuple[int, Request]] = (), taken: Sequence[Segment] = ()) -> None:
         """Write a finished turn. It is on disk after `sync`.
 
         Args:
             overflowed: requests that did not fit since the turn before, each with its place in the wave.
-            wave: all requests of the turn's wave.
+            taken: segments that the reading has taken since the turn before.
 
         Raises:
             StorageError: the turn could not be written; the turns before it are safe.
@@ -96,7 +96,7 @@ class Journal(Run):
             self._write({"template": name, "text": template})
             self.templates[name] = template
         place = self._size
-        self._write(line_of(turn, self.header["question"], overflowed, wave))
+        self._write(line_of(turn, self.header["question"], overflowed, taken))
         self._places.append(place)
         self.usage += turn.completion.usage
 

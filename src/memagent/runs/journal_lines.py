@@ -78,7 +78,8 @@ class _Turn(_Strict):
     completion_tokens: Natural
     seconds: Seconds
     overflowed: list[Annotated[list[Natural], Field(min_length=4, max_length=4)]] = []
-    together: list[Triple] = []
+    cut: list[Triple] = []
+    together: list[Triple] = []  # as `cut`, in older journals
 
 
 class _Section(_Strict):
@@ -153,21 +154,21 @@ def template_name(template: str) -> str:
     return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def line_of(turn: Turn, question: str, overflowed: Sequence[tuple[int, Request]], wave: Sequence[Request]) -> Line:
+def line_of(turn: Turn, question: str, overflowed: Sequence[tuple[int, Request]], taken: Sequence[Segment]) -> Line:
     """Return the line of a turn.
 
     Args:
         overflowed: requests that did not fit since the turn before, each with its place in the wave.
-        wave: all requests of the turn's wave.
+        taken: segments that the reading has taken since the turn before.
     """
     request, completion = turn.request, turn.completion
     segment = request.segment
     line: Line = {"turn": turn.index, "wave": turn.wave}
     line |= {"place": turn.place} if turn.place else {}
     if overflowed:
-        line["overflowed"] = [(place, *_span(each)) for place, each in overflowed]
-    if len(wave) > 1:
-        line["together"] = [_span(each) for each in wave]
+        line["overflowed"] = [(place, *_span(each.segment)) for place, each in overflowed]
+    if others := [_span(each) for each in taken if each != segment]:
+        line["cut"] = others
     line |= {"kind": request.kind, "max_tokens": request.max_tokens}
     if segment is not None:
         line |= {"start": segment.start, "end": segment.end, "tokens": segment.tokens, "section": segment.text}
@@ -229,7 +230,7 @@ def digest(request: Request) -> str:
 
 def spans_of(line: Line) -> list[Span]:
     """Return the spans of all segments that a line mentions."""
-    found = [*line.get("together", ()), *(each[1:] for each in line.get("overflowed", ()))]
+    found = [*line.get("cut", ()), *line.get("together", ()), *(each[1:] for each in line.get("overflowed", ()))]
     if "section" in line:
         found.append((line["start"], line["end"], line["tokens"]))
     return [(start, end, tokens) for start, end, tokens in found if end > start]
@@ -239,8 +240,7 @@ def usage_of(line: Line) -> Usage:
     return Usage(line["prompt_tokens"], line["completion_tokens"], line["seconds"])
 
 
-def _span(request: Request) -> Span:
-    segment = request.segment
+def _span(segment: Segment | None) -> Span:
     return (segment.start, segment.end, segment.tokens) if segment else (0, 0, 0)
 
 

@@ -17,7 +17,7 @@ from memagent.core.records import Segment
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
 from memagent.documents import Document
-from memagent.runs.asking import Asking
+from memagent.runs.asking import Asking, Pieces
 from memagent.runs.journal import Journal
 from memagent.runs.journal_lines import Span
 from memagent.runs.prefetch import Prefetch
@@ -47,8 +47,8 @@ def begin(
     ):
         end = own[-1][1] if own else 0
         known = [*own, *(span for span in furthest if span[0] >= end)]
-        pieces = itertools.chain(_pieces(document, known), shared)
-        asked.append(Asking(question, reader(question, pieces, budget, prompts), journal))
+        pieces = Pieces(itertools.chain(_pieces(document, known), shared))
+        asked.append(Asking(question, reader(question, pieces, budget, prompts), pieces, journal))
     return asked
 
 

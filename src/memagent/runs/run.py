@@ -51,7 +51,7 @@ class Run:
         self.end: dict[str, Any] | None = None
         """Answer, citations and warnings of a finished run; None before."""
         self.spans: list[Span] = []
-        """Spans of the segments that were read or asked about, in the order of the lines."""
+        """Spans of the segments that the reading took, in the order of the lines."""
         self.overflowed: dict[int, list[int]] = {}
         """For each turn, the places in the wave of the requests that did not fit before it."""
         self.templates: dict[str, str] = {}

@@ -58,8 +58,11 @@ class Listening:
         self._heard = time.monotonic()
         self._task = asyncio.create_task(self._listen())
 
-    def on_text(self, text: str) -> None:
+    def heard(self) -> None:
         self._heard = time.monotonic()
+
+    def on_text(self, text: str) -> None:
+        self.heard()
         if self._watch.on_text:
             self._watch.on_text(self._number, text)
 

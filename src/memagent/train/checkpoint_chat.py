@@ -38,6 +38,7 @@ class CheckpointChat:
         self.window = self._policy.window = window or self._policy.window
         self.tokenizer = self._policy.tokenizer
         self.defaults = self._policy.defaults
+        self.concurrency = 16
         self.lag = 0
         self.warnings: Sequence[str] = ()
         random = torch.Generator(self._policy.device).manual_seed(self.sampling.seed or 0)
