@@ -29,7 +29,7 @@ from memagent.documents import Document, open_documents
 from memagent.errors import BudgetError, UsageError
 from memagent.evidence.answer import Answer, citations_of, cited, warnings_of
 from memagent.evidence.citations import cite
-from memagent.evidence.warnings import doubts, losses
+from memagent.evidence.warnings import doubts, losses, unread
 from memagent.models.chat import Chat
 from memagent.models.connect import connect
 from memagent.readers import find_reader
@@ -80,10 +80,10 @@ class MemoryAgent:
         defaults = self.chat.defaults
         own_layout, own_answer = defaults.prompts.names
         self.budget = budget or defaults.budget
-        self.prompts = prompts_for(layout or own_layout, answer or own_answer)
+        self.prompts = prompts_for(layout or own_layout, answer or own_answer, defaults.prompts)
         self._cut = cut
         named = reader or defaults.reader
-        self._reader = find_reader(named) if isinstance(named, str) else named
+        self._reader = find_reader(named, defaults.reader) if isinstance(named, str) else named
         self._fsync, self._citations = fsync, citations
         self._runner = asyncio.Runner()  # one event loop for all synchronous calls: connections live in it
 
@@ -227,7 +227,7 @@ class MemoryAgent:
     def reading_by(self, reader: str) -> MemoryAgent:
         """Return the same agent, with the same model but a different reader."""
         other = copy(self)
-        other._reader = find_reader(reader)
+        other._reader = find_reader(reader, self.chat.defaults.reader)
         return other
 
     def check_budget(self, question: str) -> None:
@@ -310,7 +310,7 @@ class MemoryAgent:
         found = citations_of(journal) if journal else None
         if found is None:
             found = cite(trace) if self._citations else []
-            warnings = [*document.warnings, *self.chat.warnings, *losses(trace)]
+            warnings = [*document.warnings, *self.chat.warnings, *losses(trace), *unread(trace, document.length)]
             if self._citations:
                 warnings += doubts(text, trace.memory, bool(found))
             if journal:
@@ -325,7 +325,7 @@ class MemoryAgent:
             finish=trace.turns[-1].completion.finish,
             memory=trace.memory,
             citations=tuple(cited(citation, document.parts, segments) for citation in found),
-            segments=segments[-1] + 1 if segments else 0,
+            segments=max(segments, default=-1) + 1,
             trace=trace,
             usage=asked.usage,
             seconds=seconds,

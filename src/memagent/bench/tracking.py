@@ -29,7 +29,7 @@ def track(example: Example, trace: Trace, answer: str, solved: bool) -> tuple[Tr
         segment = turn.request.segment
         steps += 1
         for number, fact in enumerate(facts):
-            if read[number] is None and segment and fact.end <= segment.end:
+            if read[number] is None and segment and segment.start < fact.end <= segment.end:
                 read[number] = steps
             if read[number] is not None and find_words(turn.memory, fact.key):
                 held[number] = steps

@@ -21,12 +21,14 @@ from memagent.cli.options import (
     Memory,
     MemoryTokens,
     Model,
+    Price,
     PromptLayout,
     QuestionTokens,
     Quiet,
     Reader,
     SegmentTokens,
     budget_of,
+    price_of,
     reader_of,
 )
 from memagent.core.segments import Cut
@@ -67,6 +69,9 @@ def ask(
     layout: PromptLayout = None,
     reader: Reader = None,
     memory: Memory = None,
+    stop_when_answered: Annotated[
+        bool, typer.Option("--stop-when-answered", help="Read only until the model says that its memory is enough.")
+    ] = False,
     run: Annotated[Path | None, typer.Option(help="Keep the journal in this folder, and resume from it.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again instead of resuming.")] = False,
     max_tokens: Annotated[
@@ -80,7 +85,7 @@ def ask(
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="Stop before the run costs more than this; needs --price.")
     ] = None,
-    price: Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")] = None,
+    price: Price = None,
     temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")] = 0.0,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus sampling.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampling.")] = None,
@@ -106,7 +111,7 @@ def ask(
     from memagent.models.connect import connect
 
     asked, names = _split(arguments or [], question or [], questions)
-    limits = Limits(max_tokens, max_cost, _price(price))
+    limits = Limits(max_tokens, max_cost, price_of(price))
     chat = connect(
         model,
         base_url=base_url,
@@ -119,7 +124,9 @@ def ask(
         concurrency=concurrency,
     )
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
-    agent = MemoryAgent(chat, budget=budget, cut=cut, layout=layout, answer=answer, reader=reader_of(reader, memory))
+    agent = MemoryAgent(
+        chat, budget=budget, cut=cut, layout=layout, answer=answer, reader=reader_of(reader, memory, stop_when_answered)
+    )
     with agent, open_documents(names, encoding=encoding, stdin=sys.stdin.buffer if sys.stdin else None) as document:
         runs = _runs(run, [agent.header(each, document) for each in asked])
         with watching(asked, document, chat.model, quiet or json_output) as watch:
@@ -161,19 +168,6 @@ def _lines(file: Path) -> list[str]:
     if "\0" in text:
         raise UsageError(f"The questions in {file} contain NUL bytes: save the file as UTF-8.")
     return io.StringIO(text, newline=None).readlines()
-
-
-def _price(text: str | None) -> Any:
-    from memagent.core.limits import Price
-
-    if text is None:
-        return None
-    prompt, _, completion = text.partition("/")
-    try:
-        price = Price(float(prompt), float(completion or prompt))
-    except (ValueError, UsageError):
-        raise UsageError(f"--price is PROMPT/COMPLETION per million tokens, such as 0.15/0.60, not {text}.") from None
-    return price
 
 
 def runs_folder() -> Path:

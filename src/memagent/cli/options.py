@@ -11,6 +11,7 @@ from memagent.core.prompts import AnswerStyle, Layout
 
 if TYPE_CHECKING:
     from memagent.core.budget import Budget
+    from memagent.core.limits import Price as Prices
     from memagent.models.chat import Chat
 
 
@@ -61,14 +62,30 @@ PromptLayout = Annotated[
 Reader = Annotated[
     str | None,
     typer.Option(
-        help="overwrite: a memory in the model's own words, as in the paper. extract, collect: a memory of quotes from "
-        "the text. [default: as the model was trained]"
+        help="How to read: overwrite (the paper), gated, extract, collect, parallel, search, reread; docs/reading.md "
+        "says which is for what. [default: as the model was trained]"
     ),
 ]
 Memory = Annotated[str | None, typer.Option(hidden=True, help="Old name of --reader.")]
 AnswerFormat = Annotated[
     AnswerStyle | None, typer.Option(help="Format in which the model is asked to answer. [default: boxed]")
 ]
+
+Price = Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million tokens, such as 0.15/0.60.")]
+
+
+def price_of(text: str | None) -> Prices | None:
+    """The prices in --price."""
+    from memagent.core.limits import Price
+    from memagent.errors import UsageError
+
+    if text is None:
+        return None
+    prompt, _, completion = text.partition("/")
+    try:
+        return Price(float(prompt), float(completion or prompt))
+    except (ValueError, UsageError):
+        raise UsageError(f"--price is PROMPT/COMPLETION per million tokens, such as 0.15/0.60, not {text}.") from None
 
 
 def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int | None, answer: int | None) -> Budget:
@@ -79,11 +96,17 @@ def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int
     return Budget(question or used.question, segment or used.segment, memory or used.memory, answer or used.answer)
 
 
-def reader_of(reader: str | None, memory: str | None) -> str | None:
-    """The reader's name, from --reader or from its old name --memory."""
+def reader_of(reader: str | None, memory: str | None, stop: bool = False) -> str | None:
+    """The reader's name, from --reader or from its old name --memory, and from --stop-when-answered."""
     from memagent.errors import UsageError
     from memagent.models.reader_defaults import READERS_BEFORE
 
+    if stop:
+        if memory is not None or reader not in (None, "gated"):
+            raise UsageError(
+                f"--stop-when-answered goes with --reader gated, not {reader or memory}; search stops by itself."
+            )
+        return "gated_exit"
     if memory is None or reader is not None:
         return reader
     if memory not in READERS_BEFORE:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from memagent.core.records import Message, Request, Segment
@@ -123,6 +123,47 @@ Numbers:
 NONE = "NONE"
 """The reply to COLLECT when a segment has nothing to collect."""
 
+GATE = "If the section adds nothing that helps to answer the problem, reply only NO CHANGE."
+"""Our own, added to the update template of a reader with a gate."""
+
+MERGE = """\
+You are presented with a problem, a memory, and notes from several sections of an article, in the article's order. \
+Please write one memory with all the information in the memory and the notes that helps to answer the problem, each \
+fact once.
+
+<problem>\x20
+{prompt}
+</problem>
+
+<memory>
+{memory}
+</memory>
+
+<notes>
+{notes}
+</notes>
+
+Merged memory:
+"""
+"""Our own, for notes that were taken at the same time."""
+
+CHECK = """\
+You are presented with a problem and a memory of what was read in an article. Please decide whether the memory \
+contains everything that is needed to answer the problem. If it does, reply only YES. If not, reply NO, followed by a \
+few words to search the article for.
+
+<problem>\x20
+{prompt}
+</problem>
+
+<memory>
+{memory}
+</memory>
+
+YES, or NO and what to search for:
+"""
+"""Our own, for readers that stop, read again or look elsewhere."""
+
 Layout = Literal["paper", "section-first"]
 AnswerStyle = Literal["boxed", "sentence"]
 
@@ -132,10 +173,18 @@ _ANSWERS: dict[str, str] = {"boxed": ANSWER_BOXED, "sentence": ANSWER_SENTENCE}
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The two templates of a reading. `update` has {prompt}, {memory} and {chunk}; `answer` has the first two."""
+    """The templates of a reading. The paper's loop uses the first two; see `memagent.readers` for the rest."""
 
     update: str = UPDATE
+    """Has {prompt}, {memory} and {chunk}."""
     answer: str = ANSWER_BOXED
+    """Has {prompt} and {memory}."""
+    gate: str = GATE
+    """Sentence that is added to `update`."""
+    merge: str = MERGE
+    """Has {prompt}, {memory} and {notes}."""
+    check: str = CHECK
+    """Has {prompt} and {memory}."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -149,16 +198,28 @@ class Prompts:
             return "boxed"
         return "sentence" if self.answer == ANSWER_SENTENCE else None
 
+    @property
+    def gated(self) -> str:
+        """The update template with the gate before its last paragraph, such as "Updated memory:", else at its end."""
+        head, blank, last = self.update.rpartition("\n\n")
+        if not self.gate:
+            return self.update
+        return f"{head}{blank}{self.gate}{blank}{last}" if blank else f"{self.update} {self.gate}"
 
-def prompts_for(layout: str = "paper", answer: str = "boxed") -> Prompts:
+
+def prompts_for(layout: str = "paper", answer: str = "boxed", others: Prompts | None = None) -> Prompts:
     """Return the templates for a layout and an answer style; either may also be a custom template.
+
+    Args:
+        others: prompts with the other templates; None for ours.
 
     Raises:
         UsageError: there is no such layout or style, or a template lacks a field.
     """
-    return Prompts(
-        _template(_UPDATES, layout, ("{prompt}", "{memory}", "{chunk}")),
-        _template(_ANSWERS, answer, ("{prompt}", "{memory}")),
+    return replace(
+        others or Prompts(),
+        update=_template(_UPDATES, layout, ("{prompt}", "{memory}", "{chunk}")),
+        answer=_template(_ANSWERS, answer, ("{prompt}", "{memory}")),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum
 
-from memagent.core.records import Segment, Trace, Turn
+from memagent.core.records import Trace, Turn
 from memagent.evidence.claims import Claim
 from memagent.evidence.wording import Text, in_order, words
 
@@ -75,10 +75,10 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
         stay = [fact for fact in patience if fact.stands_in(before)]
         entered = [fact for fact in present if fact not in stay]
         if entered:
-            read = [(turn, Text(segment.text)) for turn, segment in _read(look, place)]
+            read = [_Look(turn, turn.index == place) for turn in _since(look, place)]
         while entered:
             fact = entered.pop()
-            found = [(turn, _passage(fact, text, before, question)) for turn, text in read]
+            found = [(each.turn, _passage(fact, each.text, before, question)) for each in read if each.wrote(fact)]
             turn, passage = max(found, key=lambda each: each[1].score if each[1] else 0.0, default=(None, None))
             if passage and passage.score < threshold:
                 passage = None
@@ -96,18 +96,38 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
         present, memory = stay, before
 
 
-def _read(look: Callable[[int], Turn], place: int) -> Iterator[tuple[Turn, Segment]]:
-    """Yield the turns and segments that a memory's new facts may come from: those of its turn's wave.
+class _Look:
+    """A turn that read a segment, from which a new fact of the memory may come."""
 
-    If that wave read no segment, as when memories are merged, yield those read since the last such wave.
+    def __init__(self, turn: Turn, last: bool) -> None:
+        assert turn.request.segment is not None
+        self.turn, self.text = turn, Text(turn.request.segment.text)
+        self._reply, self._last = Text(turn.completion.text), last
+
+    def wrote(self, fact: Claim) -> bool:
+        """Return whether the fact may come from here: the memory changed with this turn, or the reply has its words."""
+        return self._last or any(self._reply.where(word) for word in fact.words)
+
+
+def _since(look: Callable[[int], Turn], place: int) -> Iterator[Turn]:
+    """Yield the turns with a segment since the memory last changed before the turn at `place`, going back from it.
+
+    Readers that read several segments at the same time make one memory of what all their replies say.
     """
-    wave, seen = look(place).wave, False
-    for turn in map(look, range(place, max(place - _ABSENCES, -1), -1)):
-        if turn.wave != wave and (seen or turn.request.segment is None):
+    turn = look(place)
+    if turn.request.segment:
+        yield turn
+    if not place:
+        return
+    before = look(place - 1)
+    for number in range(place - 1, -1, -1):
+        turn, earlier = before, look(number - 1) if number else None
+        if turn.memory != (earlier.memory if earlier else ""):
             return
         if turn.request.segment:
-            seen = seen or turn.wave == wave
-            yield turn, turn.request.segment
+            yield turn
+        if earlier:
+            before = earlier
 
 
 def _citation(turn: Turn, fact: Claim, passage: _Passage) -> Citation:

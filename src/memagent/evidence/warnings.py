@@ -19,14 +19,17 @@ _ENOUGH = 0.5  # least share of the answer's words that must be in the memory
 def losses(trace: Trace) -> list[str]:
     """Return one sentence for each kind of loss in a reading's turns, and in its answer once there is one."""
     halved, unanswered, cut = dict[int, None](), dict[int, None](), dict[int, None]()
+    merges = 0  # that were cut
     for number, turn in zip(trace.segments, trace.memories, strict=True):
         segment = turn.request.segment
         if segment and segment.whole:
             halved[number] = None
         if turn.request.segment and not turn.completion.text.strip():
             unanswered[number] = None
-        elif turn.completion.finish == "length":
+        elif turn.completion.finish == "length" and segment:
             cut[number] = None
+        elif turn.completion.finish == "length":
+            merges += turn.request.kind not in ("check", "answer")
     found = []
     if halved:
         found.append(f"{_sections(halved)} did not fit the model's context window and had to be read in halves.")
@@ -34,12 +37,24 @@ def losses(trace: Trace) -> list[str]:
         found.append(f"The model gave an empty reply to {_sections(unanswered).lower()}; the memory stayed as it was.")
     if cut:
         found.append(f"The reply to {_sections(cut).lower()} was cut by --memory-tokens, so facts may be missing.")
+    if merges:
+        times = "once" if merges == 1 else f"{merges:,} times"
+        found.append(f"The merging of notes was cut by --memory-tokens {times}, so facts may be missing.")
     if trace.answer is not None:
         if trace.turns[-1].completion.finish == "length":
             found.append("The answer was cut by --answer-tokens.")
         if not trace.answer.strip():
             found.append("The model gave an empty answer.")
     return found
+
+
+def unread(trace: Trace, characters: int) -> list[str]:
+    """Return a sentence about what was not read of a document of so many characters, if anything was not."""
+    read = {turn.request.segment.origin for turn in trace.turns if turn.request.segment}
+    left = characters - sum(end - start for start, end in read)
+    if left <= 0:
+        return []
+    return [f"{left:,} of {characters:,} characters ({left / characters:.0%}) were not read: the reader stopped early."]
 
 
 def doubts(answer: str, memory: str, cited: bool) -> list[str]:

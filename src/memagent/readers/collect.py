@@ -7,21 +7,18 @@ is spent on choosing the quotes that stay: the paper's overwriting, applied to q
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import CHOOSE, COLLECT, NO_MEMORY, NONE, NOTHING, Prompts, request
+from memagent.core.prompts import COLLECT, NO_MEMORY, Prompts, request
 from memagent.core.quoting import Section
 from memagent.core.reading import Reading
 from memagent.core.records import Memory, Request, Segment
 from memagent.errors import WindowOverflow
+from memagent.readers.choose import fitted
 from memagent.readers.halving import Steps, in_halves
 from memagent.readers.overwrite import answer
-from memagent.readers.quotes import LOOKS, joined, quotes_of, tokens_of
-
-CHOOSE_TOKENS = 64
-"""Most tokens for the numbers of the quotes that stay."""
+from memagent.readers.quotes import LOOKS, joined, quotes_of
 
 
 def collect(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
@@ -51,10 +48,7 @@ def memorize(question: str, memory: str, segment: Segment, budget: Budget, promp
         found |= new
         memory = joined([*before, *sorted(found, key=found.__getitem__)])
         yield Memory(memory)
-    if tokens_of(quotes_of(memory), segment) > budget.memory:
-        reply = (yield choosing(question, memory, segment)).text
-        memory = joined(_chosen(reply, quotes_of(memory), segment, budget))
-    memory = memory if quotes_of(memory) else NOTHING
+    memory = joined((yield from fitted(question, quotes_of(memory), segment, segment, budget)))
     yield Memory(memory)
     return memory
 
@@ -63,23 +57,6 @@ def collecting(question: str, memory: str, segment: Segment, budget: Budget) -> 
     """Return the request for quotes from a segment that are not collected yet."""
     fields = {"prompt": question, "memory": joined(quotes_of(memory)), "chunk": segment.text}
     return request(COLLECT, fields, budget.memory, segment, memory)
-
-
-def choosing(question: str, memory: str, segment: Segment) -> Request:
-    """Return the request for the numbers of the quotes that stay."""
-    numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
-    return request(CHOOSE, {"prompt": question, "quotes": numbered}, CHOOSE_TOKENS, segment, memory, "choose")
-
-
-def _chosen(reply: str, quotes: list[str], segment: Segment, budget: Budget) -> list[str]:
-    """Return the quotes whose numbers are in the reply, or all if none are. Drops the oldest until the rest fit."""
-    if reply.strip() == NONE:
-        return []
-    numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
-    wanted = [quote for number, quote in enumerate(quotes, 1) if number in numbers] or quotes
-    while len(wanted) > 1 and tokens_of(wanted, segment) > budget.memory:
-        del wanted[0]
-    return wanted
 
 
 def _sentences(written: str, question: str, section: Section) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ from memagent.core.records import Memory, Request, Segment
 from memagent.core.segments import halves
 from memagent.errors import WindowOverflow
 
-Steps = Generator[Request | Memory, Any, str]
+Steps = Generator[Request | tuple[Request, ...] | Memory, Any, str]
 """A part of a reading that returns the next memory."""
 
 Memorize = Callable[[str, str, Segment, Budget, Prompts], Steps]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from memagent.core.prompts import NO_MEMORY, NOTHING
 from memagent.core.records import Segment
@@ -27,3 +27,14 @@ def tokens_of(quotes: Collection[str], segment: Segment) -> int:
     A reading has no tokenizer, and replaying a journal must give the same number again.
     """
     return sum(len(quote) + 1 for quote in quotes) * segment.tokens // max(len(segment.text), 1)
+
+
+def groups_of(texts: Iterable[str], like: Segment, tokens: int) -> Iterator[list[str]]:
+    """Yield the texts in groups of two or more that have about so many tokens; the last text may be alone."""
+    group: list[str] = []
+    for text in texts:
+        if len(group) > 1 and tokens_of([*group, text], like) > tokens:
+            yield group
+            group = []
+        group.append(text)
+    yield group

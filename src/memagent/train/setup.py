@@ -99,7 +99,7 @@ def adapted(defaults: ReaderDefaults, config: ProblemsConfig) -> ReaderDefaults:
         config.memory_tokens or used.memory,
         config.answer_tokens or used.answer,
     )
-    prompts = prompts_for(config.layouts[0] if config.layouts else layout, answer)
+    prompts = prompts_for(config.layouts[0] if config.layouts else layout, answer, defaults.prompts)
     return ReaderDefaults(prompts, budget, config.reader or defaults.reader)
 
 
@@ -157,7 +157,7 @@ def _source(
     prompts, every = [defaults.prompts], task.together
     if not test:
         _, answer = defaults.prompts.names
-        prompts, every = [prompts_for(layout, answer) for layout in config.layouts] or prompts, 1
+        prompts, every = [prompts_for(layout, answer, defaults.prompts) for layout in config.layouts] or prompts, 1
     first, many = 0, task.size
     if task.size is None:
         seed = _TESTS if test else seed

@@ -1,0 +1,71 @@
+"""Choose the quotes that stay when a memory of quotes has become too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import CHOOSE, NONE, Prompts, request
+from memagent.core.records import Request, Segment
+from memagent.errors import WindowOverflow
+from memagent.readers.halving import Steps
+from memagent.readers.quotes import groups_of, joined, quotes_of, tokens_of
+
+CHOOSE_TOKENS = 64
+"""Most tokens for the numbers of the quotes that stay."""
+
+
+def merge(question: str, memory: str, notes: Sequence[str], like: Segment, budget: Budget, prompts: Prompts) -> Steps:
+    """Return a memory of all the quotes in several memories, in their order, or of the chosen ones if that is too long.
+
+    Args:
+        like: a segment whose tokens per character hold for the quotes too.
+    """
+    quotes = list(dict.fromkeys(quote for each in (memory, *notes) for quote in quotes_of(each)))
+    return joined((yield from fitted(question, quotes, None, like, budget)))
+
+
+def fitted(
+    question: str, quotes: list[str], segment: Segment | None, like: Segment, budget: Budget
+) -> Generator[Request | tuple[Request, ...], Any, list[str]]:
+    """Return quotes that fit the memory. If there are too many, the model chooses, group by group."""
+    tokens = budget.segment + budget.memory
+    while tokens_of(quotes, like) > budget.memory:
+        groups = list(groups_of(quotes, like, tokens))
+        try:
+            replies = yield tuple(choosing(question, joined(group), segment) for group in groups)
+        except WindowOverflow:
+            if tokens <= budget.memory:
+                raise
+            tokens //= 2
+            continue
+        chosen = [_chosen(reply.text, group) for reply, group in zip(replies, groups, strict=True)]
+        left = [quote for group in chosen for quote in group]
+        if len(groups) == 1 or left == quotes:
+            return _newest(left, like, budget)
+        quotes = left
+    return quotes
+
+
+def choosing(question: str, memory: str, segment: Segment | None) -> Request:
+    """Return the request for the numbers of the quotes that stay."""
+    numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
+    return request(CHOOSE, {"prompt": question, "quotes": numbered}, CHOOSE_TOKENS, segment, memory, "choose")
+
+
+def _chosen(reply: str, quotes: list[str]) -> list[str]:
+    """Return the quotes whose numbers are in the reply, or all if none are."""
+    if reply.strip() == NONE:
+        return []
+    numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
+    return [quote for number, quote in enumerate(quotes, 1) if number in numbers] or quotes
+
+
+def _newest(quotes: list[str], like: Segment, budget: Budget) -> list[str]:
+    """Drop the oldest quotes until the rest fit the memory, but not the last one."""
+    first = 0
+    while first < len(quotes) - 1 and tokens_of(quotes[first:], like) > budget.memory:
+        first += 1
+    return quotes[first:]

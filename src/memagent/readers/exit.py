@@ -1,0 +1,39 @@
+"""Read in order until the memory answers the question (the exit gate of GRU-Mem, arXiv 2602.10560).
+
+After each change of the memory, the model is asked whether it answers the question. If it does, the rest is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import Prompts
+from memagent.core.reading import Reading
+from memagent.core.records import Segment
+from memagent.readers.check import Verdict
+from memagent.readers.styles import QUOTES, WORDS, Style, concluded
+
+
+def gated_exit(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read as `gated` does, but only until the memory answers the question."""
+    return (yield from read_until_answered(WORDS, question, segments, budget, prompts))
+
+
+def collect_exit(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read as `collect` does, but only until the memory answers the question."""
+    return (yield from read_until_answered(QUOTES, question, segments, budget, prompts))
+
+
+def read_until_answered(
+    style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
+) -> Reading:
+    memory, verdict = style.empty, Verdict()
+    for segment in segments:
+        before = memory
+        memory = yield from style.memorize(question, memory, segment, budget, prompts)
+        if memory != before:
+            verdict = yield from style.check(question, memory, budget, prompts)
+            if verdict.enough:
+                break
+    return (yield from concluded(question, memory, verdict, budget, prompts))

@@ -1,0 +1,41 @@
+"""The paper's loop with a gate: a model that has nothing to add replies NO CHANGE instead of the whole memory.
+
+This is the update gate of GRU-Mem (arXiv 2602.10560). `memagent.readers.exit` has its exit gate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import NO_MEMORY, Prompts, request
+from memagent.core.reading import Reading
+from memagent.core.records import Memory, Request, Segment
+from memagent.readers.halving import Steps, in_halves
+from memagent.readers.overwrite import answer
+
+_NO_CHANGE = re.compile(r"\W*(?:NO CHANGE\b.*|(?i:no change)\W*|)", re.DOTALL)
+"""A reply that leaves the memory as it was. After a shouted NO CHANGE, a model may explain itself."""
+
+
+def gated(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read the segments one by one, changing the memory only where the model does, then answer from it."""
+    memory = NO_MEMORY
+    for segment in segments:
+        memory = yield from memorize(question, memory, segment, budget, prompts)
+    return str((yield answer(question, memory, budget, prompts)).text)
+
+
+@in_halves
+def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Steps:
+    written = (yield update(question, memory, segment, budget, prompts)).text
+    memory = memory if _NO_CHANGE.fullmatch(written) else written
+    yield Memory(memory)
+    return memory
+
+
+def update(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Request:
+    """Return the request for the next memory, or for NO CHANGE."""
+    fields = {"prompt": question, "memory": memory, "chunk": segment.text}
+    return request(prompts.gated, fields, budget.memory, segment, memory)

@@ -1,0 +1,49 @@
+"""Find the segments of a document for a query, by BM25 over their passages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from memagent.core.ranking import Ranking
+from memagent.core.records import Segment
+from memagent.core.segments import natural_cut
+
+_PASSAGE = 1000  # characters: a segment is as good as its best passage, because an answer stands in one place
+
+
+class Lookup:
+    """The passages of a document's segments."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        passages: list[str] = []
+        self._owners: list[int] = []
+        for number, segment in enumerate(segments):
+            cuts = _passages(segment.text)
+            passages += cuts
+            self._owners += [number] * len(cuts)
+        self._ranking = Ranking(passages)
+
+    def best(self, query: str, many: int, among: Collection[int] | None = None) -> list[int]:
+        """Return the numbers of the best segments, at most so many, in the order of the document.
+
+        Args:
+            among: segments to choose from; None for all.
+        """
+        found: dict[int, None] = {}
+        for passage in self._ranking.best(query):
+            number = self._owners[passage]
+            if among is None or number in among:
+                found[number] = None
+            if len(found) == many:
+                break
+        return sorted(found)
+
+
+def _passages(text: str) -> list[str]:
+    start, found = 0, []
+    while start < len(text):
+        high = min(start + _PASSAGE, len(text))
+        end = natural_cut(text, start, start + _PASSAGE // 2, high) if high < len(text) else high
+        found.append(text[start:end])
+        start = end
+    return found

@@ -1,0 +1,52 @@
+"""Read the segments that BM25 finds for the question, then let the model decide whether to look further.
+
+The best segments are read in the order of the document. Then the model says whether its memory answers the question, or
+what else to look for (as in InfMem, arXiv 2602.02704). After a few looks, or when it cannot say, the rest is read in
+order, until the memory answers the question or all is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import Prompts
+from memagent.core.reading import Reading
+from memagent.core.records import Segment
+from memagent.readers.check import Verdict
+from memagent.readers.lookup import Lookup
+from memagent.readers.styles import QUOTES, WORDS, Style, concluded
+
+BEST = 4
+"""Number of segments that are read in a look."""
+LOOKS = 3
+"""Most looks before the rest is read in order."""
+
+
+def search(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Search with a memory in the model's own words."""
+    return (yield from read_by_search(WORDS, question, segments, budget, prompts))
+
+
+def search_quotes(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Search with a memory of quotes."""
+    return (yield from read_by_search(QUOTES, question, segments, budget, prompts))
+
+
+def read_by_search(
+    style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
+) -> Reading:
+    pieces = list(segments)
+    lookup, unread = Lookup(pieces), dict(enumerate(pieces))
+    memory, verdict, query, looks = style.empty, Verdict(), question, 0
+    while unread:
+        found = lookup.best(f"{question}\n{query}\n{memory}", BEST, unread) if query and looks < LOOKS else []
+        before, looks = memory, looks + 1
+        for number in found or [min(unread)]:
+            memory = yield from style.memorize(question, memory, unread.pop(number), budget, prompts)
+        if memory != before:
+            verdict = yield from style.check(question, memory, budget, prompts)
+            if verdict.enough:
+                break
+            query = verdict.query
+    return (yield from concluded(question, memory, verdict, budget, prompts))

@@ -1,0 +1,39 @@
+"""Styles of memory: in the model's own words, or quotes. Readers that do not read in order exist for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import NO_MEMORY, NOTHING, Prompts
+from memagent.core.reading import Reading
+from memagent.core.records import Segment
+from memagent.readers import choose, collect, gated
+from memagent.readers.check import Checking, Verdict, check, check_by_answer
+from memagent.readers.halving import Memorize, Steps
+from memagent.readers.merge import merge
+from memagent.readers.overwrite import answer
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What a reader does with a segment, with notes and with a memory."""
+
+    empty: str
+    """Memory before the first segment, and after segments with nothing to keep."""
+    memorize: Memorize
+    merge: Callable[[str, str, Sequence[str], Segment, Budget, Prompts], Steps]
+    """Makes one memory of the memory and of those that `memorize` made of it. See `memagent.readers.merge`."""
+    check: Callable[[str, str, Budget, Prompts], Checking]
+
+
+WORDS = Style(NO_MEMORY, gated.memorize, merge, check)
+QUOTES = Style(NOTHING, collect.memorize, choose.merge, check_by_answer)
+
+
+def concluded(question: str, memory: str, verdict: Verdict, budget: Budget, prompts: Prompts) -> Reading:
+    """Return the answer of the last check, or ask for it if the check was another or there was none."""
+    if verdict.answer is not None:
+        return verdict.answer
+    return str((yield answer(question, memory, budget, prompts)).text)
