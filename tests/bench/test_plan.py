@@ -22,7 +22,7 @@ def test_short_samples_come_before_long_ones_and_all_tasks_at_each_length() -> N
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"readers": ["skim"]}, "There is no reader skim: give memory, overwrite, extract, collect, direct, "),
+        ({"readers": ["skim"]}, "There is no reader skim: give memory, overwrite, gated, .*, direct, "),
         ({"readers": []}, "needs a task, a reader and at least one sample"),
         ({"tasks": []}, "needs a task, a reader and at least one sample"),
         ({"readers": ["memory", "memory"]}, "A reader is named twice: name it once"),

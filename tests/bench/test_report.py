@@ -53,12 +53,20 @@ def parsed(page: str) -> _Tags:
     return tags
 
 
-def test_a_run_gives_a_page_and_five_charts(tmp_path: Path) -> None:
+def test_a_run_gives_a_page_and_its_charts(tmp_path: Path) -> None:
     page = written(tmp_path, make_results(["niah_single_1", "qa_1"], tokens(4096, 65536), READERS, samples=20))
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["accuracy.png", "causes.png", "depth.png", "heatmap.png", "report.html", "time.png"]
+    assert names == [
+        "accuracy.png",
+        "causes.png",
+        "depth.png",
+        "heatmap.png",
+        "report.html",
+        "time.png",
+        "tradeoff.png",
+    ]
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in names if name.endswith("png"))
-    assert [tag for tag, _ in parsed(page).seen].count("figure") == 5
+    assert [tag for tag, _ in parsed(page).seen].count("figure") == 6
     assert "<title>smollm2-360m on 2 tasks</title>" in page
     assert "<dt>long</dt><dd>4k–64k</dd>" in page
     assert "--concurrency 1" in page

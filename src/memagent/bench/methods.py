@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.agent import MemoryAgent
+from memagent.core.ranking import Ranking
 from memagent.core.records import Message, Request, Trace, Turn
 from memagent.core.segments import segments
 from memagent.core.tokenizer import Tokenizer, count
@@ -135,19 +136,11 @@ def _passages(example: Example, tokens: int, tokenizer: Tokenizer) -> list[str]:
     A passage is two consecutive pieces, and passages overlap by one piece. So text that is cut at the border of one
     passage is whole in another.
     """
-    import bm25s
-
     pieces = [segment.text for segment in segments([example.document], _PASSAGE // 2, tokenizer)]
     passages = [first + second for first, second in pairwise(pieces)] or pieces
-    words = bm25s.tokenize(passages, stopwords="en", show_progress=False)
-    ranked = range(len(passages))
-    if any(words.ids):  # else there is no word to search for
-        index = bm25s.BM25()
-        index.index(words, show_progress=False)
-        query = bm25s.tokenize(example.query or _bare(example.question), stopwords="en", show_progress=False)
-        ranked = index.retrieve(query, k=len(passages), show_progress=False).documents[0]
+    best = Ranking(passages).best(example.query or _bare(example.question))
     taken: set[int] = set()
-    for place in map(int, ranked):
+    for place in dict.fromkeys([*best, *range(len(passages))]):
         new = [piece for piece in (place, place + 1) if piece < len(pieces) and piece not in taken]
         tokens -= sum(count(tokenizer, pieces[piece]) for piece in new)
         if tokens < 0 and taken:

@@ -16,15 +16,20 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from memagent.bench import charts, drawing, published
+from memagent.bench.compare import ALL
 from memagent.bench.costs import Totals, totals
 from memagent.bench.examples import failures, pick, worst
 from memagent.bench.methods import MEMORY
 from memagent.bench.results import Cell, Result
+from memagent.bench.side_by_side import Contest, contests
 from memagent.bench.table import AVERAGE, Grid, caption, grids, named, shown
+from memagent.bench.tradeoff import tradeoff
+from memagent.core.limits import Price
 from memagent.core.scoring import METRICS
 from memagent.disk import write_whole
 from memagent.errors import StorageError
 from memagent.evidence.page import duration
+from memagent.tasks.example import Length
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +40,9 @@ Results = Callable[[], Iterable[Result]]
 CHARTS = {
     "accuracy": "Score over length, with 95 % intervals; × where every prompt overflows the window. The paper reports "
     "an average above 95 % on ten RULER tasks from 8K to 512K (dashed), and the grey lines on RULER-HotpotQA.",
+    "tradeoff": "Score over the mean wall time, tokens and (with <code>--price</code>) money of an example: a point "
+    "for each reader and length. Better is further up and further left. If several examples were read at once, the "
+    "time of each includes waiting for the others: compare times from a run with <code>--concurrency 1</code>.",
     "heatmap": "Score by task and length, a map for each reader; hatched where every prompt overflows the window.",
     "time": "Seconds in the model over the tokens of an example, with the least-squares line of each reader. "
     "1K tokens are 1,024. If several examples were read at once, the seconds of each include waiting for the others: "
@@ -48,16 +56,19 @@ CHARTS = {
 """Captions of the charts in the page, as HTML, by the names of the PNGs."""
 
 
-def write_report(folder: Path, cells: Sequence[Cell], results: Results, header: Mapping[str, Any]) -> None:
+def write_report(
+    folder: Path, cells: Sequence[Cell], results: Results, header: Mapping[str, Any], price: Price | None = None
+) -> None:
     """Write `report.html` and a PNG for each chart that has data. Removes the PNGs of other charts.
 
     Args:
         header: settings of the run, shown as a table.
+        price: prices for the chart of score over cost; None to leave money out.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    figures = _figures(cells, results) if drawing.available() else {}
+    figures = _figures(cells, results, price) if drawing.available() else {}
     page = _page(cells, results, header, figures).encode("utf-8", "backslashreplace")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,10 +86,11 @@ def write_report(folder: Path, cells: Sequence[Cell], results: Results, header: 
         ) from error
 
 
-def _figures(cells: Sequence[Cell], results: Results) -> dict[str, Figure]:
+def _figures(cells: Sequence[Cell], results: Results, price: Price | None) -> dict[str, Figure]:
     seen = charts.see(results())
     drawn = {
         "accuracy": charts.accuracy(cells),
+        "tradeoff": tradeoff(cells, results(), price),
         "heatmap": charts.heatmap(cells),
         "time": charts.time(seen),
         "depth": charts.depth(seen),
@@ -95,6 +107,7 @@ def _page(cells: Sequence[Cell], results: Results, header: Mapping[str, Any], fi
         title=_title(found),
         figures=_summary(found, costs),
         scores="\n".join(_scores(grid) for grid in found) or '<p class="note">There are no results yet.</p>',
+        contests=_contests(contests(results())),
         charts=_charts(figures, any("hqa" in grid.tasks for grid in found)),
         costs=_costs(costs),
         worst=worst(picked)
@@ -151,6 +164,26 @@ def _cell(cell: Cell | None, first: bool) -> str:
         return f'<td title="{interval}">{score}</td>'
     left_out = f'<span class="left-out">{note}</span>' if note else ""
     return f'<td class="score" style="--score: {cell.score:.0f}">{score}<span>{interval[1:-1]}</span>{left_out}</td>'
+
+
+def _contests(found: Sequence[Contest]) -> str:
+    if not found:
+        return '<p class="note">There was only one reader.</p>'
+    rows = []
+    for each in found:
+        line = each.difference
+        place = "everything" if line.task == ALL else f"{line.task} {Length(line.length, line.unit)}"
+        values = (
+            f"{line.a:.1f}", f"{line.b:.1f}", f"{line.difference:+.1f}<span>{line.low:+.1f} to {line.high:+.1f}</span>",
+            f"{line.pairs:,}", f"{each.times_as_fast:.2f} ×", f"{each.share_of_tokens:.0%}",
+        )  # fmt: skip
+        name = named(each.reader, [contest.reader for contest in found])
+        cells = "".join(f"<td>{value}</td>" for value in values)
+        rows.append(f'<tr><th scope="row">{escape(name)}</th><td class="left">{escape(place)}</td>{cells}</tr>')
+    names = ("first reader", "this reader", "difference", "examples", "as fast", "tokens")
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
+    head = f'<thead><tr><th scope="col">reader</th><th scope="col" class="left">on</th>{heads}</tr></thead>'
+    return _table(f"{head}<tbody>{''.join(rows)}</tbody>")
 
 
 def _table(rows: str, names: str = "") -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,11 +24,13 @@ from memagent.cli.options import (
     Memory,
     MemoryTokens,
     Model,
+    Price,
     PromptLayout,
     QuestionTokens,
     Quiet,
     SegmentTokens,
     budget_of,
+    price_of,
     reader_of,
 )
 from memagent.core.segments import Cut
@@ -83,8 +85,8 @@ def run(
     reader: Annotated[
         str,
         typer.Option(
-            help="memory (reads as the model was trained), overwrite, extract, collect, direct (all in the window), "
-            "truncate (middle cut), retrieve (BM25); separate several with commas."
+            help="memory (reads as the model was trained), another reader (overwrite, gated, parallel, search, ...), "
+            "direct (all in the window), truncate (middle cut), retrieve (BM25); separate several with commas."
         ),
     ] = "memory",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the examples.")] = 42,
@@ -135,6 +137,7 @@ def run(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Examples read at once. [default: 16 for a server, 4 for a local model]")
     ] = None,
+    price: Price = None,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -152,7 +155,7 @@ def run(
     from memagent.tasks.catalog import Data
     from memagent.tasks.example import parse_length
 
-    given = _filled(context, preset)
+    given, prices = _filled(context, preset), price_of(price)
     data = Data(
         prose=prose, squad=squad, hotpotqa=hotpotqa, paragraphs=paragraphs, words=words, unanswerable=unanswerable,
         stories=stories, anywhere=allow_paths,
@@ -205,8 +208,8 @@ def run(
 
     with watching(quiet or json_output) as progress:
         cells = asyncio.run(measure())
-    write_report(out, cells, lambda: read_results(out), read_settings(out))
-    _print(out, cells, read_results(out), json_output)
+    write_report(out, cells, lambda: read_results(out), read_settings(out), prices)
+    _print(out, cells, lambda: read_results(out), json_output)
     here = {(sample.task.name, sample.length.unit, sample.length.value) for sample in plan.samples_in_order()}
     mine = [cell for cell in cells if (cell.task, cell.unit, cell.length) in here and cell.reader in plan.readers]
     failed = sum({(cell.task, cell.unit, cell.length, cell.reader): cell.failed for cell in mine}.values())
@@ -226,6 +229,7 @@ def report(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Folder for a report of several benchmarks.")] = None,
+    price: Price = None,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -250,8 +254,8 @@ def report(
     found = cells(results())
     place = out or folders[0]
     write_cells(place, found)
-    write_report(place, found, results, settings if out else settings[str(place)])
-    _print(place, found, results(), json_output)
+    write_report(place, found, results, settings if out else settings[str(place)], price_of(price))
+    _print(place, found, results, json_output)
 
 
 @bench.command()
@@ -313,13 +317,17 @@ def _filled(context: typer.Context, preset: str | None) -> dict[str, Any]:
     return given
 
 
-def _print(folder: Path, cells: Sequence[Cell], results: Iterable[Result], as_json: bool) -> None:
+def _print(folder: Path, cells: Sequence[Cell], results: Callable[[], Iterable[Result]], as_json: bool) -> None:
     from memagent.bench.costs import totals
+    from memagent.bench.side_by_side import contests
     from memagent.bench.table import render
+    from memagent.cli.bench_output import print_contests
     from memagent.cli.terminal import Terminal, visible
 
     if as_json:
-        print(json.dumps({"cells": [asdict(cell) for cell in cells]}))
+        compared = [asdict(contest) for contest in contests(results())]
+        print(json.dumps({"cells": [asdict(cell) for cell in cells], "readers": compared}))
         return
-    render(cells, Terminal(), totals(results))
+    render(cells, Terminal(), totals(results()))
+    print_contests(contests(results()), Terminal())
     print(visible(f"Results: {folder / 'results.json'}. Report: {folder / 'report.html'}."), file=sys.stderr)

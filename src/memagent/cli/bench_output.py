@@ -1,4 +1,4 @@
-"""Prints the output of `bench compare`."""
+"""Prints comparisons: of two benchmarks, and of the readers of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from memagent.bench.compare import ALL, Difference
+from memagent.bench.side_by_side import Contest
+from memagent.bench.table import named
 from memagent.tasks.example import Length
 
 
@@ -34,6 +36,20 @@ def render_differences(differences: Sequence[Difference], console: Console) -> N
             style="bold" if each.low > 0 or each.high < 0 else "",
         )
     console.print(table)
+
+
+def print_contests(found: Sequence[Contest], console: Console) -> None:
+    """Print a line for each reader: how it compares with the first reader over everything."""
+    for each in found:
+        line = each.difference
+        if line.task == ALL:
+            name = named(each.reader, [contest.reader for contest in found])
+            said = (
+                f"{line.compared.split(' → ')[0]} → {name}: {line.difference:+.1f} points [{line.low:+.1f}, "
+                f"{line.high:+.1f}] on {line.pairs:,} examples, {each.times_as_fast:.2f} times as fast, "
+                f"{each.share_of_tokens:.0%} of the tokens"
+            )
+            console.print(Text(said), highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _notes(each: Difference) -> list[str]:
