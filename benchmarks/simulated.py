@@ -3,7 +3,8 @@
     python benchmarks/simulated.py SECONDS JITTER
 
 It prints its port and serves until its standard input is closed. Then it prints a line of JSON: for each question (by
-the word "question-N" in its prompts), the seconds from a reply to the next request.
+the word "question-N" in its prompts), the seconds from a reply to the next request. `readers.py` has another server,
+with a model that reads.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 _QUESTION = re.compile(rb"question-\d+")
@@ -28,11 +28,16 @@ MEMORY = "The keeper hid the compass. " * 100
 class Server:
     """Replies to every request with a memory of about 600 tokens."""
 
-    def __init__(self, seconds: float, jitter: float) -> None:
+    def __init__(self, seconds: float = 0.0, jitter: float = 0.0) -> None:
         self._seconds, self._jitter = seconds, jitter
         self._random = random.Random(5)
         self._replied: dict[bytes, float] = {}
         self.waits: dict[bytes, list[float]] = defaultdict(list)
+
+    async def reply(self, body: bytes) -> tuple[str, int, int]:
+        """Return the text of a completion, and the tokens of prompt and completion, after the time that it takes."""
+        await asyncio.sleep(self._seconds * self._random.uniform(1 - self._jitter, 1 + self._jitter))
+        return MEMORY, len(body) // 3, 600
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -46,10 +51,8 @@ class Server:
             now = time.perf_counter()
             if name in self._replied:
                 self.waits[name].append(now - self._replied[name])
-            listing = head.startswith(b"GET")
-            if not listing:
-                await asyncio.sleep(self._seconds * self._random.uniform(1 - self._jitter, 1 + self._jitter))
-            reply = json.dumps(_listing() if listing else _completion(len(body))).encode()
+            said = _listing() if head.startswith(b"GET") else _completion(*await self.reply(body))
+            reply = json.dumps(said).encode()
             writer.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply)
             )
@@ -64,15 +67,15 @@ def _listing() -> dict[str, Any]:
     return {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]}
 
 
-def _completion(size: int) -> dict[str, Any]:
-    usage = {"prompt_tokens": size // 3, "completion_tokens": 600, "total_tokens": size // 3 + 600}
-    message = {"role": "assistant", "content": MEMORY}
+def _completion(text: str, prompt: int, completion: int) -> dict[str, Any]:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
 
 
-async def _main(seconds: float, jitter: float) -> None:
-    told = Server(seconds, jitter)
+async def serve(told: Server) -> None:
+    """Print the port, serve until standard input is closed, then print the waits."""
     server = await asyncio.start_server(told.serve, "127.0.0.1", 0, limit=1 << 24)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -81,10 +84,10 @@ async def _main(seconds: float, jitter: float) -> None:
 
 
 @contextmanager
-def simulated(seconds: float, jitter: float = 0.0) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Start the server in its own process. Yields its address, and its waits, which are filled when the block ends."""
-    command = [sys.executable, str(Path(__file__)), str(seconds), str(jitter)]
+def serving(script: str, *arguments: str) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """Start a script's server in its own process. Yields its address, and its waits, filled when the block ends."""
     seen: dict[str, list[float]] = {}
+    command = [sys.executable, script, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -93,5 +96,12 @@ def simulated(seconds: float, jitter: float = 0.0) -> Iterator[tuple[str, dict[s
         seen.update(json.loads(process.stdout.readline()))
 
 
+@contextmanager
+def simulated(seconds: float, jitter: float = 0.0) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """Start the server that always replies the same."""
+    with serving(__file__, str(seconds), str(jitter)) as found:
+        yield found
+
+
 if __name__ == "__main__":
-    asyncio.run(_main(float(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(serve(Server(float(sys.argv[1]), float(sys.argv[2]))))

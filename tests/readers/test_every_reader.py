@@ -129,7 +129,9 @@ def test_a_text_of_one_segment(reader: str, content: str, expected: str) -> None
 
 
 def test_a_model_that_was_trained_to_collect_searches_with_a_memory_of_quotes() -> None:
-    assert find_reader("search", "collect") is READERS["search_quotes"]
-    assert find_reader("gated", "collect") is READERS["collect"]
+    assert find_reader("search", "collect") is READERS["search_collect"]
+    assert find_reader("search_extract", "collect") is READERS["search_extract"]
+    assert find_reader("gated", "extract") is READERS["extract"]
+    assert find_reader("gated_exit", "extract") is READERS["extract_exit"]
     assert find_reader("search", "overwrite") is READERS["search"]
     assert find_reader("overwrite", "collect") is READERS["overwrite"]

@@ -10,7 +10,10 @@ from memagent.core.prompts import NO_MEMORY, Prompts
 from memagent.core.reading import Underway
 from memagent.core.records import Completion, Request
 from memagent.errors import WindowOverflow
-from memagent.readers.parallel import ROUNDS, parallel, parallel_quotes
+from memagent.readers import READERS
+from memagent.readers.parallel import ROUNDS
+
+parallel, parallel_collect = READERS["parallel"], READERS["parallel_collect"]
 
 PIECES = pieces("Nothing here. ", f"{FACTS[0]} ", "Nor here. ", f"{FACTS[1]} ")
 
@@ -75,7 +78,7 @@ def test_a_segment_that_does_not_fit_is_halved_and_the_others_are_kept() -> None
 
 
 def test_quotes_need_no_merging_and_the_check_is_the_answer() -> None:
-    under = Underway(parallel_quotes(QUESTION, PIECES, Budget(), Prompts()))
+    under = Underway(parallel_collect(QUESTION, PIECES, Budget(), Prompts()))
     assert complete(under) == ["memorize"] * 4
     assert complete(under) == ["memorize"] * 2  # a second look where something was found
     assert under.memory == "\n".join(FACTS)
@@ -92,7 +95,7 @@ def test_too_many_quotes_are_chosen_from_in_groups() -> None:
             return "NONE" if request.segment.text.strip() in request.memory else f"- {request.segment.text}"
         return "1" if request.kind == "choose" else "\\boxed{17}"
 
-    under = Underway(parallel_quotes("which", pieces(*(f"{line}\n" for line in lines)), budget, Prompts()))
+    under = Underway(parallel_collect("which", pieces(*(f"{line}\n" for line in lines)), budget, Prompts()))
     waves = []
     while under.wanted:
         waves.append((under.wave[0].kind, len(under.wave)))

@@ -11,12 +11,13 @@ from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.reading import Reader, Underway
 from memagent.core.records import Completion, Request
-from memagent.readers.reread import TIMES, reread, reread_quotes
+from memagent.readers import READERS
+from memagent.readers.reread import TIMES
 
 TEXTS = [FILLER, f"{FILLER}{FACTS[0]} ", FILLER, f"{FILLER}{FACTS[1]} ", FILLER]
 
 
-def read(reply: Callable[[Request], str], reader: Reader = reread) -> tuple[Underway, list[Request]]:
+def read(reply: Callable[[Request], str], reader: Reader = READERS["reread"]) -> tuple[Underway, list[Request]]:
     under = Underway(reader(QUESTION, pieces(*TEXTS), Budget(), Prompts()))
     asked = []
     while under.wanted:
@@ -66,7 +67,7 @@ def test_quotes_are_looked_for_with_the_question_itself() -> None:
             return "NONE"
         return perfect(request)
 
-    under, asked = read(careless, reread_quotes)
+    under, asked = read(careless, READERS["reread_collect"])
     assert under.answer == f"\\boxed{{{KEYS}}}"
     assert sum(request.kind == "answer" for request in asked) == 2
 

@@ -11,15 +11,16 @@ from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.reading import Reader, Underway
 from memagent.core.records import Completion, Request, Segment
+from memagent.readers import READERS
 from memagent.readers.lookup import Lookup
-from memagent.readers.search import BEST, LOOKS, search, search_quotes
+from memagent.readers.search import BEST, LOOKS
 
 EMPTY = [FILLER * 20] * 10
 SPLIT = [*EMPTY, f"{FILLER}{FACTS[0]} ", *EMPTY, f"{FILLER}{FACTS[1]} ", *EMPTY]
 
 
 def read(
-    texts: Iterable[str], reply: Callable[[Request], str] = perfect, reader: Reader = search
+    texts: Iterable[str], reply: Callable[[Request], str] = perfect, reader: Reader = READERS["search"]
 ) -> tuple[str, list[tuple[str, int]]]:
     """Return the answer, and kind and number of the segment (else -1) of each request."""
     segments = pieces(*texts)
@@ -37,7 +38,7 @@ def test_only_what_the_question_is_about_is_read() -> None:
     answer, asked = read(SPLIT)
     assert answer == f"\\boxed{{{KEYS}}}"
     assert asked == [("memorize", 10), ("memorize", 21), ("check", -1), ("answer", -1)]
-    answer, asked = read(SPLIT, reader=search_quotes)
+    answer, asked = read(SPLIT, reader=READERS["search_collect"])
     assert answer == f"\\boxed{{{KEYS}}}"
     assert [kind for kind, _ in asked] == ["memorize"] * 4 + ["answer"]
 

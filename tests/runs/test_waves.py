@@ -88,7 +88,7 @@ class Learning(Slow):
         return Completion(found.text, "stop", Usage(1, 1))
 
 
-@pytest.mark.parametrize("reader", ["parallel", "search", "search_quotes"])
+@pytest.mark.parametrize("reader", ["parallel", "search", "search_collect"])
 def test_a_document_is_cut_as_before_whatever_the_estimate_is_now(tmp_path: Path, reader: str) -> None:
     with pytest.raises(ModelError):
         ask(Learning(fails_at=2), tmp_path, reader=reader)

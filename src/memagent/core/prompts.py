@@ -123,7 +123,10 @@ Numbers:
 NONE = "NONE"
 """The reply to COLLECT when a segment has nothing to collect."""
 
-GATE = "If the section adds nothing that helps to answer the problem, reply only NO CHANGE."
+NO_CHANGE = "NO CHANGE"
+"""The reply of a reader with a gate to a segment that adds nothing."""
+
+GATE = f"If the section adds nothing that helps to answer the problem, reply only {NO_CHANGE}."
 """Our own, added to the update template of a reader with a gate."""
 
 MERGE = """\

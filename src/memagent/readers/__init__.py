@@ -1,15 +1,13 @@
 """Ways to read a document into a memory. Start with overwrite.py, the paper's loop.
 
-In order, with a memory in the model's own words:
+In order, to the end:
 overwrite   the model writes the next memory, which is kept as it is
 gated       the model writes the next memory, or NO CHANGE
-
-In order, with a memory of quotes:
 extract     the model writes the next memory, but only lines from the document are kept
 collect     the model replies with new quotes or NONE, and never has to copy the old quotes
 
-Not in order, or not to the end, each for both styles of memory (search and search_quotes):
-gated_exit  as gated, until the memory answers the question; collect_exit for quotes
+In other ways, each for the memories of gated, extract and collect:
+gated_exit  in order, until the memory answers the question
 parallel    all segments at the same time, then a memory of what was found
 search      the segments that BM25 finds for the question, until the memory answers it
 reread      in order, then again what BM25 finds for what is missing
@@ -21,37 +19,46 @@ cwe and fwe).
 
 from __future__ import annotations
 
-from memagent.core.reading import Reader
+from collections.abc import Callable, Iterable
+
+from memagent.core.budget import Budget
+from memagent.core.prompts import Prompts
+from memagent.core.reading import Reader, Reading
+from memagent.core.records import Segment
 from memagent.errors import UsageError
 from memagent.readers import collect, exit, extract, gated, overwrite, parallel, reread, search
+from memagent.readers.styles import COLLECT, EXTRACT, WORDS, Style
 
-READERS: dict[str, Reader] = {
-    "overwrite": overwrite.overwrite,
-    "gated": gated.gated,
-    "gated_exit": exit.gated_exit,
-    "extract": extract.extract,
-    "collect": collect.collect,
-    "collect_exit": exit.collect_exit,
-    "parallel": parallel.parallel,
-    "parallel_quotes": parallel.parallel_quotes,
-    "search": search.search,
-    "search_quotes": search.search_quotes,
-    "reread": reread.reread,
-    "reread_quotes": reread.reread_quotes,
-}
+_Read = Callable[[Style, str, Iterable[Segment], Budget, Prompts], Reading]
 
-_OF_QUOTES = {
-    "gated": "collect",
-    "gated_exit": "collect_exit",
-    "parallel": "parallel_quotes",
-    "search": "search_quotes",
-    "reread": "reread_quotes",
-}
-"""Readers, and those that do the same with a memory of quotes."""
+
+def _named(name: str, read: _Read, style: Style) -> Reader:
+    def reader(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+        return read(style, question, segments, budget, prompts)
+
+    reader.__name__ = name
+    return reader
+
+
+_ALL = [
+    overwrite.overwrite,
+    gated.gated,
+    extract.extract,
+    collect.collect,
+    _named("gated_exit", exit.until_answered, WORDS),
+    _named("extract_exit", exit.until_answered, EXTRACT),
+    _named("collect_exit", exit.until_answered, COLLECT),
+    *(
+        _named(f"{name}{of}", read, style)
+        for name, read in (("parallel", parallel.parallel), ("search", search.search), ("reread", reread.reread))
+        for of, style in (("", WORDS), ("_extract", EXTRACT), ("_collect", COLLECT))
+    ),
+]
+READERS: dict[str, Reader] = {reader.__name__: reader for reader in _ALL}
 
 
 def find_reader(name: str, trained: str = "overwrite") -> Reader:
-    """Return the reader with this name. For a model trained to collect quotes, it is the one with a memory of quotes.
+    """Return the reader with this name, such as `search`; for a model trained to collect quotes, `search_collect`.
 
     Args:
         trained: name of the reader that the model was trained with.
@@ -61,4 +68,7 @@ def find_reader(name: str, trained: str = "overwrite") -> Reader:
     """
     if name not in READERS:
         raise UsageError(f"There is no reader {name}: give {', '.join(READERS)}.")
-    return READERS[_OF_QUOTES.get(name, name) if trained in _OF_QUOTES.values() else name]
+    if trained in ("extract", "collect"):
+        name = name.replace("gated", trained)
+        name = f"{name}_{trained}" if f"{name}_{trained}" in READERS else name
+    return READERS[name]

@@ -11,6 +11,7 @@ from memagent.core.prompts import Prompts, request
 from memagent.core.records import Completion, Request
 from memagent.core.scoring import final_answer
 from memagent.readers.overwrite import answer
+from memagent.readers.quotes import quotes_of
 
 CHECK_TOKENS = 256
 """Most tokens of a check. The reply is a word or a line, but some models think first."""
@@ -52,7 +53,9 @@ def check(question: str, memory: str, budget: Budget, prompts: Prompts) -> Check
 def check_by_answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Checking:
     """Ask for the answer itself, which is enough unless it says that the text does not say.
 
-    For models that were trained to answer so, and for nothing else.
+    For a memory of quotes, and models that were trained to keep one and for nothing else.
     """
+    if not quotes_of(memory):
+        return Verdict(query=question)
     said = (yield answer(question, memory, budget, prompts)).text
     return Verdict(not _ABSTAINS.search(final_answer(said, prompts.style)), question, said)

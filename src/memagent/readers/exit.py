@@ -12,22 +12,13 @@ from memagent.core.prompts import Prompts
 from memagent.core.reading import Reading
 from memagent.core.records import Segment
 from memagent.readers.check import Verdict
-from memagent.readers.styles import QUOTES, WORDS, Style, concluded
+from memagent.readers.styles import Style, concluded
 
 
-def gated_exit(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read as `gated` does, but only until the memory answers the question."""
-    return (yield from read_until_answered(WORDS, question, segments, budget, prompts))
-
-
-def collect_exit(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read as `collect` does, but only until the memory answers the question."""
-    return (yield from read_until_answered(QUOTES, question, segments, budget, prompts))
-
-
-def read_until_answered(
+def until_answered(
     style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
 ) -> Reading:
+    """Read the segments one by one until the memory answers the question, then answer from it."""
     memory, verdict = style.empty, Verdict()
     for segment in segments:
         before = memory

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import NO_MEMORY, Prompts, request
+from memagent.core.prompts import NO_CHANGE, NO_MEMORY, Prompts, request
 from memagent.core.reading import Reading
 from memagent.core.records import Memory, Request, Segment
 from memagent.readers.halving import Steps, in_halves
 from memagent.readers.overwrite import answer
 
-_NO_CHANGE = re.compile(r"\W*(?:NO CHANGE\b.*|(?i:no change)\W*|)", re.DOTALL)
+_NO_CHANGE = re.compile(rf"\W*(?:{NO_CHANGE}\b.*|(?i:{NO_CHANGE})\W*|)", re.DOTALL)
 """A reply that leaves the memory as it was. After a shouted NO CHANGE, a model may explain itself."""
 
 

@@ -13,25 +13,14 @@ from memagent.core.prompts import Prompts
 from memagent.core.reading import Reading, together
 from memagent.core.records import Memory, Segment
 from memagent.readers.check import Verdict
-from memagent.readers.styles import QUOTES, WORDS, Style, concluded
+from memagent.readers.styles import Style, concluded
 
 ROUNDS = 3
 """Most times that a document is read, as in PI-Mem."""
 
 
-def parallel(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read in parallel with a memory in the model's own words."""
-    return (yield from read_in_parallel(WORDS, question, segments, budget, prompts))
-
-
-def parallel_quotes(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read in parallel with a memory of quotes."""
-    return (yield from read_in_parallel(QUOTES, question, segments, budget, prompts))
-
-
-def read_in_parallel(
-    style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
-) -> Reading:
+def parallel(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read all segments at the same time, at most `ROUNDS` times, then answer from what was found."""
     pieces, memory, verdict = list(segments), style.empty, Verdict()
     for _ in range(ROUNDS):
         read = yield from together(style.memorize(question, memory, piece, budget, prompts) for piece in pieces)

@@ -14,7 +14,7 @@ from memagent.core.reading import Reading
 from memagent.core.records import Segment
 from memagent.readers.check import Verdict
 from memagent.readers.lookup import Lookup
-from memagent.readers.styles import QUOTES, WORDS, Style, concluded
+from memagent.readers.styles import Style, concluded
 
 BEST = 4
 """Number of segments that are read again for each thing that is missing."""
@@ -22,19 +22,8 @@ TIMES = 2
 """Most times that segments are read again."""
 
 
-def reread(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read and reread with a memory in the model's own words."""
-    return (yield from read_and_reread(WORDS, question, segments, budget, prompts))
-
-
-def reread_quotes(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read and reread with a memory of quotes."""
-    return (yield from read_and_reread(QUOTES, question, segments, budget, prompts))
-
-
-def read_and_reread(
-    style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
-) -> Reading:
+def reread(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read the segments one by one, then read again what BM25 finds for what is missing, then answer."""
     pieces, memory = [], style.empty
     for segment in segments:
         pieces.append(segment)

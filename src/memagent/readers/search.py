@@ -15,7 +15,7 @@ from memagent.core.reading import Reading
 from memagent.core.records import Segment
 from memagent.readers.check import Verdict
 from memagent.readers.lookup import Lookup
-from memagent.readers.styles import QUOTES, WORDS, Style, concluded
+from memagent.readers.styles import Style, concluded
 
 BEST = 4
 """Number of segments that are read in a look."""
@@ -23,19 +23,8 @@ LOOKS = 3
 """Most looks before the rest is read in order."""
 
 
-def search(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Search with a memory in the model's own words."""
-    return (yield from read_by_search(WORDS, question, segments, budget, prompts))
-
-
-def search_quotes(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Search with a memory of quotes."""
-    return (yield from read_by_search(QUOTES, question, segments, budget, prompts))
-
-
-def read_by_search(
-    style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
-) -> Reading:
+def search(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
+    """Read what BM25 finds, look by look, until the memory answers the question, then answer from it."""
     pieces = list(segments)
     lookup, unread = Lookup(pieces), dict(enumerate(pieces))
     memory, verdict, query, looks = style.empty, Verdict(), question, 0

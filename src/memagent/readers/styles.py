@@ -1,4 +1,7 @@
-"""Styles of memory: in the model's own words, or quotes. Readers that do not read in order exist for both."""
+"""Styles of memory: in the model's own words, or quotes.
+
+Readers that skip, stop, look back or read out of order take a Style, so that each works for every style.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from memagent.core.budget import Budget
 from memagent.core.prompts import NO_MEMORY, NOTHING, Prompts
 from memagent.core.reading import Reading
 from memagent.core.records import Segment
-from memagent.readers import choose, collect, gated
+from memagent.readers import choose, collect, extract, gated
 from memagent.readers.check import Checking, Verdict, check, check_by_answer
 from memagent.readers.halving import Memorize, Steps
 from memagent.readers.merge import merge
@@ -29,7 +32,8 @@ class Style:
 
 
 WORDS = Style(NO_MEMORY, gated.memorize, merge, check)
-QUOTES = Style(NOTHING, collect.memorize, choose.merge, check_by_answer)
+EXTRACT = Style(NOTHING, extract.memorize, choose.merge, check_by_answer)
+COLLECT = Style(NOTHING, collect.memorize, choose.merge, check_by_answer)
 
 
 def concluded(question: str, memory: str, verdict: Verdict, budget: Budget, prompts: Prompts) -> Reading:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from statistics import fmean
 from typing import Protocol
 
 from memagent.core.budget import Budget
@@ -19,8 +21,10 @@ from memagent.core.scoring import EVERY, METRICS
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
 from memagent.readers import find_reader
+from memagent.rl.assembler import Assembler, join_lines
 from memagent.rl.oracle import Collector, Overwriter, slipping
-from memagent.tasks.example import Length, Task, generator
+from memagent.tasks.example import Example, Length, Task, generator
+from memagent.tasks.practice.colours import ColourTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,10 @@ class MemoryProblems:
     """Number of examples before they repeat; None if they never do."""
     every: int = 1
     """Step from one example's number to the next."""
+    skips: float = 1.0
+    """Share of the segments that add nothing to which a reader with a gate ideally replies NO CHANGE."""
+    brevity: float = 0.0
+    """Share of a reward that is lost if every reply before the answer is as long as it may be."""
     slips: tuple[float, ...] = (0.0,)
     """Shares of segments in which a collected memory gets an unhelpful sentence; one share is drawn per problem."""
 
@@ -85,16 +93,38 @@ class MemoryProblems:
         score = METRICS[metric]
         memories = list(self.task.memories(example, pieces))
         right = ", ".join(example.answers if metric in EVERY else example.answers[:1])
-        perfection = Collector if self.reader == "collect" else Overwriter
         facts = (*getattr(example, "replaced", ()), *example.facts)
         keys = {squeezed(fact.text): fact.key for fact in facts}
-        perfect = perfection(pieces, memories, right, self.boxed, example.question, keys)
+        perfect = self._perfect(example)(pieces, memories, right, self.boxed, example.question, keys)
         draw = generator("slips", self.length, number, self.seed)
         share = draw.choice(self.slips)
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
             lambda: find_reader(self.reader)(example.question, pieces, self.budget, prompts),
-            lambda answer, trace: score(answer, example.answers),
+            lambda answer, trace: score(answer, example.answers) * (1 - self.brevity * written(trace)),
             perfect.reply,
             slipping(perfect, example.question, share, draw) if share else lambda request, text: text,
         )
+
+    def _perfect(self, example: Example) -> Callable[..., Overwriter]:
+        """Return the class of the perfect reader, with what it needs to know of the example."""
+        if "collect" in self.reader:
+            return Collector
+        if self.reader == "overwrite" or "extract" in self.reader:
+            return Overwriter
+        join = partial(self.task.joined, example) if isinstance(self.task, ColourTask) else join_lines
+        alone = cache(lambda segment: list(self.task.memories(example, [segment]))[-1])
+        return partial(Assembler, alone=alone, join=join, skips=self.skips)
+
+
+def written(trace: Trace) -> float:
+    """Return how long the replies before the answer are: 0 if they have no tokens, 1 if all are as long as they may be.
+
+    An empty reply counts as the longest, because it is a failure.
+    """
+    turns = [turn for turn in trace.turns if turn.request.kind != "answer"]
+    shares = [
+        turn.completion.usage.completion_tokens / turn.request.max_tokens if turn.completion.text.strip() else 1.0
+        for turn in turns
+    ]
+    return fmean(shares) if shares else 0.0

@@ -21,12 +21,14 @@ def draw(metrics: Sequence[dict[str, Any]], accuracy: Sequence[dict[str, Any]], 
     from matplotlib.figure import Figure
 
     written = [folder / "training.png"]
-    figure = Figure(figsize=(9.6, 6.4), layout="constrained")
-    grid = figure.subplots(2, 2)
+    figure = Figure(figsize=(14.4, 6.4), layout="constrained")
+    grid = figure.subplots(2, 3)
     _steps(grid[0][0], metrics, "warmup", "loss", "warm start: loss")
     _steps(grid[0][1], metrics, "rl", "reward", "RL: mean reward of the sampled rollouts", "accuracy")
+    _steps(grid[0][2], metrics, "rl", "tokens_per_segment", "RL: tokens written for a segment")
     _steps(grid[1][0], metrics, "rl", "entropy", "RL: entropy")
     _steps(grid[1][1], metrics, "rl", "clipped", "RL: share of tokens clipped")
+    _steps(grid[1][2], metrics, "rl", "groups_kept", "RL: groups with different rewards")
     figure.savefig(written[0], dpi=120)
     if accuracy:
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")

@@ -75,7 +75,9 @@ def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], di
         if len(kept) == config.problems:
             break
     rollouts = [rollout for group in drawn for rollout in group]
-    completions = [turn.completion for rollout in rollouts for turn in rollout.trace.turns]
+    turns = [turn for rollout in rollouts for turn in rollout.trace.turns]
+    completions = [turn.completion for turn in turns]
+    read = [turn.completion.usage.completion_tokens for turn in turns if turn.request.segment]
     sums = training.processes.sum(
         {
             "reward": sum(rollout.reward for rollout in rollouts),
@@ -86,6 +88,8 @@ def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], di
             "completions": len(completions),
             "tokens": sum(completion.usage.completion_tokens for completion in completions),
             "cut": sum(completion.finish == "length" for completion in completions),
+            "read": len(read),
+            "written": sum(read),
         }
     )
     return kept, {
@@ -94,6 +98,7 @@ def sample_groups(training: Training, config: RLConfig) -> tuple[list[Group], di
         "groups_drawn": sums["drawn"],
         "groups_kept": sums["kept"],
         "completion_tokens": sums["tokens"] / sums["completions"],
+        "tokens_per_segment": sums["written"] / max(sums["read"], 1),
         "completions_cut": sums["cut"] / sums["completions"],
         "sampling_seconds": time.perf_counter() - began,
     }

@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import NO_MEMORY, Prompts
+from memagent.core.prompts import NO_CHANGE, NO_MEMORY, Prompts
 from memagent.models.reader_defaults import ReaderDefaults
 from memagent.tasks.practice.colours import COLOURS, DIGITS, FILLER, NOTHING
 from memagent.train.policy import Policy
 
-PROMPTS = Prompts(update="{prompt} | {memory} | {chunk} >", answer="{prompt} | {memory} ?")
-"""Short templates. Every word is a token, so the paper's templates would be four times as long as their contents."""
+PROMPTS = Prompts(
+    update="{prompt} | {memory} | {chunk} >",
+    answer="{prompt} | {memory} ?",
+    gate="",
+    merge="{prompt} | {memory} | {notes} &",
+    check="{prompt} | {memory} !",
+)
+"""Short templates, without a gate. Every word is a token, so the paper's would be four times as long as their contents.
+"""
 
 _NEEDLES = [colour + digit for colour in COLOURS for digit in DIGITS]
-_WORDS = [*NO_MEMORY.split(), NOTHING, "|", ">", "?", *COLOURS, *_NEEDLES, *FILLER]
+_SIGNS = ["|", ">", "?", "&", "!"]
+_WORDS = [*NO_MEMORY.split(), *NO_CHANGE.split(), "YES", NOTHING, *_SIGNS, *COLOURS, *_NEEDLES, *FILLER]
 _PAD, _END, _UNKNOWN = "<no word>", "<the end>", "<unknown word>"  # the spaces keep them out of any text
 
 

@@ -167,6 +167,7 @@ def _source(
         task, length, seed, policy.tokenizer, prompts, defaults.budget,
         metric=config.metric, reader=config.reader or defaults.reader, boxed=defaults.prompts.style == "boxed",
         first=first, many=many, every=every, slips=(0.0,) if test else config.slips,
+        skips=config.skips, brevity=0.0 if test else config.brevity,
     )  # fmt: skip
 
 

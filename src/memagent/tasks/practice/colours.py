@@ -11,7 +11,7 @@ colours appear all over the document. A memory says what was read about each of 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from memagent.core.records import Segment
@@ -81,6 +81,13 @@ class ColourTask:
         for segment in segments:
             held |= {word[:-1]: word for word in segment.text.split() if word[:-1] in asked}
             yield _written(asked, held)
+
+    def joined(self, example: Example, memories: Sequence[str]) -> str:
+        """Return one memory of several, in the order of the document: what the last of them says of each colour."""
+        words = " ".join(memories).split()
+        asked = example.question.split()
+        held = {word[:-1]: word for word in words if word[:-1] in asked}
+        return _written(asked, held)
 
 
 def _written(asked: list[str], held: dict[str, str]) -> str:
