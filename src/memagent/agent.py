@@ -211,8 +211,8 @@ class MemoryAgent:
                 begin, questions, document, journals, self.chat.tokenizer, self.budget, self.prompts, self._cut,
                 self._reader, stack,
             )  # fmt: skip
-            read = sum(min(each.place, document.length) for each in asked)
-            watch.on_start(document.length, sum(each.turns for each in asked), int(read))
+            read = sum(each.characters for each in asked)
+            watch.on_start(document.length, sum(each.turns for each in asked), read)
             await drive(asked, self.chat, limits or Limits(), watch)
             seconds = time.perf_counter() - started
             return [await off_the_loop(self._finish, each, document, seconds) for each in asked]

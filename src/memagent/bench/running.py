@@ -207,15 +207,16 @@ class _Bench:
 
     async def _read(self, sample: Sample, example: Example, reader: str) -> tuple[Result, int]:
         """Return the result, and the number of tokens that were reported while they were read."""
-        told, read = 0, 0  # tokens reported; characters of the document read
+        told, read = 0, set[tuple[int, int]]()  # tokens reported; spans of the segments read
         spent = Usage()  # usage of this attempt
 
         def on_turn(_: int, turn: Turn) -> None:
-            nonlocal told, read, spent
+            nonlocal told, spent
             spent += turn.completion.usage
             segment = turn.request.segment
-            if segment and segment.end > read:  # skips a second look at a segment
-                told, read = told + segment.tokens, segment.end
+            if segment and (segment.start, segment.end) not in read:  # skips a second look at a segment
+                read.add((segment.start, segment.end))
+                told += segment.tokens
                 self._progress.on_turn(segment.tokens)
 
         key = self._key(sample, reader)

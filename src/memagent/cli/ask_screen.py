@@ -39,7 +39,7 @@ class ReadingScreen:
         self._change, self._change_title = Text("empty", style="dim"), "memory"
         self._draft, self._draft_title = Text(""), "writing"
         self._memories = [""] * len(questions)
-        self._places = [0] * len(questions)  # end of the text read so far, in characters
+        self._seen: list[set[tuple[int, int]]] = [set() for _ in questions]  # segments that each question has read
         self._characters = self._read = self._tokens = self._segments = 0
         self._here = 0  # characters that this process has read
         self._began = self._said = time.perf_counter()
@@ -82,11 +82,12 @@ class ReadingScreen:
         answered = turn.request.kind == "answer"
         self._tokens += usage.total_tokens
         if segment:
-            if segment.end > self._places[question]:  # not a segment that is read again
-                self._places[question] = segment.end
+            if segment.origin not in self._seen[question]:  # not a segment that is read again
+                self._seen[question].add(segment.origin)
+                start, end = segment.origin
                 self._segments += 1
-                self._read += segment.end - segment.start
-                self._here += segment.end - segment.start
+                self._read += end - start
+                self._here += end - start
             if self._console.is_terminal:
                 change: Change = changed(self._memories[question], turn)
                 self._memories[question] = turn.memory

@@ -54,6 +54,7 @@ class Asking(Underway):
         self._kept: list[Turn] = []
         self._overflowed: list[tuple[int, Request]] = []
         self._pieces = pieces
+        self._read: set[tuple[int, int]] = set()  # spans of the segments that finished turns show
         if journal:
             self._replay(journal)
 
@@ -69,6 +70,16 @@ class Asking(Underway):
     def place(self) -> float:
         """Place in the document that is read next; infinity if only the answer is left."""
         return min((each.segment.start for each in self.wanted.values() if each.segment), default=float("inf"))
+
+    @property
+    def characters(self) -> int:
+        """Number of characters in the segments that were read."""
+        return sum(end - start for start, end in self._read)
+
+    def take(self, completion: Completion, place: int = 0) -> Turn:
+        if segment := self.wanted[place].segment:
+            self._read.add(segment.origin)
+        return super().take(completion, place)
 
     def finish_turn(self, completion: Completion, place: int = 0) -> Turn:
         """Take a completion and keep its turn before another one is paid for, even if the reading then fails."""
