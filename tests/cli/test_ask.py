@@ -313,3 +313,18 @@ def test_the_knobs_reach_the_reading() -> None:
         done = json.loads(inside("ask", "Why?", "book.txt", *SCRIPTED, flag, value, "--json").stdout)
         changed = Run(Path(done["run"])).header
         assert [name for name in changed if header.get(name) != changed[name]] == [key]
+
+
+def test_reading_stops_when_the_model_says_that_it_has_enough(tmp_path: Path) -> None:
+    replies = ["NO CHANGE", "key17 is 289", "YES", "\\boxed{289}"]
+    (tmp_path / "script.jsonl").write_text("\n".join(map(json.dumps, replies)))
+    asked = ("ask", "What is key17?", "book.txt", *SCRIPTED)
+    done = json.loads(inside(*asked, "--stop-when-answered", "--json").stdout)
+    assert (done["answer"], done["segments"]) == ("289", 2)
+    [warning] = done["warnings"]
+    assert warning.endswith("characters (94%) were not read: the reader stopped early.")
+    same = json.loads(inside(*asked, "--reader", "gated_exit", "--json").stdout)
+    assert same["run"] == done["run"]
+    wrong = inside(*asked, "--reader", "search", "--stop-when-answered")
+    assert wrong.returncode == 2
+    assert failed(wrong) == "--stop-when-answered goes with --reader gated, extract, collect, not search."

@@ -12,7 +12,7 @@ from keeper import FACTS, KEYS, QUESTION, perfect, text
 
 from memagent import Answer, Budget, MemoryAgent, Request, ScriptedChat, text_document
 from memagent.errors import WindowOverflow
-from memagent.readers import READERS, find_reader
+from memagent.readers import READERS, find_reader, memory_of
 from memagent.runs.run import FILE, Run
 
 TEXT = text()
@@ -134,4 +134,11 @@ def test_a_model_that_was_trained_to_collect_searches_with_a_memory_of_quotes() 
     assert find_reader("gated", "extract") is READERS["extract"]
     assert find_reader("gated_exit", "extract") is READERS["extract_exit"]
     assert find_reader("search", "overwrite") is READERS["search"]
+    assert find_reader("search", "search_collect") is READERS["search_collect"]
     assert find_reader("overwrite", "collect") is READERS["overwrite"]
+
+
+def test_every_reader_keeps_the_memory_of_one_that_reads_in_order() -> None:
+    kept = {name: memory_of(name) for name in READERS}
+    assert Counter(kept.values()) == {"overwrite": 1, "gated": 5, "extract": 5, "collect": 5}
+    assert (kept["reread_extract"], kept["collect_exit"], kept["search"]) == ("extract", "collect", "gated")

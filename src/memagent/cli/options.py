@@ -100,15 +100,12 @@ def reader_of(reader: str | None, memory: str | None, stop: bool = False) -> str
     """The reader's name, from --reader or from its old name --memory, and from --stop-when-answered."""
     from memagent.errors import UsageError
     from memagent.models.reader_defaults import READERS_BEFORE
+    from memagent.readers import stopping
 
+    if memory is not None and reader is None:
+        if memory not in READERS_BEFORE:
+            raise UsageError(f"There is no memory {memory}: give --reader overwrite, extract or collect.")
+        reader = READERS_BEFORE[memory]
     if stop:
-        if memory is not None or reader not in (None, "gated"):
-            raise UsageError(
-                f"--stop-when-answered goes with --reader gated, not {reader or memory}; search stops by itself."
-            )
-        return "gated_exit"
-    if memory is None or reader is not None:
-        return reader
-    if memory not in READERS_BEFORE:
-        raise UsageError(f"There is no memory {memory}: give --reader overwrite, extract or collect.")
-    return READERS_BEFORE[memory]
+        return stopping(reader) if reader else stopping()
+    return reader

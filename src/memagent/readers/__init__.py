@@ -40,21 +40,17 @@ def _named(name: str, read: _Read, style: Style) -> Reader:
     return reader
 
 
-_ALL = [
-    overwrite.overwrite,
-    gated.gated,
-    extract.extract,
-    collect.collect,
-    _named("gated_exit", exit.until_answered, WORDS),
-    _named("extract_exit", exit.until_answered, EXTRACT),
-    _named("collect_exit", exit.until_answered, COLLECT),
-    *(
-        _named(f"{name}{of}", read, style)
-        for name, read in (("parallel", parallel.parallel), ("search", search.search), ("reread", reread.reread))
-        for of, style in (("", WORDS), ("_extract", EXTRACT), ("_collect", COLLECT))
-    ),
-]
-READERS: dict[str, Reader] = {reader.__name__: reader for reader in _ALL}
+_STYLES = {"gated": WORDS, "extract": EXTRACT, "collect": COLLECT}
+_EXITS = {name: _named(f"{name}_exit", exit.until_answered, style) for name, style in _STYLES.items()}
+_OTHERS = {"parallel": parallel.parallel, "search": search.search, "reread": reread.reread}
+_SISTERS = {
+    (name, of): _named(name if of == "gated" else f"{name}_{of}", read, style)
+    for name, read in _OTHERS.items()
+    for of, style in _STYLES.items()
+}
+_IN_ORDER: list[Reader] = [overwrite.overwrite, gated.gated, extract.extract, collect.collect]
+
+READERS: dict[str, Reader] = {each.__name__: each for each in (*_IN_ORDER, *_EXITS.values(), *_SISTERS.values())}
 
 
 def find_reader(name: str, trained: str = "overwrite") -> Reader:
@@ -68,7 +64,26 @@ def find_reader(name: str, trained: str = "overwrite") -> Reader:
     """
     if name not in READERS:
         raise UsageError(f"There is no reader {name}: give {', '.join(READERS)}.")
-    if trained in ("extract", "collect"):
-        name = name.replace("gated", trained)
-        name = f"{name}_{trained}" if f"{name}_{trained}" in READERS else name
+    of = memory_of(trained)
+    if of in ("extract", "collect"):
+        fitting = {"gated": READERS[of], "gated_exit": _EXITS[of], **{other: _SISTERS[other, of] for other in _OTHERS}}
+        return fitting.get(name, READERS[name])
     return READERS[name]
+
+
+def stopping(name: str = "gated") -> str:
+    """Return the name of the reader that reads as this one does, but only until the memory answers the question.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in _EXITS:
+        raise UsageError(f"--stop-when-answered goes with --reader {', '.join(_EXITS)}, not {name}.")
+    return _EXITS[name].__name__
+
+
+def memory_of(name: str) -> str:
+    """Return the in-order reader whose memory a reader keeps: overwrite, gated, extract or collect."""
+    if name == "overwrite":
+        return name
+    return next((of for of in _STYLES if name.endswith((of, f"{of}_exit"))), "gated")

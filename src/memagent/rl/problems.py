@@ -20,7 +20,7 @@ from memagent.core.records import Request, Trace
 from memagent.core.scoring import EVERY, METRICS
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
-from memagent.readers import find_reader
+from memagent.readers import find_reader, memory_of
 from memagent.rl.assembler import Assembler, join_lines
 from memagent.rl.oracle import Collector, Overwriter, slipping
 from memagent.tasks.example import Example, Length, Task, generator
@@ -108,9 +108,10 @@ class MemoryProblems:
 
     def _perfect(self, example: Example) -> Callable[..., Overwriter]:
         """Return the class of the perfect reader, with what it needs to know of the example."""
-        if "collect" in self.reader:
+        memory = memory_of(self.reader)
+        if memory == "collect":
             return Collector
-        if self.reader == "overwrite" or "extract" in self.reader:
+        if memory != "gated":
             return Overwriter
         join = partial(self.task.joined, example) if isinstance(self.task, ColourTask) else join_lines
         alone = cache(lambda segment: list(self.task.memories(example, [segment]))[-1])
