@@ -35,7 +35,7 @@ FACTS = [
 ]
 PLACES = (0.1, 0.2, 0.6)
 QUESTION = "Which brass key does the keeper of each of the 24 lighthouses hide behind the barometer?"
-READERS = ("overwrite", "gated", "parallel", "search", "reread", "gated_exit")
+READERS = ("overwrite", "gated", "parallel", "search", "reread", "exit")
 GOALS = {"gated": 2.5, "parallel": 8, "search": 15}
 
 _FACT = re.compile(r"The keeper of lighthouse \d+ hides the brass key \d{5} behind the barometer\.")

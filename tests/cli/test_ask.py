@@ -323,7 +323,7 @@ def test_reading_stops_when_the_model_says_that_it_has_enough(tmp_path: Path) ->
     assert (done["answer"], done["segments"]) == ("289", 2)
     [warning] = done["warnings"]
     assert warning.endswith("characters (94%) were not read: the reader stopped early.")
-    same = json.loads(inside(*asked, "--reader", "gated_exit", "--json").stdout)
+    same = json.loads(inside(*asked, "--reader", "exit_gated", "--json").stdout)
     assert same["run"] == done["run"]
     wrong = inside(*asked, "--reader", "search", "--stop-when-answered")
     assert wrong.returncode == 2

@@ -132,8 +132,8 @@ def test_a_model_that_was_trained_to_collect_searches_with_a_memory_of_quotes() 
     assert find_reader("search", "collect") is READERS["search_collect"]
     assert find_reader("search_extract", "collect") is READERS["search_extract"]
     assert find_reader("gated", "extract") is READERS["extract"]
-    assert find_reader("gated_exit", "extract") is READERS["extract_exit"]
-    assert find_reader("search", "overwrite") is READERS["search"]
+    assert find_reader("exit", "extract") is READERS["exit_extract"]
+    assert find_reader("search") is READERS["search_gated"]
     assert find_reader("search", "search_collect") is READERS["search_collect"]
     assert find_reader("overwrite", "collect") is READERS["overwrite"]
 
@@ -141,4 +141,4 @@ def test_a_model_that_was_trained_to_collect_searches_with_a_memory_of_quotes() 
 def test_every_reader_keeps_the_memory_of_one_that_reads_in_order() -> None:
     kept = {name: memory_of(name) for name in READERS}
     assert Counter(kept.values()) == {"overwrite": 1, "gated": 5, "extract": 5, "collect": 5}
-    assert (kept["reread_extract"], kept["collect_exit"], kept["search"]) == ("extract", "collect", "gated")
+    assert (kept["reread_extract"], kept["exit_collect"], memory_of("search")) == ("extract", "collect", "gated")

@@ -13,7 +13,7 @@ from memagent.errors import WindowOverflow
 from memagent.readers import READERS
 from memagent.readers.parallel import ROUNDS
 
-parallel, parallel_collect = READERS["parallel"], READERS["parallel_collect"]
+parallel, parallel_collect = READERS["parallel_gated"], READERS["parallel_collect"]
 
 PIECES = pieces("Nothing here. ", f"{FACTS[0]} ", "Nor here. ", f"{FACTS[1]} ")
 

@@ -17,7 +17,7 @@ from memagent.readers.reread import TIMES
 TEXTS = [FILLER, f"{FILLER}{FACTS[0]} ", FILLER, f"{FILLER}{FACTS[1]} ", FILLER]
 
 
-def read(reply: Callable[[Request], str], reader: Reader = READERS["reread"]) -> tuple[Underway, list[Request]]:
+def read(reply: Callable[[Request], str], reader: Reader = READERS["reread_gated"]) -> tuple[Underway, list[Request]]:
     under = Underway(reader(QUESTION, pieces(*TEXTS), Budget(), Prompts()))
     asked = []
     while under.wanted:

@@ -20,7 +20,7 @@ SPLIT = [*EMPTY, f"{FILLER}{FACTS[0]} ", *EMPTY, f"{FILLER}{FACTS[1]} ", *EMPTY]
 
 
 def read(
-    texts: Iterable[str], reply: Callable[[Request], str] = perfect, reader: Reader = READERS["search"]
+    texts: Iterable[str], reply: Callable[[Request], str] = perfect, reader: Reader = READERS["search_gated"]
 ) -> tuple[str, list[tuple[str, int]]]:
     """Return the answer, and kind and number of the segment (else -1) of each request."""
     segments = pieces(*texts)

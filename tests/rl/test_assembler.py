@@ -49,7 +49,7 @@ def test_its_answers_are_right_whatever_the_order_of_reading(reader: str) -> Non
         trace, answer = attempt(problem)
         assert problem.reward(answer, trace) == 1
         assert trace.memory == list(ColourTask(digits=2).memories(example(number), pieces(trace)))[-1] or (
-            reader in ("search", "gated_exit")
+            "search" in reader or "exit" in reader
         )
 
 

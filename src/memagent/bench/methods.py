@@ -25,7 +25,7 @@ from memagent.core.tokenizer import Tokenizer, count
 from memagent.documents import text_document
 from memagent.errors import WindowOverflow
 from memagent.models.chat import Chat
-from memagent.readers import READERS
+from memagent.readers import NAMES
 from memagent.runs.watch import Watch
 from memagent.tasks.example import Example
 
@@ -95,7 +95,7 @@ async def retrieve(job: Job) -> Trace:
 
 MEMORY: dict[str, Callable[[Job], Coroutine[Any, Any, Trace]]] = {
     "memory": memory,
-    **{name: partial(memory, reader=name) for name in READERS},
+    **{name: partial(memory, reader=name) for name in NAMES},
 }
 """Readers that keep a memory and a journal, and are asked to box their answer."""
 

@@ -107,5 +107,5 @@ def reader_of(reader: str | None, memory: str | None, stop: bool = False) -> str
             raise UsageError(f"There is no memory {memory}: give --reader overwrite, extract or collect.")
         reader = READERS_BEFORE[memory]
     if stop:
-        return stopping(reader) if reader else stopping()
+        return stopping(reader or "")
     return reader

@@ -6,8 +6,8 @@ gated       the model writes the next memory, or NO CHANGE
 extract     the model writes the next memory, but only lines from the document are kept
 collect     the model replies with new quotes or NONE, and never has to copy the old quotes
 
-In other ways, each for the memories of gated, extract and collect:
-gated_exit  in order, until the memory answers the question
+In other ways, each for the memories of gated, extract and collect (such as search_gated):
+exit        in order, until the memory answers the question
 parallel    all segments at the same time, then a memory of what was found
 search      the segments that BM25 finds for the question, until the memory answers it
 reread      in order, then again what BM25 finds for what is missing
@@ -41,20 +41,32 @@ def _named(name: str, read: _Read, style: Style) -> Reader:
 
 
 _STYLES = {"gated": WORDS, "extract": EXTRACT, "collect": COLLECT}
-_EXITS = {name: _named(f"{name}_exit", exit.until_answered, style) for name, style in _STYLES.items()}
-_OTHERS = {"parallel": parallel.parallel, "search": search.search, "reread": reread.reread}
-_SISTERS = {
-    (name, of): _named(name if of == "gated" else f"{name}_{of}", read, style)
-    for name, read in _OTHERS.items()
-    for of, style in _STYLES.items()
+_WAYS: dict[str, _Read] = {
+    "exit": exit.until_answered,
+    "parallel": parallel.parallel,
+    "search": search.search,
+    "reread": reread.reread,
 }
-_IN_ORDER: list[Reader] = [overwrite.overwrite, gated.gated, extract.extract, collect.collect]
-
-READERS: dict[str, Reader] = {each.__name__: each for each in (*_IN_ORDER, *_EXITS.values(), *_SISTERS.values())}
+_IN_ORDER: dict[str, Reader] = {
+    "overwrite": overwrite.overwrite,
+    "gated": gated.gated,
+    "extract": extract.extract,
+    "collect": collect.collect,
+}
+READERS: dict[str, Reader] = {
+    **_IN_ORDER,
+    **{
+        f"{way}_{of}": _named(f"{way}_{of}", read, style)
+        for way, read in _WAYS.items()
+        for of, style in _STYLES.items()
+    },
+}
+NAMES = tuple(dict.fromkeys([*_IN_ORDER, *_WAYS, *READERS]))
+"""Names that `find_reader` knows, the short ones first."""
 
 
 def find_reader(name: str, trained: str = "overwrite") -> Reader:
-    """Return the reader with this name, such as `search`; for a model trained to collect quotes, `search_collect`.
+    """Return the reader with this name. `search` alone is `search_collect` if the model was trained to collect quotes.
 
     Args:
         trained: name of the reader that the model was trained with.
@@ -62,28 +74,27 @@ def find_reader(name: str, trained: str = "overwrite") -> Reader:
     Raises:
         UsageError: there is no such reader.
     """
-    if name not in READERS:
-        raise UsageError(f"There is no reader {name}: give {', '.join(READERS)}.")
+    if name not in NAMES:
+        raise UsageError(f"There is no reader {name}: give {', '.join((*_IN_ORDER, *_WAYS))}.")
     of = memory_of(trained)
-    if of in ("extract", "collect"):
-        fitting = {"gated": READERS[of], "gated_exit": _EXITS[of], **{other: _SISTERS[other, of] for other in _OTHERS}}
-        return fitting.get(name, READERS[name])
-    return READERS[name]
-
-
-def stopping(name: str = "gated") -> str:
-    """Return the name of the reader that reads as this one does, but only until the memory answers the question.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if name not in _EXITS:
-        raise UsageError(f"--stop-when-answered goes with --reader {', '.join(_EXITS)}, not {name}.")
-    return _EXITS[name].__name__
+    of = "gated" if of == "overwrite" else of
+    return READERS[f"{name}_{of}" if name in _WAYS else of if name == "gated" else name]
 
 
 def memory_of(name: str) -> str:
     """Return the in-order reader whose memory a reader keeps: overwrite, gated, extract or collect."""
     if name == "overwrite":
         return name
-    return next((of for of in _STYLES if name.endswith((of, f"{of}_exit"))), "gated")
+    of = name.rpartition("_")[2]
+    return of if of in _STYLES else "gated"
+
+
+def stopping(name: str = "") -> str:
+    """Return the name of the reader that reads as this one does, but only until the memory answers the question.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name and name not in _STYLES:
+        raise UsageError(f"--stop-when-answered goes with --reader {', '.join(_STYLES)}, not {name}.")
+    return f"exit_{name}" if name else "exit"

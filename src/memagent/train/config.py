@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from memagent.core.prompts import Layout
 from memagent.errors import UsageError
-from memagent.readers import READERS
+from memagent.readers import NAMES
 from memagent.rl.credit import Weighting
 
 Positive = Annotated[int, Field(ge=1)]
@@ -27,8 +27,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _known(reader: str) -> str:
-    if reader not in READERS:
-        raise ValueError(f"give {', '.join(READERS)}")
+    if reader not in NAMES:
+        raise ValueError(f"give {', '.join(NAMES)}")
     return reader
 
 
