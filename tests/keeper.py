@@ -43,7 +43,7 @@ def perfect(request: Request) -> str:
     """Reply as a perfect model."""
     prompt = request.messages[0].content
     held = _known(request.memory)
-    if request.kind == "answer":
+    if request.kind in ("answer", "try"):
         return "\\boxed{" + (", ".join(_keys(held)) if len(held) == len(ASKED) else "The text does not say") + "}"
     if request.kind == "check":
         missing = [number for number in ASKED if fact(number) not in held]

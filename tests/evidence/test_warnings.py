@@ -9,7 +9,7 @@ import pytest
 
 from memagent import Budget, MemoryAgent, text_document
 from memagent.core.records import Completion, Finish, Request, Segment, Trace, Turn
-from memagent.evidence.warnings import doubts, losses
+from memagent.evidence.warnings import doubts, losses, unread
 from memagent.models.scripted import ScriptedChat
 from memagent.runs.run import Run
 
@@ -42,6 +42,35 @@ def test_what_was_lost_is_said_with_the_numbers_of_the_segments() -> None:
         "The answer was cut by --answer-tokens.",
         "The model gave an empty answer.",
     ]
+
+
+def test_what_a_reader_with_a_gate_or_a_merge_lost_is_said() -> None:
+    def unchanged(number: int, text: str) -> Turn:
+        segment = Segment(10 * number, 10 * number + 10, "x" * 10, 3)
+        return Turn(number, Request((), 10, segment, "before"), Completion(text), "before")
+
+    merge, check = (Turn(4, Request((), 10, kind=kind), Completion("m", "length"), "b") for kind in ("merge", "check"))
+    turns = [
+        unchanged(0, "NO CHANGE"),
+        unchanged(1, "Updated memory: no change."),
+        unchanged(2, "NO CHANGE\nThe keeper hid key 17."),
+        merge,
+        merge,
+        check,
+        answered(5, "c"),
+    ]
+    assert losses(Trace("?", turns)) == [
+        "The model replied NO CHANGE and more to segment 3; what else it said is not kept.",
+        "The merging of notes was cut by --memory-tokens 2 times, so facts may be missing.",
+    ]
+
+
+def test_what_was_not_read_is_said() -> None:
+    trace = Trace(
+        "?", [turn(0, 0, "a"), turn(1, 40, "b", whole=(40, 60)), turn(2, 50, "b", whole=(40, 60)), turn(3, 0, "a")]
+    )
+    assert unread(trace, 1000) == ["970 of 1,000 characters (97.0%) were not read: the reader stopped early."]
+    assert unread(trace, 30) == []
 
 
 def test_many_segments_are_counted() -> None:

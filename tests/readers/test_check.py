@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import Prompts, prompts_for
+from memagent.core.prompts import NOTHING, Prompts, prompts_for
 from memagent.core.records import Completion
-from memagent.readers.check import CHECK_TOKENS, Checking, Verdict, check, check_by_answer
+from memagent.readers.check import Checking, Verdict, check, try_answer
 
 
 def verdict(checking: Checking, reply: str) -> Verdict:
@@ -15,7 +15,8 @@ def verdict(checking: Checking, reply: str) -> Verdict:
     try:
         checking.send(Completion(reply))
     except StopIteration as stop:
-        return Verdict(stop.value.enough, stop.value.query, stop.value.answer)
+        found: Verdict = stop.value
+        return found
     raise AssertionError("A check asks once.")
 
 
@@ -36,7 +37,7 @@ def verdict(checking: Checking, reply: str) -> Verdict:
     ],
 )
 def test_a_reply_that_is_neither_yes_nor_no_counts_as_no_without_words(reply: str, enough: bool, query: str) -> None:
-    assert verdict(check("why", "m", Budget(), Prompts()), reply) == Verdict(enough, query)
+    assert verdict(check("why", "m", Budget(), Prompts()), reply) == Verdict(enough, query, query)
 
 
 def test_a_check_shows_question_and_memory_and_may_be_short() -> None:
@@ -44,8 +45,7 @@ def test_a_check_shows_question_and_memory_and_may_be_short() -> None:
     assert asked.kind == "check"
     assert "<problem> \nwhy so\n</problem>" in asked.messages[0].content
     assert "<memory>\nthe memory\n</memory>" in asked.messages[0].content
-    assert asked.max_tokens == CHECK_TOKENS
-    assert next(check("why", "m", Budget(answer=6), Prompts())).max_tokens == 6
+    assert asked.max_tokens == Budget().answer  # some models think before they say a word
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,16 @@ def test_a_check_shows_question_and_memory_and_may_be_short() -> None:
         ("\\boxed{The text doesn’t say.}", False),
         ("It is not mentioned.", False),
         ("\\boxed{unknown}", False),
+        ("\\boxed{No relevant information.}", False),
+        ("\\boxed{}", False),
+        ("  ", False),
     ],
 )
 def test_an_answer_is_enough_unless_it_abstains(reply: str, enough: bool) -> None:
-    found = verdict(check_by_answer("why", "m", Budget(), prompts_for()), reply)
-    assert found == Verdict(enough, "why", reply)
+    assert verdict(try_answer("why", "m", Budget(), prompts_for()), reply) == Verdict(enough, "why\nm")
+
+
+def test_an_empty_memory_is_never_enough_and_nobody_is_asked() -> None:
+    with pytest.raises(StopIteration) as stop:
+        next(try_answer("why", NOTHING, Budget(), prompts_for()))
+    assert stop.value.value == Verdict(query="why")

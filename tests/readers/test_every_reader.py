@@ -52,7 +52,7 @@ def test_what_is_not_read_is_named(reader: str) -> None:
     left = len(TEXT) - sum(end - start for start, end in shown)
     assert answer.segments == len(shown)
     warnings = [
-        f"{left:,} of {len(TEXT):,} characters ({left / len(TEXT):.0%}) were not read: the reader stopped early."
+        f"{left:,} of {len(TEXT):,} characters ({left / len(TEXT):.1%}) were not read: the reader stopped early."
     ]
     assert list(answer.warnings) == (warnings if left else [])
     assert bool(left) == ("search" in reader or "exit" in reader)
@@ -116,8 +116,21 @@ def test_segments_that_do_not_fit_are_read_in_halves(reader: str) -> None:
 @every_reader
 def test_a_model_that_replies_nonsense_ends_every_reading(reader: str) -> None:
     answer = ask(reader, lambda asked: "perhaps, who knows")
-    assert answer.text == "perhaps, who knows"
+    assert answer.text == answer.trace.answer == "perhaps, who knows"
     assert len(answer.trace.turns) < 100
+
+
+@every_reader
+def test_the_last_turn_is_the_answer_even_if_the_model_never_has_enough(reader: str) -> None:
+    def unsure(asked: Request) -> str:
+        if asked.kind in ("answer", "try"):
+            return "\\boxed{The text does not say}"
+        return "NO: another lighthouse" if asked.kind == "check" else perfect(asked)
+
+    answer = ask(reader, unsure)
+    assert answer.trace.turns[-1].request.kind == "answer"
+    assert answer.text == "The text does not say"
+    assert "exit" not in reader or not answer.warnings  # all was read
 
 
 @every_reader
@@ -131,7 +144,7 @@ def test_a_text_of_one_segment(reader: str, content: str, expected: str) -> None
 def test_a_model_that_was_trained_to_collect_searches_with_a_memory_of_quotes() -> None:
     assert find_reader("search", "collect") is READERS["search_collect"]
     assert find_reader("search_extract", "collect") is READERS["search_extract"]
-    assert find_reader("gated", "extract") is READERS["extract"]
+    assert find_reader("gated", "extract") is READERS["gated"]
     assert find_reader("exit", "extract") is READERS["exit_extract"]
     assert find_reader("search") is READERS["search_gated"]
     assert find_reader("search", "search_collect") is READERS["search_collect"]

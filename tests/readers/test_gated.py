@@ -14,7 +14,12 @@ BUDGET = Budget(question=5, segment=10, memory=20, answer=30)
 
 
 @pytest.mark.parametrize(
-    "reply", ["NO CHANGE", "no change.", "**No change**", "NO CHANGE: it is about the sea.", "", " \n"]
+    "reply",
+    [
+        *("NO CHANGE", "no change.", "**No change**", "NO_CHANGE", "No changes.", "NO CHANGE: it is about the sea."),
+        *("", " \n", "Updated memory: NO CHANGE", "<memory>\nNO CHANGE\n</memory>"),
+        *("The section adds nothing.\n\nNO CHANGE", "NO CHANGE\nThe keeper hid key 17."),
+    ],
 )
 def test_no_change_leaves_the_memory_as_it_was(reply: str) -> None:
     under = Underway(gated("why", pieces("one", "two"), BUDGET, Prompts()))
@@ -22,7 +27,9 @@ def test_no_change_leaves_the_memory_as_it_was(reply: str) -> None:
     assert under.take(Completion(reply)).memory == "m1"
 
 
-@pytest.mark.parametrize("reply", ["No change was made to the will.", "m1. NO CHANGE", "Nothing new."])
+@pytest.mark.parametrize(
+    "reply", ["No change was made to the will.", "m1. NO CHANGE", "Nothing new.", "There was no change\nof plan."]
+)
 def test_any_other_reply_is_the_next_memory(reply: str) -> None:
     under = Underway(gated("why", pieces("one", "two"), BUDGET, Prompts()))
     under.take(Completion("m1"))

@@ -8,9 +8,10 @@ from wanted import wanted
 from memagent.core.budget import Budget
 from memagent.core.prompts import NO_MEMORY, Prompts
 from memagent.core.reading import Underway
-from memagent.core.records import Completion, Request
+from memagent.core.records import Completion, Request, Segment
 from memagent.errors import WindowOverflow
 from memagent.readers import READERS
+from memagent.readers.choose import merge
 from memagent.readers.parallel import ROUNDS
 
 parallel, parallel_collect = READERS["parallel_gated"], READERS["parallel_collect"]
@@ -62,7 +63,7 @@ def test_there_are_at_most_three_rounds() -> None:
         kinds.append(under.wave[0].kind)
         for place, request in list(under.wanted.items()):
             under.take(Completion(eager(request)), place)
-    assert kinds == [*["memorize", "merge", "check"] * ROUNDS, "answer"]
+    assert kinds == [*["memorize", "merge", "check"] * (ROUNDS - 1), "memorize", "merge", "answer"]
 
 
 def test_a_segment_that_does_not_fit_is_halved_and_the_others_are_kept() -> None:
@@ -82,7 +83,7 @@ def test_quotes_need_no_merging_and_the_check_is_the_answer() -> None:
     assert complete(under) == ["memorize"] * 4
     assert complete(under) == ["memorize"] * 2  # a second look where something was found
     assert under.memory == "\n".join(FACTS)
-    assert complete(under) == ["answer"]
+    assert [complete(under), complete(under)] == [["try"], ["answer"]]
     assert under.answer == f"\\boxed{{{KEYS}}}"
 
 
@@ -102,8 +103,25 @@ def test_too_many_quotes_are_chosen_from_in_groups() -> None:
         for place, request in list(under.wanted.items()):
             under.take(Completion(choosy(request)), place)
     # Six lines fit a group, and of each group one stays.
-    assert waves == [("memorize", 20), ("memorize", 20), ("choose", 4), ("choose", 1), ("answer", 1)]
+    assert waves == [("memorize", 20), ("memorize", 20), ("choose", 4), ("choose", 1), ("try", 1), ("answer", 1)]
     assert under.memory == lines[0]
+
+
+def test_quotes_that_do_not_fit_a_prompt_are_chosen_from_half_by_half_and_no_reply_is_lost() -> None:
+    quotes = [f"The keeper of lighthouse {number} hides a key." for number in range(12)]
+    like = Segment(0, 10, "x" * 10, 10)
+    under = Underway(merge("which", "", ["\n".join(quotes)], like, Budget(segment=200, memory=130), Prompts()))
+    asked = []
+    while under.wanted:
+        for place, request in list(under.wanted.items()):
+            asked.append(request.memory)
+            if request.memory.count("keeper") > 3 and "lighthouse 0 " in request.memory:
+                under.overflow(WindowOverflow("too long"), place)
+            else:
+                under.take(Completion("1"), place)
+    assert len(asked) == len(set(asked))  # nothing was asked twice
+    assert set(under.answer.splitlines()) <= set(quotes)
+    assert len("".join(under.answer.splitlines())) <= 130
 
 
 def test_an_empty_document_is_answered_from_no_memory() -> None:

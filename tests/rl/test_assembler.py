@@ -8,18 +8,27 @@ from typing import Any
 
 import pytest
 
-from memagent.core.prompts import NO_CHANGE, NOTHING
+from memagent.core.budget import Budget
+from memagent.core.prompts import NO_CHANGE, NOTHING, Prompts
+from memagent.core.quoting import squeezed
 from memagent.core.reading import Underway
 from memagent.core.records import Completion, Request, Segment, Trace, Turn, Usage
+from memagent.core.tokenizer import ByteTokenizer
 from memagent.readers import READERS
-from memagent.rl.assembler import join_lines
+from memagent.readers.quotes import quotes_of
+from memagent.rl.assembler import of_facts
 from memagent.rl.problems import MemoryProblems, Problem, written
-from memagent.tasks.example import Example, Length
+from memagent.tasks.counting import CommonWords
+from memagent.tasks.example import Example, Fact, Length, Task
+from memagent.tasks.lighthouses import make_demo
+from memagent.tasks.needles import NeedleTask
 from memagent.tasks.practice.colours import ColourTask
+from memagent.tasks.practice.mixture import ABSENT, PracticeTask
 from memagent.train.nano import nano_policy
 
 POLICY = nano_policy(0)
 LENGTH = Length(150)
+BUDGET = Budget(question=400, segment=1000, memory=900, answer=100)
 
 
 def problems(reader: str, digits: int = 2, **settings: Any) -> MemoryProblems:
@@ -99,9 +108,79 @@ def test_an_empty_reply_counts_as_the_longest_and_the_answer_does_not_count() ->
     assert written(Trace("", [turn("a", 9, "answer")])) == 0
 
 
-def test_lines_are_joined_each_once() -> None:
-    assert join_lines(["No previous memory", "b\na", NOTHING, "a\nc"]) == "b\na\nc"
-    assert join_lines([NOTHING, ""]) == NOTHING
+def fact(line: str, start: int) -> Fact:
+    return Fact(line, line, start, start + len(line))
+
+
+def test_facts_are_joined_in_the_order_of_the_document_each_once() -> None:
+    facts = [fact("The red key is 1.", 5), fact("The blue key is 2.", 40), fact("The green key is 3.", 90)]
+    whole = of_facts(facts, last_only=False)
+    texts = [
+        "No previous memory",
+        "The blue key is 2.\nSomething else.",
+        NOTHING,
+        "The red key is 1.\nThe blue key is 2.",
+    ]
+    assert whole.join(texts) == "The red key is 1.\nThe blue key is 2."
+    assert whole.join([NOTHING, ""]) == NOTHING
+    assert whole.alone(Segment(30, 100, "", 1)) == "The blue key is 2."  # the third is cut at its end
+    assert of_facts(facts, last_only=True).join(texts) == "The blue key is 2."
+
+
+OTHERS = [name for name in READERS if name not in ("overwrite", "extract") and "collect" not in name]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        NeedleTask("multivalue", "noise", values=4),
+        NeedleTask("multiquery", "prose", keys=4, queries=4, prose=make_demo(40_000).document),
+        PracticeTask(make_demo(50_000).document),
+    ],
+    ids=lambda task: str(task.name),
+)
+def test_it_never_says_what_it_has_not_read(task: Task) -> None:
+    tokenizer, budget = ByteTokenizer(), Budget(question=400, segment=2000, memory=2000, answer=100)
+    told = 0
+    for reader in OTHERS:
+        source = MemoryProblems(task, Length(9000), 3, tokenizer, [Prompts()], budget, reader=reader)
+        for number in range(4):
+            problem = source.problem(number)
+            assert problem.ideal is not None
+            under = Underway(problem.begin())
+            while under.wanted:
+                place, request = next(iter(under.wanted.items()))
+                text = problem.ideal(request)
+                if request.segment and text != NO_CHANGE:
+                    seen = squeezed(f"{request.segment.text} {request.memory}")
+                    for line in quotes_of(text):
+                        assert squeezed(line).split(": ", 1)[-1] in seen
+                        told += 1
+                under.take(Completion(text), place)
+            trace = Trace("", [])
+            right = problem.reward(under.answer, trace)
+            assert right == 1 or ABSENT in under.answer
+    assert told > 50
+
+
+@pytest.mark.parametrize("reader", ["exit_collect", "search_collect", "exit_extract", "parallel_extract"])
+def test_quotes_are_enough_only_when_all_are_held(reader: str) -> None:
+    task = NeedleTask("multivalue", "noise", values=4)
+    source = MemoryProblems(
+        task, Length(9000), 3, ByteTokenizer(), [Prompts()], Budget(400, 1200, 2000, 200), reader=reader
+    )
+    for number in range(4):
+        trace, answer = attempt(source.problem(number))
+        tries = [turn for turn in trace.turns if turn.request.kind == "try"]
+        assert [ABSENT in turn.completion.text for turn in tries] == [True] * (len(tries) - 1) + [False]
+        assert source.problem(number).reward(answer, trace) == 1
+
+
+def test_nobody_is_perfect_who_counts_words_with_a_gate() -> None:
+    task = CommonWords()
+    for reader, known in (("gated", False), ("parallel", False), ("overwrite", True)):
+        source = MemoryProblems(task, Length(3000), 3, ByteTokenizer(), [Prompts()], BUDGET, reader=reader)
+        assert (source.problem(0).ideal is not None) == known
 
 
 def test_colours_are_joined_the_last_one_counts() -> None:

@@ -1,7 +1,7 @@
 """The practical ways to answer from a long document. Each returns a Trace.
 
 memory    reads the whole document segment by segment into one memory, as the model was trained; or in the way of a
-          named reader (overwrite, extract, collect)
+          named reader (`memagent.readers.NAMES`)
 direct    puts everything into the window at once; a document that is too long is an overflow
 truncate  keeps what fits the window and leaves out the middle
 retrieve  keeps the passages that BM25 finds for the question

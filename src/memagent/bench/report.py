@@ -175,7 +175,9 @@ def _contests(found: Sequence[Contest]) -> str:
         place = "everything" if line.task == ALL else f"{line.task} {Length(line.length, line.unit)}"
         values = (
             f"{line.a:.1f}", f"{line.b:.1f}", f"{line.difference:+.1f}<span>{line.low:+.1f} to {line.high:+.1f}</span>",
-            f"{line.pairs:,}", f"{each.times_as_fast:.2f} ×", f"{each.share_of_tokens:.0%}",
+            f"{line.pairs:,}",
+            "–" if each.times_as_fast is None else f"{each.times_as_fast:.2f} ×",
+            "–" if each.share_of_tokens is None else f"{each.share_of_tokens:.0%}",
         )  # fmt: skip
         name = named(each.reader, [contest.reader for contest in found])
         cells = "".join(f"<td>{value}</td>" for value in values)

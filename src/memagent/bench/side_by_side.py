@@ -17,9 +17,10 @@ class Contest:
     reader: Reader
     difference: Difference
     """Its score minus the first reader's, with the paired interval."""
-    times_as_fast: float
-    """Seconds of the first reader divided by its own. Seconds are wall time, so that calls at the same time count."""
-    share_of_tokens: float
+    times_as_fast: float | None
+    """Seconds of the first reader divided by its own. Seconds are wall time, so that calls at the same time count.
+    None if there is no example that both read."""
+    share_of_tokens: float | None
     """Its tokens, prompts and completions together, divided by the first reader's."""
 
 
@@ -41,9 +42,11 @@ def contests(results: Iterable[Result]) -> list[Contest]:
     return found
 
 
-def _ratios(line: Difference, first: Iterable[Result], second: Iterable[Result]) -> tuple[float, float]:
+def _ratios(line: Difference, first: Iterable[Result], second: Iterable[Result]) -> tuple[float | None, float | None]:
     a, b = ({_example(each): each for each in run if _counts(each, line)} for run in (first, second))
     both = a.keys() & b.keys()
+    if not both:
+        return None, None
     seconds_a, seconds_b = (sum(run[example].seconds for example in both) for run in (a, b))
     tokens_a, tokens_b = (
         sum(run[example].prompt_tokens + run[example].completion_tokens for example in both) for run in (a, b)

@@ -46,9 +46,10 @@ def print_contests(found: Sequence[Contest], console: Console) -> None:
             name = named(each.reader, [contest.reader for contest in found])
             said = (
                 f"{line.compared.split(' → ')[0]} → {name}: {line.difference:+.1f} points [{line.low:+.1f}, "
-                f"{line.high:+.1f}] on {line.pairs:,} examples, {each.times_as_fast:.2f} times as fast, "
-                f"{each.share_of_tokens:.0%} of the tokens"
+                f"{line.high:+.1f}] on {line.pairs:,} examples"
             )
+            if each.times_as_fast is not None and each.share_of_tokens is not None:
+                said += f", {each.times_as_fast:.2f} times as fast, {each.share_of_tokens:.0%} of the tokens"
             console.print(Text(said), highlight=False, soft_wrap=not console.is_terminal)
 
 

@@ -42,7 +42,7 @@ _ABSTAINS = re.compile(
     r"\b(?:(?:does|do|did)(?: not|n['’]t) (?:say|state|mention|tell|specify|contain|provide|give|hold|know)"
     r"|(?:not|never|nowhere) (?:said|stated|mentioned|told|specified|contained|provided|given|found|known)"
     r"|(?:cannot|can['’]t|could not|couldn['’]t) (?:be )?(?:answer|determine|find|found|know|say|tell)"
-    r"|no (?:answer|mention|information)|unanswerable|unknown)",
+    r"|no (?:relevant )?(?:answer|mention|information)|unanswerable|unknown)",
     re.IGNORECASE,
 )
 _VERDICTS = ("yes", "no", "noanswer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum
@@ -66,6 +66,7 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
     """
     question, memory, last = Text(trace.question), Text(trace.memory), len(trace.memories)
     look = lru_cache(_ABSENCES)(trace.memories.__getitem__)
+    texts = lru_cache(_ABSENCES)(lambda number: _segment(look(number)))
     present = list(facts)
     patience = dict.fromkeys(present, _ABSENCES)
     for place in reversed(range(last)):
@@ -74,11 +75,10 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
             continue
         stay = [fact for fact in patience if fact.stands_in(before)]
         entered = [fact for fact in present if fact not in stay]
-        if entered:
-            read = [_Look(turn, turn.index == place) for turn in _since(look, place)]
+        read = list(_sources(look, place, entered)) if entered else []
         while entered:
             fact = entered.pop()
-            found = [(each.turn, _passage(fact, each.text, before, question)) for each in read if each.wrote(fact)]
+            found = [(look(number), _passage(fact, texts(number), before, question)) for number in read]
             turn, passage = max(found, key=lambda each: each[1].score if each[1] else 0.0, default=(None, None))
             if passage and passage.score < threshold:
                 passage = None
@@ -96,17 +96,18 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
         present, memory = stay, before
 
 
-class _Look:
-    """A turn that read a segment, from which a new fact of the memory may come."""
+def _sources(look: Callable[[int], Turn], place: int, facts: Sequence[Claim]) -> Iterator[int]:
+    """Yield the turns that new facts of the memory after the turn at `place` may come from: itself, and earlier ones
+    since the last change of the memory if their replies have words of a fact."""
+    for turn in _since(look, place):
+        reply = Text(turn.completion.text)
+        if turn.index == place or any(reply.where(word) for fact in facts for word in fact.words):
+            yield turn.index
 
-    def __init__(self, turn: Turn, last: bool) -> None:
-        assert turn.request.segment is not None
-        self.turn, self.text = turn, Text(turn.request.segment.text)
-        self._reply, self._last = Text(turn.completion.text), last
 
-    def wrote(self, fact: Claim) -> bool:
-        """Return whether the fact may come from here: the memory changed with this turn, or the reply has its words."""
-        return self._last or any(self._reply.where(word) for word in fact.words)
+def _segment(turn: Turn) -> Text:
+    assert turn.request.segment is not None
+    return Text(turn.request.segment.text)
 
 
 def _since(look: Callable[[int], Turn], place: int) -> Iterator[Turn]:

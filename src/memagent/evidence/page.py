@@ -76,11 +76,11 @@ def _warnings(warnings: Iterable[str]) -> str:
 def _figures(trace: Trace, timeline: Sequence[Change]) -> str:
     usage = trace.usage
     spans = {change.span for change in timeline if change.span}
-    last = max((end for _, end in spans), default=0)
+    read = sum(end - start for start, end in spans)
     segments = len(spans)
     pairs = [
         (f"{segments:,}", "segment" if segments == 1 else "segments"),
-        (f"{last:,}", "characters"),
+        (f"{read:,}", "characters"),
         (f"{usage.prompt_tokens:,}", "tokens read"),
         (f"{usage.completion_tokens:,}", "tokens written"),
         (duration(usage.seconds), "model time"),

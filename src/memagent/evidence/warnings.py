@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from memagent.core.prompts import NO_MEMORY, NOTHING
+from memagent.core.prompts import NO_CHANGE, NO_MEMORY, NOTHING
 from memagent.core.records import Trace
+from memagent.readers.gated import changes_nothing
 
 _NAMED = 5  # most segments that are named by number
 _WORD = re.compile(r"\w+")
@@ -19,6 +20,7 @@ _ENOUGH = 0.5  # least share of the answer's words that must be in the memory
 def losses(trace: Trace) -> list[str]:
     """Return one sentence for each kind of loss in a reading's turns, and in its answer once there is one."""
     halved, unanswered, cut = dict[int, None](), dict[int, None](), dict[int, None]()
+    more = dict[int, None]()  # segments to which the model replied NO CHANGE and more
     merges = 0  # that were cut
     for number, turn in zip(trace.segments, trace.memories, strict=True):
         segment = turn.request.segment
@@ -29,7 +31,9 @@ def losses(trace: Trace) -> list[str]:
         elif turn.completion.finish == "length" and segment:
             cut[number] = None
         elif turn.completion.finish == "length":
-            merges += turn.request.kind not in ("check", "answer")
+            merges += turn.request.kind == "merge"
+        if segment and turn.memory == turn.request.memory and _says_more(turn.completion.text):
+            more[number] = None
     found = []
     if halved:
         found.append(f"{_sections(halved)} did not fit the model's context window and had to be read in halves.")
@@ -37,6 +41,10 @@ def losses(trace: Trace) -> list[str]:
         found.append(f"The model gave an empty reply to {_sections(unanswered).lower()}; the memory stayed as it was.")
     if cut:
         found.append(f"The reply to {_sections(cut).lower()} was cut by --memory-tokens, so facts may be missing.")
+    if more:
+        found.append(
+            f"The model replied NO CHANGE and more to {_sections(more).lower()}; what else it said is not kept."
+        )
     if merges:
         times = "once" if merges == 1 else f"{merges:,} times"
         found.append(f"The merging of notes was cut by --memory-tokens {times}, so facts may be missing.")
@@ -54,7 +62,7 @@ def unread(trace: Trace, characters: int) -> list[str]:
     left = characters - sum(end - start for start, end in read)
     if left <= 0:
         return []
-    return [f"{left:,} of {characters:,} characters ({left / characters:.0%}) were not read: the reader stopped early."]
+    return [f"{left:,} of {characters:,} characters ({left / characters:.1%}) were not read: the reader stopped early."]
 
 
 def doubts(answer: str, memory: str, cited: bool) -> list[str]:
@@ -70,6 +78,10 @@ def doubts(answer: str, memory: str, cited: bool) -> list[str]:
     if not _in_memory(answer, memory):
         found.append("The words of the answer are not in the memory: check the answer yourself.")
     return found
+
+
+def _says_more(reply: str) -> bool:
+    return changes_nothing(reply) and len(_WORD.findall(reply)) > len(NO_CHANGE.split()) + 2  # or "Updated memory:"
 
 
 def _in_memory(answer: str, memory: str) -> bool:

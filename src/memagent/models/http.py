@@ -28,7 +28,7 @@ from memagent.models.http_counts import PromptCounts
 from memagent.models.http_dialect import Dialect
 from memagent.models.http_failures import BadReply, Failures, is_overflow
 from memagent.models.http_replies import Draft, Listing, Reply
-from memagent.models.http_sizes import at_most_tokens, longer, prompt_tokens, size
+from memagent.models.http_sizes import at_most_tokens, longer, prompt_tokens, shown, size
 from memagent.models.reader_defaults import ReaderDefaults
 
 _LISTING_SECONDS = 30.0
@@ -241,7 +241,7 @@ class HttpChat:
         It does not if a longer prompt was refused before, because then a shorter prompt did not help.
         """
         tokens = self.prompt_tokens(request.messages)
-        if tokens < _LARGE or request.segment is None:
+        if tokens < _LARGE or not shown(request):
             return False
         if self._refused is None or tokens >= self._refused:
             self._refused = tokens
@@ -302,7 +302,7 @@ class HttpChat:
     def _truncated(self, request: Request) -> ModelError:
         """Return the error for a prompt that the server would read only in part."""
         assert self._counts.limit is not None
-        own = len(request.segment.text.encode("utf-8", "replace")) if request.segment else 0
+        own = len(shown(request).encode("utf-8", "replace"))
         if own < size(request) - own:  # mostly question, memory and template: a shorter segment cannot help
             return self._failures.truncates(self._counts.limit)
         return WindowOverflow(

@@ -125,7 +125,7 @@ class Failures:
         if draft.text.strip():
             return
         if draft.cut and (draft.reasoned or not draft.text):  # OpenAI hides its reasoning
-            flag = "--answer-tokens" if request.kind == "answer" else "--memory-tokens"
+            flag = "--answer-tokens" if request.kind in ("answer", "try", "check") else "--memory-tokens"
             raise ModelError(
                 f"{self._who} spent all {request.max_tokens:,} tokens on reasoning and wrote no text: "
                 f"raise {flag}, or switch its reasoning off."

@@ -46,3 +46,8 @@ def longer(request: Request, share: float) -> Request:
 def size(request: Request) -> int:
     """Return the number of bytes of the prompt."""
     return sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
+
+
+def shown(request: Request) -> str:
+    """Return the part of a prompt that a reader can make shorter: the segment, or notes to be merged."""
+    return request.segment.text if request.segment else dict(request.fields).get("notes", "")

@@ -66,7 +66,7 @@ NAMES = tuple(dict.fromkeys([*_IN_ORDER, *_WAYS, *READERS]))
 
 
 def find_reader(name: str, trained: str = "overwrite") -> Reader:
-    """Return the reader with this name. `search` alone is `search_collect` if the model was trained to collect quotes.
+    """Return the reader with this name. `search` alone is `search_collect` for a model that was trained with `collect`.
 
     Args:
         trained: name of the reader that the model was trained with.
@@ -77,8 +77,7 @@ def find_reader(name: str, trained: str = "overwrite") -> Reader:
     if name not in NAMES:
         raise UsageError(f"There is no reader {name}: give {', '.join((*_IN_ORDER, *_WAYS))}.")
     of = memory_of(trained)
-    of = "gated" if of == "overwrite" else of
-    return READERS[f"{name}_{of}" if name in _WAYS else of if name == "gated" else name]
+    return READERS[f"{name}_{'gated' if of == 'overwrite' else of}" if name in _WAYS else name]
 
 
 def memory_of(name: str) -> str:
@@ -95,6 +94,8 @@ def stopping(name: str = "") -> str:
     Raises:
         UsageError: there is none.
     """
-    if name and name not in _STYLES:
+    if not name or name.startswith("exit"):
+        return name or "exit"
+    if name not in _STYLES:
         raise UsageError(f"--stop-when-answered goes with --reader {', '.join(_STYLES)}, not {name}.")
-    return f"exit_{name}" if name else "exit"
+    return f"exit_{name}"

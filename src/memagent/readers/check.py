@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts, request
 from memagent.core.records import Completion, Request
-from memagent.core.scoring import final_answer
+from memagent.core.scoring import abstains, final_answer
 from memagent.readers.overwrite import answer
 from memagent.readers.quotes import quotes_of
 
-CHECK_TOKENS = 256
-"""Most tokens of a check. The reply is a word or a line, but some models think first."""
-
 _REPLY = re.compile(r"\W*(yes|no)\b[\s:.,;–—-]*(.*)", re.IGNORECASE | re.DOTALL)
-_ABSTAINS = re.compile(
-    r"\b(?:does not|doesn['’]t|not) (?:say|mention|state|contain|tell)|\bnot (?:mentioned|stated|given|known)\b"
-    r"|\bno (?:information|answer|mention)\b|\b(?:unknown|unanswerable)\b|\bcannot be\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +24,8 @@ class Verdict:
     """Whether the memory answers the question."""
     query: str = ""
     """Words to search the document for; empty if there are none."""
-    answer: str | None = None
-    """The answer from this memory, if the check was to ask for it."""
+    missing: str = ""
+    """What the model says is missing; empty if it does not say."""
 
 
 Checking = Generator[Request, Completion, Verdict]
@@ -42,20 +34,21 @@ Checking = Generator[Request, Completion, Verdict]
 def check(question: str, memory: str, budget: Budget, prompts: Prompts) -> Checking:
     """Ask for YES, or NO and words to search for. Any other reply counts as NO without words."""
     fields = {"prompt": question, "memory": memory}
-    tokens = min(CHECK_TOKENS, budget.answer)
-    reply = _REPLY.fullmatch((yield request(prompts.check, fields, tokens, None, memory, "check")).text)
+    reply = _REPLY.fullmatch((yield request(prompts.check, fields, budget.answer, None, memory, "check")).text)
     if reply is None:
         return Verdict()
-    enough = reply[1].lower() == "yes"
-    return Verdict(enough, "" if enough else reply[2].strip())
+    missing = "" if reply[1].lower() == "yes" else reply[2].strip()
+    return Verdict(reply[1].lower() == "yes", missing, missing)
 
 
-def check_by_answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Checking:
-    """Ask for the answer itself, which is enough unless it says that the text does not say.
+def try_answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Checking:
+    """Ask for an answer, which shows that the memory is enough unless it says that the text does not say.
 
-    For a memory of quotes, and models that were trained to keep one and for nothing else.
+    For a memory of quotes, and models that were trained to keep one and for nothing else. What such a memory holds may
+    lead to the next quote, so it belongs to the query.
     """
     if not quotes_of(memory):
         return Verdict(query=question)
-    said = (yield answer(question, memory, budget, prompts)).text
-    return Verdict(not _ABSTAINS.search(final_answer(said, prompts.style)), question, said)
+    said = (yield replace(answer(question, memory, budget, prompts), kind="try")).text
+    enough = bool(final_answer(said, prompts.style).strip()) and not abstains(said, ())
+    return Verdict(enough, f"{question}\n{memory}")

@@ -7,11 +7,14 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from memagent.core.budget import Budget
-from memagent.core.prompts import CHOOSE, NONE, Prompts, request
-from memagent.core.records import Request, Segment
+from memagent.core.prompts import CHOOSE, NONE, NOTHING, Prompts, request
+from memagent.core.reading import together
+from memagent.core.records import Memory, Request, Segment
 from memagent.errors import WindowOverflow
 from memagent.readers.halving import Steps
 from memagent.readers.quotes import groups_of, joined, quotes_of, tokens_of
+
+Fitting = Generator[Request | tuple[Request, ...] | Memory, Any, list[str]]
 
 CHOOSE_TOKENS = 64
 """Most tokens for the numbers of the quotes that stay."""
@@ -27,40 +30,39 @@ def merge(question: str, memory: str, notes: Sequence[str], like: Segment, budge
     return joined((yield from fitted(question, quotes, None, like, budget)))
 
 
-def fitted(
-    question: str, quotes: list[str], segment: Segment | None, like: Segment, budget: Budget
-) -> Generator[Request | tuple[Request, ...], Any, list[str]]:
+def fitted(question: str, quotes: list[str], segment: Segment | None, like: Segment, budget: Budget) -> Fitting:
     """Return quotes that fit the memory. If there are too many, the model chooses, group by group."""
-    tokens = budget.segment + budget.memory
     while tokens_of(quotes, like) > budget.memory:
-        groups = list(groups_of(quotes, like, tokens))
-        try:
-            replies = yield tuple(choosing(question, joined(group), segment) for group in groups)
-        except WindowOverflow:
-            if tokens <= budget.memory:
-                raise
-            tokens //= 2
-            continue
-        chosen = [_chosen(reply.text, group) for reply, group in zip(replies, groups, strict=True)]
-        left = [quote for group in chosen for quote in group]
+        groups = list(groups_of(quotes, like, budget.segment + budget.memory))
+        chosen = yield from together(_chosen(question, group, segment) for group in groups)
+        left = [quote for each in chosen for quote in quotes_of(each)]
         if len(groups) == 1 or left == quotes:
             return _newest(left, like, budget)
         quotes = left
     return quotes
 
 
+def _chosen(question: str, quotes: list[str], segment: Segment | None) -> Steps:
+    """Return the memory of the chosen quotes. If they do not fit a prompt, the model chooses from each half."""
+    try:
+        reply = (yield choosing(question, joined(quotes), segment)).text
+    except WindowOverflow:
+        middle = len(quotes) // 2
+        if not middle:
+            return joined(quotes)
+        first = yield from _chosen(question, quotes[:middle], segment)
+        second = yield from _chosen(question, quotes[middle:], segment)
+        return joined([*quotes_of(first), *quotes_of(second)])
+    if reply.strip() == NONE:
+        return NOTHING
+    numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
+    return joined([quote for number, quote in enumerate(quotes, 1) if number in numbers] or quotes)
+
+
 def choosing(question: str, memory: str, segment: Segment | None) -> Request:
     """Return the request for the numbers of the quotes that stay."""
     numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
     return request(CHOOSE, {"prompt": question, "quotes": numbered}, CHOOSE_TOKENS, segment, memory, "choose")
-
-
-def _chosen(reply: str, quotes: list[str]) -> list[str]:
-    """Return the quotes whose numbers are in the reply, or all if none are."""
-    if reply.strip() == NONE:
-        return []
-    numbers = {int(number) for number in re.findall(r"\d{1,4}", reply)}
-    return [quote for number, quote in enumerate(quotes, 1) if number in numbers] or quotes
 
 
 def _newest(quotes: list[str], like: Segment, budget: Budget) -> list[str]:

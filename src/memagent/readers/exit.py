@@ -11,20 +11,18 @@ from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.reading import Reading
 from memagent.core.records import Segment
-from memagent.readers.check import Verdict
-from memagent.readers.styles import Style, concluded
+from memagent.readers.overwrite import answer
+from memagent.readers.styles import Style
 
 
 def until_answered(
     style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts
 ) -> Reading:
     """Read the segments one by one until the memory answers the question, then answer from it."""
-    memory, verdict = style.empty, Verdict()
+    memory = style.empty
     for segment in segments:
         before = memory
         memory = yield from style.memorize(question, memory, segment, budget, prompts)
-        if memory != before:
-            verdict = yield from style.check(question, memory, budget, prompts)
-            if verdict.enough:
-                break
-    return (yield from concluded(question, memory, verdict, budget, prompts))
+        if memory != before and (yield from style.check(question, memory, budget, prompts)).enough:
+            break
+    return str((yield answer(question, memory, budget, prompts)).text)

@@ -15,8 +15,8 @@ from memagent.core.records import Memory, Request, Segment
 from memagent.readers.halving import Steps, in_halves
 from memagent.readers.overwrite import answer
 
-_NO_CHANGE = re.compile(rf"\W*(?:{NO_CHANGE}\b.*|(?i:{NO_CHANGE})\W*|)", re.DOTALL)
-"""A reply that leaves the memory as it was. After a shouted NO CHANGE, a model may explain itself."""
+_AROUND = re.compile(r"</?memory>|^\W*updated memory\b", re.IGNORECASE | re.MULTILINE)
+"""What models repeat from the prompt around their reply."""
 
 
 def gated(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
@@ -30,7 +30,7 @@ def gated(question: str, segments: Iterable[Segment], budget: Budget, prompts: P
 @in_halves
 def memorize(question: str, memory: str, segment: Segment, budget: Budget, prompts: Prompts) -> Steps:
     written = (yield update(question, memory, segment, budget, prompts)).text
-    memory = memory if _NO_CHANGE.fullmatch(written) else written
+    memory = memory if changes_nothing(written) else written
     yield Memory(memory)
     return memory
 
@@ -39,3 +39,14 @@ def update(question: str, memory: str, segment: Segment, budget: Budget, prompts
     """Return the request for the next memory, or for NO CHANGE."""
     fields = {"prompt": question, "memory": memory, "chunk": segment.text}
     return request(prompts.gated, fields, budget.memory, segment, memory)
+
+
+def changes_nothing(reply: str) -> bool:
+    """Return whether a reply leaves the memory as it was: it is empty, begins with NO CHANGE, or has such a line.
+
+    If the reply says more, that is not kept (`memagent.evidence.warnings` tells the user): most models that go on
+    explain why there is nothing to add, and a memory that was replaced by such a sentence is lost.
+    """
+    lines = [re.sub(r"[\W_]+", " ", line).strip() for line in _AROUND.sub("", reply).splitlines()]
+    lines = [line for line in lines if line]
+    return not lines or lines[0].startswith(NO_CHANGE) or any(re.fullmatch("no changes?", line, re.I) for line in lines)

@@ -12,8 +12,8 @@ from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.reading import Reading, together
 from memagent.core.records import Memory, Segment
-from memagent.readers.check import Verdict
-from memagent.readers.styles import Style, concluded
+from memagent.readers.overwrite import answer
+from memagent.readers.styles import Style
 
 ROUNDS = 3
 """Most times that a document is read, as in PI-Mem."""
@@ -21,16 +21,15 @@ ROUNDS = 3
 
 def parallel(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
     """Read all segments at the same time, at most `ROUNDS` times, then answer from what was found."""
-    pieces, memory, verdict = list(segments), style.empty, Verdict()
-    for _ in range(ROUNDS):
+    pieces, memory = list(segments), style.empty
+    longest = max(pieces, key=lambda piece: len(piece.text), default=None)
+    for left in range(ROUNDS - 1, -1, -1):
         read = yield from together(style.memorize(question, memory, piece, budget, prompts) for piece in pieces)
-        notes = [note for note in read if note != memory]
-        if not notes:
+        notes, before = [note for note in read if note != memory], memory
+        if notes and longest:
+            memory = yield from style.merge(question, memory, notes, longest, budget, prompts)
+            memory = style.ordered(memory, pieces)
+            yield Memory(memory)
+        if memory == before or not left or (yield from style.check(question, memory, budget, prompts)).enough:
             break
-        longest = max(pieces, key=lambda piece: len(piece.text))
-        memory = yield from style.merge(question, memory, notes, longest, budget, prompts)
-        yield Memory(memory)
-        verdict = yield from style.check(question, memory, budget, prompts)
-        if verdict.enough:
-            break
-    return (yield from concluded(question, memory, verdict, budget, prompts))
+    return str((yield answer(question, memory, budget, prompts)).text)

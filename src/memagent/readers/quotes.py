@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from memagent.core.prompts import NO_MEMORY, NOTHING
+from memagent.core.quoting import squeezed
 from memagent.core.records import Segment
 
 LOOKS = 3
@@ -27,6 +28,17 @@ def tokens_of(quotes: Collection[str], segment: Segment) -> int:
     A reading has no tokenizer, and replaying a journal must give the same number again.
     """
     return sum(len(quote) + 1 for quote in quotes) * segment.tokens // max(len(segment.text), 1)
+
+
+def in_document_order(memory: str, read: Sequence[Segment]) -> str:
+    """Return the memory with its quotes in the order in which the segments that were read have them."""
+    texts = [squeezed(segment.text) for segment in sorted(read, key=lambda segment: segment.start)]
+
+    def place(quote: str) -> tuple[int, int]:
+        found = ((number, text.find(quote)) for number, text in enumerate(texts))
+        return next(((number, at) for number, at in found if at >= 0), (len(texts), 0))
+
+    return joined(sorted(quotes_of(memory), key=place))
 
 
 def groups_of(texts: Iterable[str], like: Segment, tokens: int) -> Iterator[list[str]]:

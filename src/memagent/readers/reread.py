@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.reading import Reading
-from memagent.core.records import Segment
-from memagent.readers.check import Verdict
+from memagent.core.records import Memory, Segment
 from memagent.readers.lookup import Lookup
-from memagent.readers.styles import Style, concluded
+from memagent.readers.overwrite import answer
+from memagent.readers.styles import Style
 
 BEST = 4
 """Number of segments that are read again for each thing that is missing."""
@@ -28,15 +28,17 @@ def reread(style: Style, question: str, segments: Iterable[Segment], budget: Bud
     for segment in segments:
         pieces.append(segment)
         memory = yield from style.memorize(question, memory, segment, budget, prompts)
-    lookup, verdict, before = Lookup(pieces), Verdict(), None
-    for left in range(TIMES, -1, -1):
-        if memory == before:
-            break  # the last look added nothing
+    lookup = Lookup(pieces)
+    for _ in range(TIMES):
         verdict = yield from style.check(question, memory, budget, prompts)
-        if verdict.enough or not verdict.query or not left:
+        if verdict.enough or not verdict.query:
             break
-        before, missing = memory, verdict.query
-        asked = question if missing == question else f"{question}\nWhat is missing: {missing}"
-        for number in lookup.best(f"{question}\n{missing}\n{memory}", BEST):
+        before = memory
+        asked = f"{question}\nWhat is missing: {verdict.missing}" if verdict.missing else question
+        for number in lookup.best(verdict.query, BEST):
             memory = yield from style.memorize(asked, memory, pieces[number], budget, prompts)
-    return (yield from concluded(question, memory, verdict, budget, prompts))
+        if memory == before:
+            break
+        memory = style.ordered(memory, pieces)
+        yield Memory(memory)
+    return str((yield answer(question, memory, budget, prompts)).text)

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.reading import Reading
-from memagent.core.records import Segment
-from memagent.readers.check import Verdict
+from memagent.core.records import Memory, Segment
 from memagent.readers.lookup import Lookup
-from memagent.readers.styles import Style, concluded
+from memagent.readers.overwrite import answer
+from memagent.readers.styles import Style
 
 BEST = 4
 """Number of segments that are read in a look."""
@@ -27,15 +27,18 @@ def search(style: Style, question: str, segments: Iterable[Segment], budget: Bud
     """Read what BM25 finds, look by look, until the memory answers the question, then answer from it."""
     pieces = list(segments)
     lookup, unread = Lookup(pieces), dict(enumerate(pieces))
-    memory, verdict, query, looks = style.empty, Verdict(), question, 0
+    memory, query, looks = style.empty, question, 0
     while unread:
-        found = lookup.best(f"{question}\n{query}\n{memory}", BEST, unread) if query and looks < LOOKS else []
+        found = lookup.best(query, BEST, unread) if query and looks < LOOKS else []
         before, looks = memory, looks + 1
         for number in found or [min(unread)]:
             memory = yield from style.memorize(question, memory, unread.pop(number), budget, prompts)
         if memory != before:
+            memory = style.ordered(memory, [piece for number, piece in enumerate(pieces) if number not in unread])
+            yield Memory(memory)
+        if memory != before and unread:
             verdict = yield from style.check(question, memory, budget, prompts)
             if verdict.enough:
                 break
-            query = verdict.query
-    return (yield from concluded(question, memory, verdict, budget, prompts))
+            query = f"{question}\n{verdict.query}" if verdict.query else ""
+    return str((yield answer(question, memory, budget, prompts)).text)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from memagent.core.budget import Budget
 from memagent.core.prompts import NO_MEMORY, NOTHING, Prompts
-from memagent.core.reading import Reading
 from memagent.core.records import Segment
 from memagent.readers import choose, collect, extract, gated
-from memagent.readers.check import Checking, Verdict, check, check_by_answer
+from memagent.readers.check import Checking, check, try_answer
 from memagent.readers.halving import Memorize, Steps
 from memagent.readers.merge import merge
-from memagent.readers.overwrite import answer
+from memagent.readers.quotes import in_document_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +28,10 @@ class Style:
     merge: Callable[[str, str, Sequence[str], Segment, Budget, Prompts], Steps]
     """Makes one memory of the memory and of those that `memorize` made of it. See `memagent.readers.merge`."""
     check: Callable[[str, str, Budget, Prompts], Checking]
+    ordered: Callable[[str, Sequence[Segment]], str] = lambda memory, read: memory
+    """Puts what a memory says in the order of the document, given the segments that were read."""
 
 
 WORDS = Style(NO_MEMORY, gated.memorize, merge, check)
-EXTRACT = Style(NOTHING, extract.memorize, choose.merge, check_by_answer)
-COLLECT = Style(NOTHING, collect.memorize, choose.merge, check_by_answer)
-
-
-def concluded(question: str, memory: str, verdict: Verdict, budget: Budget, prompts: Prompts) -> Reading:
-    """Return the answer of the last check, or ask for it if the check was another or there was none."""
-    if verdict.answer is not None:
-        return verdict.answer
-    return str((yield answer(question, memory, budget, prompts)).text)
+EXTRACT = Style(NOTHING, extract.memorize, choose.merge, try_answer, in_document_order)
+COLLECT = Style(NOTHING, collect.memorize, choose.merge, try_answer, in_document_order)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from memagent.core.prompts import NONE, NOTHING
+from memagent.core.prompts import NO_CHANGE, NONE, NOTHING
 from memagent.core.quoting import Section, squeezed
 from memagent.core.records import Request, Segment
 from memagent.core.text import SENTENCE_END
@@ -64,8 +64,11 @@ class Collector(Overwriter):
 
     def reply(self, request: Request) -> str:
         held = quotes_of(request.memory or NOTHING)
+        if request.kind == "try":
+            complete = all(is_held(line, held) for line in self.wanted)
+            return self.answer(self.right if complete else ABSENT)
         if request.kind == "answer":
-            lost = bool(self.wanted) and not any(_is_held(line, held) for line in self.wanted)
+            lost = bool(self.wanted) and not any(is_held(line, held) for line in self.wanted)
             return self.answer(ABSENT if lost else self.right)
         if request.kind == "choose":
             return ", ".join(str(number) for number, quote in enumerate(held, 1) if self._helps(quote)) or NONE
@@ -74,7 +77,7 @@ class Collector(Overwriter):
         before = self.memories[number - 1].splitlines() if number else []
         section = Section(request.segment.text)
         lines = [line for line in quotes_of(self.memories[number]) if line not in before]
-        found = [self._quote(line, section) for line in lines if not _is_held(line, held)]
+        found = [self._quote(line, section) for line in lines if not is_held(line, held)]
         return "\n".join(f"{self.mark}{quote}" for quote in found if quote) or NONE
 
     def _quote(self, line: str, section: Section) -> str:
@@ -84,10 +87,10 @@ class Collector(Overwriter):
             return ""
         key = self.keys.get(line, "")
         found = section.sentence(key, self.question) if key else None
-        return key if found and _is_held(line, [found[1]]) else whole[1]
+        return key if found and is_held(line, [found[1]]) else whole[1]
 
     def _helps(self, quote: str) -> bool:
-        return any(_is_held(line, [quote]) for line in self.wanted)
+        return any(is_held(line, [quote]) for line in self.wanted)
 
     @property
     def wanted(self) -> set[str]:
@@ -109,12 +112,13 @@ def slipping(perfect: Overwriter, question: str, share: float, draw: random.Rand
             return ideal
         near = max(sentences, key=lambda text: (len(asked & _words(text)), draw.random()))
         more = f"{perfect.mark}{near}"
-        return more if ideal == NONE else f"{ideal}\n{more}"
+        before = "\n".join(quotes_of(request.memory)) if ideal == NO_CHANGE else "" if ideal == NONE else ideal
+        return f"{before}\n{more}".strip()
 
     return slip
 
 
-def _is_held(fact: str, quotes: Collection[str]) -> bool:
+def is_held(fact: str, quotes: Collection[str]) -> bool:
     """Return whether a quote equals, contains or is part of a fact's sentence, with or without its heading."""
     bare = squeezed(fact).split(": ", 1)[-1]
     return any(bare in quote or (len(quote) > _PART and quote.split(": ", 1)[-1] in bare) for quote in quotes)

@@ -16,12 +16,12 @@ from memagent.core.budget import Budget
 from memagent.core.prompts import Prompts
 from memagent.core.quoting import squeezed
 from memagent.core.reading import Reading
-from memagent.core.records import Request, Trace
+from memagent.core.records import Request, Segment, Trace
 from memagent.core.scoring import EVERY, METRICS
 from memagent.core.segments import Cut, segments
 from memagent.core.tokenizer import Tokenizer
 from memagent.readers import find_reader, memory_of
-from memagent.rl.assembler import Assembler, join_lines
+from memagent.rl.assembler import Assembler, Whole, of_facts
 from memagent.rl.oracle import Collector, Overwriter, slipping
 from memagent.tasks.example import Example, Length, Task, generator
 from memagent.tasks.practice.colours import ColourTask
@@ -89,33 +89,41 @@ class MemoryProblems:
         prompts = generator("prompts", self.length, number // self.task.together, self.seed).choice(self.prompts)
         example = self.task.example(self.length, number, self.seed, self.tokenizer)
         pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
-        metric = self.metric or self.task.metrics[0]
-        score = METRICS[metric]
-        memories = list(self.task.memories(example, pieces))
-        right = ", ".join(example.answers if metric in EVERY else example.answers[:1])
-        facts = (*getattr(example, "replaced", ()), *example.facts)
-        keys = {squeezed(fact.text): fact.key for fact in facts}
-        perfect = self._perfect(example)(pieces, memories, right, self.boxed, example.question, keys)
+        score = METRICS[self._score]
+        perfect = self._perfect(example, pieces)
         draw = generator("slips", self.length, number, self.seed)
         share = draw.choice(self.slips)
         return Problem(
             f"{self.task.name}-{self.length}-{number}",
             lambda: find_reader(self.reader)(example.question, pieces, self.budget, prompts),
             lambda answer, trace: score(answer, example.answers) * (1 - self.brevity * written(trace)),
-            perfect.reply,
-            slipping(perfect, example.question, share, draw) if share else lambda request, text: text,
+            perfect.reply if perfect else None,
+            slipping(perfect, example.question, share, draw) if share and perfect else lambda request, text: text,
         )
 
-    def _perfect(self, example: Example) -> Callable[..., Overwriter]:
-        """Return the class of the perfect reader, with what it needs to know of the example."""
+    def _perfect(self, example: Example, pieces: Sequence[Segment]) -> Overwriter | None:
+        """Return the perfect reader of an example. Nobody is perfect who counts words out of order, or with a gate."""
+        facts = sorted((*getattr(example, "replaced", ()), *example.facts), key=lambda fact: fact.start)
+        keys = {squeezed(fact.text): fact.key for fact in facts}
+        right = ", ".join(example.answers if self._score in EVERY else example.answers[:1])
+        memories = list(self.task.memories(example, pieces))
+        known = (pieces, memories, right, self.boxed, example.question, keys)
         memory = memory_of(self.reader)
         if memory == "collect":
-            return Collector
-        if memory != "gated":
-            return Overwriter
-        join = partial(self.task.joined, example) if isinstance(self.task, ColourTask) else join_lines
-        alone = cache(lambda segment: list(self.task.memories(example, [segment]))[-1])
-        return partial(Assembler, alone=alone, join=join, skips=self.skips)
+            return Collector(*known)
+        if self.reader in ("overwrite", "extract"):
+            return Overwriter(*known)
+        if not self.task.placed:
+            return None
+        whole = of_facts(facts, bool(getattr(example, "replaced", ())))
+        if isinstance(self.task, ColourTask):
+            alone = cache(lambda segment: list(self.task.memories(example, [segment]))[-1])
+            whole = Whole(alone, partial(self.task.joined, example))
+        return Assembler(*known, whole, self.skips if memory == "gated" else 0.0)
+
+    @property
+    def _score(self) -> str:
+        return self.metric or self.task.metrics[0]
 
 
 def written(trace: Trace) -> float:

@@ -68,7 +68,7 @@ class Asking(Underway):
 
     @property
     def place(self) -> float:
-        """Place in the document that is read next; infinity if only the answer is left."""
+        """Place in the document that is read next; infinity if no request shows a segment."""
         return min((each.segment.start for each in self.wanted.values() if each.segment), default=float("inf"))
 
     @property

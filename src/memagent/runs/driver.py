@@ -127,6 +127,6 @@ class _Convoy:
     def _too_far(self, asking: Asking) -> bool:
         behind = min((each.place for each in self._asked if each.wanted), default=asking.place)
         if asking.place == float("inf"):
-            return False  # the answer shows no segment
+            return False  # no request shows a segment
         own = max(each.segment.end - each.segment.start for each in asking.wanted.values() if each.segment)
         return asking.place - behind > self._chat.lag * own

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memagent.core.prompts import NO_MEMORY, NONE, NOTHING
+from memagent.core.prompts import NO_CHANGE, NO_MEMORY, NONE, NOTHING
 from memagent.core.reading import Underway
 from memagent.core.records import Completion
 from memagent.errors import UsageError
@@ -45,7 +45,7 @@ def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None
         text = problem.ideal(request)
         empty = request.kind == "answer" and request.memory in (NO_MEMORY, NOTHING)
         again = request.kind == "memorize" and request.segment == read and text == NONE
-        same = text in (before, NONE) and request.kind == "memorize"
+        same = text in (before, NONE, NO_CHANGE) and request.kind == "memorize"
         share = config.easy if empty or again else config.unchanged if same else 1.0
         if request.kind == "answer" and ABSENT in text:
             share *= config.abstaining
