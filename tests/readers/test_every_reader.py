@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dying import read_with_kills
 from keeper import FACTS, KEYS, QUESTION, perfect, text
 
 from memagent import Answer, Budget, MemoryAgent, Request, ScriptedChat, text_document
@@ -58,33 +59,12 @@ def test_what_is_not_read_is_named(reader: str) -> None:
     assert bool(left) == ("search" in reader or "exit" in reader)
 
 
-class Dies(BaseException):
-    """Stands for a kill: no code catches it."""
-
-
 @every_reader
 def test_a_reading_that_is_killed_again_and_again_pays_for_nothing_twice(reader: str, tmp_path: Path) -> None:
     expected = ask(reader, run=tmp_path / "whole")
-    calls: Counter[Request] = Counter()
-    draw = random.Random(3)
-    while True:
-        left = draw.randrange(1, 6)
-
-        def dying(asked: Request) -> str:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Dies
-            calls[asked] += 1
-            return perfect(asked)
-
-        try:
-            answer = ask(reader, dying, tmp_path / "killed")
-        except Dies:
-            continue
-        break
+    answer, replied = read_with_kills(lambda reply: ask(reader, reply, tmp_path / "killed"), perfect, random.Random(3))
     assert answer.text == KEYS
-    assert calls.total() == len(expected.trace.turns)
+    assert replied.total() == len(expected.trace.turns)
     assert told(tmp_path / "killed") == told(tmp_path / "whole")
     assert answer.citations == expected.citations
 

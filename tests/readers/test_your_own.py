@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dying import read_with_kills
 from threes import threes
 
 from memagent import Answer, Budget, MemoryAgent, Request, ScriptedChat, text_document
@@ -60,32 +60,11 @@ def test_it_is_driven_and_cited() -> None:
     assert kinds[-2:] == ["merge", "answer"]
 
 
-class Dies(BaseException):
-    """Stands for a kill: no code catches it."""
-
-
 def test_it_is_killed_and_resumed_and_nothing_is_paid_for_twice(tmp_path: Path) -> None:
     expected = ask(model)
-    calls: Counter[Request] = Counter()
-    draw = random.Random(3)
-    for _ in range(200):
-        left = draw.randrange(1, 6)
-
-        def dying(asked: Request) -> str:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Dies
-            calls[asked] += 1
-            return model(asked)
-
-        try:
-            answer = ask(dying, tmp_path)
-        except Dies:
-            continue
-        break
+    answer, replied = read_with_kills(lambda reply: ask(reply, tmp_path), model, random.Random(3))
     assert answer.text == KEYS
-    assert set(calls.values()) == {1}
+    assert set(replied.values()) == {1}
     assert told(list(answer.trace.turns)) == told(list(expected.trace.turns))
     assert answer.citations == expected.citations
 
