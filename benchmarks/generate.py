@@ -1,7 +1,7 @@
 """Compares the time to make a sample with the time to tokenise it once, at 1M and 4M tokens.
 
-Tokenising is measured in two ways: as one `encode` of the bare tokenizer, and in blocks, on all cores and without
-character offsets.
+Tokenising is measured in two ways, both with the bare tokenizer: as one `encode` of the whole prompt, and in blocks on
+all cores, without character offsets.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(lengths: str = "1m,4m") -> None:
             with clock() as counting:
                 tokenizer.tokenizer.encode_batch_fast(blocks(prompt), add_special_tokens=False)
             with clock() as encoding:
-                tokenizer.tokenizer.encode(prompt, add_special_tokens=False)  # ours counts each piece only once
+                tokenizer.tokenizer.encode(prompt, add_special_tokens=False)  # ours counts a repeated piece only once
             figure(
                 f"generate: {task.name} {length}, {example.tokens:,} tokens",
                 f"{making[0]:.1f} s = {making[0] / encoding[0]:.2f} x encode, {making[0] / counting[0]:.2f} x blocks",

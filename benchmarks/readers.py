@@ -1,10 +1,10 @@
-"""How fast the readers are on a text of 400,000 tokens, with a perfect model on a simulated server.
+"""Measures how fast each reader is on a text of 400,000 tokens, with a perfect model on a simulated server.
 
     python benchmarks/readers.py [TOKENS] [READER...]
 
 The server takes 0.2 ms for each token of a prompt and 5 ms for each token that it writes, and works on 16 requests at
-once. A book hides 24 facts of about 25 tokens in three places, at a tenth, a fifth and three fifths of it, so that
-a memory that is written anew in each step has 420 tokens on average. The question asks for all 24.
+once. A book hides 24 facts of about 25 tokens in three places: after a tenth, a fifth and three fifths of its text. So
+a memory that is written again at each step has 420 tokens on average. The question asks for all 24 facts.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Reading(Server):
 
 
 def document(tokens: int) -> str:
-    """Return a book of so many tokens with the facts in it."""
+    """Return a book of about this many tokens that contains the facts."""
     text = prose(tokens * 4)
     text = text[: int(len(text) * tokens / tokens_of(text))]
     third = len(FACTS) // len(PLACES)
@@ -90,7 +90,7 @@ def document(tokens: int) -> str:
 
 
 def read(reader: str, text: str) -> tuple[float, bool, int, int]:
-    """Return seconds, whether the answer is right, calls, and tokens."""
+    """Return the seconds, whether the answer is right, and the numbers of calls and tokens."""
     with (
         serving(__file__, "serve") as (url, _),
         MemoryAgent(HttpChat("m", base_url=url, api_key="k", tokenizer=TOKENIZER), reader=reader) as agent,

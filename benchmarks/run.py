@@ -1,4 +1,4 @@
-"""All benchmarks, or those named: `python benchmarks/run.py loop questions`. About 30 minutes on two cores."""
+"""Run all benchmarks, or those named: `python benchmarks/run.py loop questions`. About 30 minutes on two cores."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     python benchmarks/simulated.py SECONDS JITTER
 
 It prints its port and serves until its standard input is closed. Then it prints a line of JSON: for each question (by
-the word "question-N" in its prompts), the seconds from a reply to the next request. `readers.py` has another server,
-with a model that reads.
+the word "question-N" in its prompts), the seconds from a reply to the next request. The server in `readers.py`
+replies to the text of its prompts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Server:
         self.waits: dict[bytes, list[float]] = defaultdict(list)
 
     async def reply(self, body: bytes) -> tuple[str, int, int]:
-        """Return the text of a completion, and the tokens of prompt and completion, after the time that it takes."""
+        """Wait as long as a model would, then return a completion and the token counts of prompt and completion."""
         await asyncio.sleep(self._seconds * self._random.uniform(1 - self._jitter, 1 + self._jitter))
         return MEMORY, len(body) // 3, 600
 
@@ -85,7 +85,7 @@ async def serve(told: Server) -> None:
 
 @contextmanager
 def serving(script: str, *arguments: str) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Start a script's server in its own process. Yields its address, and its waits, filled when the block ends."""
+    """Start a script's server in its own process. Yields its address, and a dict of waits that is filled at the end."""
     seen: dict[str, list[float]] = {}
     command = [sys.executable, script, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -98,7 +98,7 @@ def serving(script: str, *arguments: str) -> Iterator[tuple[str, dict[str, list[
 
 @contextmanager
 def simulated(seconds: float, jitter: float = 0.0) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Start the server that always replies the same."""
+    """Start the server that always sends the same reply."""
     with serving(__file__, str(seconds), str(jitter)) as found:
         yield found
 

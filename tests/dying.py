@@ -16,7 +16,11 @@ class Dies(BaseException):
 def read_with_kills(
     ask: Callable[[Callable[[Request], str]], Answer], reply: Callable[[Request], str], draw: random.Random
 ) -> tuple[Answer, Counter[Request]]:
-    """Ask until there is an answer, with a kill after one to five replies each time. Returns it and all replies."""
+    """Ask until there is an answer, with a kill after one to five replies each time.
+
+    Returns:
+        The answer, and how often each request got a reply.
+    """
     replied: Counter[Request] = Counter()
     for _ in range(500):
         left = draw.randrange(1, 6)

@@ -1,4 +1,4 @@
-"""A text about lighthouse keepers, and a model that reads it without a mistake in whatever way a reader asks."""
+"""A text about lighthouse keepers, and a perfect model that reads it with any reader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _known(text: str) -> list[str]:
 
 
 def perfect(request: Request) -> str:
-    """Reply as a perfect model."""
+    """Reply as a perfect model does."""
     prompt = request.messages[0].content
     held = _known(request.memory)
     if request.kind in ("answer", "try"):

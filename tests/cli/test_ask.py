@@ -327,4 +327,4 @@ def test_reading_stops_when_the_model_says_that_it_has_enough(tmp_path: Path) ->
     assert same["run"] == done["run"]
     wrong = inside(*asked, "--reader", "search", "--stop-when-answered")
     assert wrong.returncode == 2
-    assert failed(wrong) == "--stop-when-answered goes with --reader gated, extract, collect, not search."
+    assert failed(wrong) == "--stop-when-answered does not work with --reader search: give gated, extract, collect."

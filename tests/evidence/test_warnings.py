@@ -60,8 +60,8 @@ def test_what_a_reader_with_a_gate_or_a_merge_lost_is_said() -> None:
         answered(5, "c"),
     ]
     assert losses(Trace("?", turns)) == [
-        "The model replied NO CHANGE and more to segment 3; what else it said is not kept.",
-        "The merging of notes was cut by --memory-tokens 2 times, so facts may be missing.",
+        "The model replied NO CHANGE to segment 3 but also wrote other text, which was not kept.",
+        "Merged notes were cut 2 times by --memory-tokens, so facts may be missing.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""After kill -9 in the middle of a wave, every call that finished is kept: none is paid for twice."""
+"""After kill -9 in the middle of a wave, every finished call is kept, so that none is paid for twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_ONCE = 4
 
 
 def reading(body: Body) -> Reply:
-    """Reply as a perfect model, which has to find out from the prompt what it is asked for."""
+    """Reply as a perfect model does. The kind of request has to be recognised from the prompt."""
     prompt = body["messages"][0]["content"]
     memory = prompt[prompt.index("<memory>") : prompt.index("</memory>")]
     shown = prompt[prompt.index("<section>") : prompt.index("</section>")] if "<section>" in prompt else ""

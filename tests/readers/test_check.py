@@ -1,4 +1,4 @@
-"""What a check makes of replies, right and wrong."""
+"""A check interprets every reply: the replies that it asked for, and all others."""
 
 from __future__ import annotations
 

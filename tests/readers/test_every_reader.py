@@ -1,4 +1,4 @@
-"""What holds for every reader: its answer is right, it resumes after a kill without paying twice, and it is cited."""
+"""Every reader gives the right answer with citations, and resumes after a kill without paying twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ask(reader: str, reply: Callable[[Request], str] = perfect, run: Path | None
 
 
 def told(run: Path) -> list[tuple[str, str, int]]:
-    """Return the prompts, replies and waves of a run, in an order that does not depend on the order within a wave."""
+    """Return the prompts, replies and waves of a run, sorted, because the order within a wave varies."""
     turns = Run(run).trace.turns
     return sorted((turn.request.messages[0].content, turn.completion.text, turn.wave) for turn in turns)
 

@@ -1,4 +1,4 @@
-"""Notes are merged in a tree, and nothing is lost where a merge does not fit or says nothing."""
+"""Notes are merged in a tree, and nothing is lost if a merge does not fit or its reply is empty."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROMPTS = Prompts(merge="{memory}|{notes}")
 def merging(
     notes: Sequence[str], memory: str = NO_MEMORY, window: int = 10_000, segment: int = 50
 ) -> tuple[str, list[int]]:
-    """Return the merged memory and the number of requests of each wave. The model keeps every letter in capitals."""
+    """Return the merged memory and the number of requests of each wave. The model copies only the capital letters."""
     under = Underway(merge("why", memory, notes, LIKE, Budget(segment=segment, memory=20), PROMPTS))
     waves = []
     while under.wanted:
@@ -42,7 +42,7 @@ def test_one_note_is_the_memory() -> None:
 
 
 def test_as_many_notes_as_fit_the_segment_are_merged_at_once() -> None:
-    notes = [f"{letter}........." for letter in "ABCDEFGH"]  # with a separator, eleven tokens each
+    notes = [f"{letter}........." for letter in "ABCDEFGH"]  # eleven tokens each, separator included
     assert merging(notes) == ("ABCDEFGH", [2, 1])
     assert merging(notes[:5]) == ("ABCDE", [1, 1])  # four, and one that waits for the next level
     assert merging(notes, segment=5) == ("ABCDEFGH", [4, 2, 1])  # never fewer than two

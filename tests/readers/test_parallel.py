@@ -1,4 +1,4 @@
-"""All segments are read in one wave, with the same memory, and again while the memory does not answer the question."""
+"""All segments are read in one wave, with the same memory, and again if the memory does not answer the question."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_too_many_quotes_are_chosen_from_in_groups() -> None:
         waves.append((under.wave[0].kind, len(under.wave)))
         for place, request in list(under.wanted.items()):
             under.take(Completion(choosy(request)), place)
-    # Six lines fit a group, and of each group one stays.
+    # A group has room for six lines, and the model keeps one line of each group.
     assert waves == [("memorize", 20), ("memorize", 20), ("choose", 4), ("choose", 1), ("try", 1), ("answer", 1)]
     assert under.memory == lines[0]
 

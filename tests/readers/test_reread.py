@@ -1,4 +1,4 @@
-"""After reading in order, the segments that BM25 finds for what is missing are read again."""
+"""After the reader has read everything in order, it reads again the segments that BM25 finds for what is missing."""
 
 from __future__ import annotations
 

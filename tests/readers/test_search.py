@@ -1,4 +1,4 @@
-"""The segments that BM25 finds are read first, and the model decides whether more is read."""
+"""The segments that BM25 finds are read first, and the model decides whether to read more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPLIT = [*EMPTY, f"{FILLER}{FACTS[0]} ", *EMPTY, f"{FILLER}{FACTS[1]} ", *EMPTY]
 def read(
     texts: Iterable[str], reply: Callable[[Request], str] = perfect, reader: Reader = READERS["search_gated"]
 ) -> tuple[str, list[tuple[str, int]]]:
-    """Return the answer, and kind and number of the segment (else -1) of each request."""
+    """Return the answer, and for each request its kind and the number of its segment; -1 if it has none."""
     segments = pieces(*texts)
     numbers = {segment.start: number for number, segment in enumerate(segments)}
     under = Underway(reader(QUESTION, segments, Budget(), Prompts()))

@@ -1,4 +1,4 @@
-"""The perfect reader of readers that skip or read out of order, and the reward for brevity."""
+"""The perfect replies for readers that skip or read out of order, and the reward for brevity."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def problems(reader: str, digits: int = 2, **settings: Any) -> MemoryProblems:
 
 
 def attempt(problem: Problem) -> tuple[Trace, str]:
-    """Read as the perfect reader does, completing each wave in an order of its own."""
+    """Read as the perfect reader does, completing the requests of each wave in random order."""
     assert problem.ideal is not None
     under, turns, draw = Underway(problem.begin()), [], random.Random(0)
     while under.wanted:
@@ -73,7 +73,7 @@ def pieces(trace: Trace) -> list[Segment]:
 
 def test_the_share_of_skips() -> None:
     def skipped(skips: float) -> tuple[int, int]:
-        """Return the replies NO CHANGE, and the replies that leave the memory as it was."""
+        """Return how many replies are NO CHANGE, and how many leave the memory as it was."""
         replies = [
             turn for number in range(20) for turn in attempt(problems("gated", 1, skips=skips).problem(number))[0].turns
         ]
@@ -123,7 +123,7 @@ def test_facts_are_joined_in_the_order_of_the_document_each_once() -> None:
     ]
     assert whole.join(texts) == "The red key is 1.\nThe blue key is 2."
     assert whole.join([NOTHING, ""]) == NOTHING
-    assert whole.alone(Segment(30, 100, "", 1)) == "The blue key is 2."  # the third is cut at its end
+    assert whole.alone(Segment(30, 100, "", 1)) == "The blue key is 2."  # the third fact ends outside the segment
     assert of_facts(facts, last_only=True).join(texts) == "The blue key is 2."
 
 

@@ -1,4 +1,4 @@
-"""Waves of many calls: how many at once, what a limit or a failure leaves, and how a document is cut afterwards."""
+"""Waves of many calls: calls at once, limits and failures in the middle of a wave, and cutting the document again."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_limit_stops_a_wave_in_its_middle_and_is_never_passed(tmp_path: Path) 
 
 
 class Learning(Slow):
-    """Counts tokens with an estimate."""
+    """Counts tokens with an estimate, and reports a usage of almost nothing."""
 
     def __init__(self, fails_at: int = 0, bytes_per_token: float = 3) -> None:
         super().__init__(fails_at)

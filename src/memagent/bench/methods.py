@@ -1,7 +1,7 @@
 """The practical ways to answer from a long document. Each returns a Trace.
 
-memory    reads the whole document segment by segment into one memory, as the model was trained; or in the way of a
-          named reader (`memagent.readers.NAMES`)
+memory    reads the document segment by segment into one memory, as the model was trained; the names in
+          `memagent.readers.NAMES` do so with the named reader, which may leave part of the document unread
 direct    puts everything into the window at once; a document that is too long is an overflow
 truncate  keeps what fits the window and leaves out the middle
 retrieve  keeps the passages that BM25 finds for the question

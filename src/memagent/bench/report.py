@@ -40,8 +40,8 @@ Results = Callable[[], Iterable[Result]]
 CHARTS = {
     "accuracy": "Score over length, with 95 % intervals; × where every prompt overflows the window. The paper reports "
     "an average above 95 % on ten RULER tasks from 8K to 512K (dashed), and the grey lines on RULER-HotpotQA.",
-    "tradeoff": "Score over the mean wall time, tokens and (with <code>--price</code>) money of an example: a point "
-    "for each reader and length. Better is further up and further left. If several examples were read at once, the "
+    "tradeoff": "Score over the mean wall time, tokens and (with <code>--price</code>) money of an example, with one "
+    "point for each reader and length. The best points are at the top left. If several examples were read at once, the "
     "time of each includes waiting for the others: compare times from a run with <code>--concurrency 1</code>.",
     "heatmap": "Score by task and length, a map for each reader; hatched where every prompt overflows the window.",
     "time": "Seconds in the model over the tokens of an example, with the least-squares line of each reader. "

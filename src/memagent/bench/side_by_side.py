@@ -1,4 +1,4 @@
-"""Compares the readers of one benchmark: on the same examples, how much better, how much faster, how many tokens."""
+"""Compares the readers of one benchmark on the same examples: their scores, their speed and their tokens."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from memagent.bench.results import Result
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """A reader beside the first reader, on the examples that both read."""
+    """Comparison of a reader with the first reader, on the examples that both have."""
 
     reader: Reader
     difference: Difference
-    """Its score minus the first reader's, with the paired interval."""
+    """The reader's score minus the first reader's, with the paired interval."""
     times_as_fast: float | None
-    """Seconds of the first reader divided by its own. Seconds are wall time, so that calls at the same time count.
-    None if there is no example that both read."""
+    """The first reader's seconds divided by the reader's own. They are wall time, so that a reader gains from making
+    calls at the same time. None if there is no example that both read."""
     share_of_tokens: float | None
-    """Its tokens, prompts and completions together, divided by the first reader's."""
+    """The reader's tokens, prompts and completions together, divided by the first reader's. None in the same case."""
 
 
 def contests(results: Iterable[Result]) -> list[Contest]:
     """Return a Contest for each task and length of each reader but the first, and one over everything.
 
-    The first reader is the first in the order of `METHODS`, for each model. If one of the two failed on an example, it
-    counts for the score, but not for seconds and tokens.
+    Each model has its own first reader: its first in the order of `METHODS`. If either reader failed on an example or
+    overflowed the window, the example counts for the score, but not for the seconds and the tokens.
     """
     runs: dict[Reader, list[Result]] = {}
     for result in results:

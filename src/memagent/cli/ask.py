@@ -70,7 +70,7 @@ def ask(
     reader: Reader = None,
     memory: Memory = None,
     stop_when_answered: Annotated[
-        bool, typer.Option("--stop-when-answered", help="Read only until the model says that its memory is enough.")
+        bool, typer.Option("--stop-when-answered", help="Stop reading when the model says that its memory is enough.")
     ] = False,
     run: Annotated[Path | None, typer.Option(help="Keep the journal in this folder, and resume from it.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again instead of resuming.")] = False,

@@ -1,4 +1,4 @@
-"""Prints comparisons: of two benchmarks, and of the readers of one."""
+"""Prints comparisons of two benchmarks, and of the readers in one benchmark."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def render_differences(differences: Sequence[Difference], console: Console) -> N
 
 
 def print_contests(found: Sequence[Contest], console: Console) -> None:
-    """Print a line for each reader: how it compares with the first reader over everything."""
+    """Print a line for each reader that compares it with the first reader on all examples together."""
     for each in found:
         line = each.difference
         if line.task == ALL:

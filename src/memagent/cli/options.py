@@ -62,8 +62,8 @@ PromptLayout = Annotated[
 Reader = Annotated[
     str | None,
     typer.Option(
-        help="How to read: overwrite (the paper), gated, extract, collect, parallel, search, reread; docs/reading.md "
-        "says which is for what. [default: as the model was trained]"
+        help="How to read: overwrite (as in the paper), gated, extract, collect, parallel, search, reread. "
+        "docs/reading.md says when to use each. [default: as the model was trained]"
     ),
 ]
 Memory = Annotated[str | None, typer.Option(hidden=True, help="Old name of --reader.")]
@@ -75,7 +75,7 @@ Price = Annotated[str | None, typer.Option(help="PROMPT/COMPLETION per million t
 
 
 def price_of(text: str | None) -> Prices | None:
-    """The prices in --price."""
+    """The prices that --price gives; None without it."""
     from memagent.core.limits import Price
     from memagent.errors import UsageError
 
@@ -97,7 +97,7 @@ def budget_of(chat: Chat, question: int | None, segment: int | None, memory: int
 
 
 def reader_of(reader: str | None, memory: str | None, stop: bool = False) -> str | None:
-    """The reader's name, from --reader or from its old name --memory, and from --stop-when-answered."""
+    """The reader's name, from --reader (or its old name --memory) and --stop-when-answered."""
     from memagent.errors import UsageError
     from memagent.models.reader_defaults import READERS_BEFORE
     from memagent.readers import stopping

@@ -124,10 +124,10 @@ NONE = "NONE"
 """The reply to COLLECT when a segment has nothing to collect."""
 
 NO_CHANGE = "NO CHANGE"
-"""The reply of a reader with a gate to a segment that adds nothing."""
+"""The reply to a prompt with GATE when a segment adds nothing."""
 
 GATE = f"If the section adds nothing that helps to answer the problem, reply only {NO_CHANGE}."
-"""Our own, added to the update template of a reader with a gate."""
+"""Our own, for readers with a gate: a sentence that is added to the update template."""
 
 MERGE = """\
 You are presented with a problem, a memory, and notes from several sections of an article, in the article's order. \
@@ -148,7 +148,7 @@ fact once.
 
 Merged memory:
 """
-"""Our own, for notes that were taken at the same time."""
+"""Our own, to merge notes that were taken at the same time into one memory."""
 
 CHECK = """\
 You are presented with a problem and a memory of what was read in an article. Please decide whether the memory \
@@ -165,7 +165,7 @@ few words to search the article for.
 
 YES, or NO and what to search for:
 """
-"""Our own, for readers that stop, read again or look elsewhere."""
+"""Our own, for readers that stop early, read again or search: it asks whether the memory is enough."""
 
 Layout = Literal["paper", "section-first"]
 AnswerStyle = Literal["boxed", "sentence"]
@@ -179,15 +179,15 @@ class Prompts:
     """The templates of a reading. The paper's loop uses the first two; see `memagent.readers` for the rest."""
 
     update: str = UPDATE
-    """Has {prompt}, {memory} and {chunk}."""
+    """Template with {prompt}, {memory} and {chunk} that asks for the next memory."""
     answer: str = ANSWER_BOXED
-    """Has {prompt} and {memory}."""
+    """Template with {prompt} and {memory} that asks for the answer."""
     gate: str = GATE
-    """Sentence that is added to `update`."""
+    """Sentence that `gated` adds to `update`; empty for none."""
     merge: str = MERGE
-    """Has {prompt}, {memory} and {notes}."""
+    """Template with {prompt}, {memory} and {notes} that asks for one memory."""
     check: str = CHECK
-    """Has {prompt} and {memory}."""
+    """Template with {prompt} and {memory} that asks whether the memory is enough."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -203,7 +203,10 @@ class Prompts:
 
     @property
     def gated(self) -> str:
-        """The update template with the gate before its last paragraph, such as "Updated memory:", else at its end."""
+        """The update template with the gate added.
+
+        The gate comes before the last paragraph ("Updated memory:"), or at the end if there is only one paragraph.
+        """
         head, blank, last = self.update.rpartition("\n\n")
         if not self.gate:
             return self.update
@@ -214,7 +217,7 @@ def prompts_for(layout: str = "paper", answer: str = "boxed", others: Prompts | 
     """Return the templates for a layout and an answer style; either may also be a custom template.
 
     Args:
-        others: prompts with the other templates; None for ours.
+        others: prompts to take the other templates from; None for the default ones.
 
     Raises:
         UsageError: there is no such layout or style, or a template lacks a field.

@@ -11,7 +11,7 @@ _WORD = rf"[^\W_{UNSPACED}]+|[{UNSPACED}]"
 
 
 class Ranking:
-    """Texts to be ranked. The words are compared without case; common English words do not count."""
+    """An index of texts to rank. It ignores case and common English words."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         import bm25s
@@ -23,7 +23,7 @@ class Ranking:
             self._index.index(words, show_progress=False)
 
     def best(self, query: str) -> list[int]:
-        """Return the numbers of the texts with a word of the query, best first, and in order where they are equal."""
+        """Return the numbers of the texts that have a word of the query, best first. Equal texts stay in order."""
         words = _words([query])[0]
         if self._index is None or not words:
             return []

@@ -6,8 +6,8 @@ memory, and returns the answer. It does no I/O. Whoever drives it decides where 
 engine, a journal being replayed, a policy in training, or a list in a test.
 
 If a prompt is longer than the model's window, the driver throws WindowOverflow into the reading, which may then ask
-for less. For a wave it is a WaveOverflow, which carries the completions of the other requests. `together` lets parts of
-a reading advance at the same time, wave by wave.
+for less. For a wave, the driver throws WaveOverflow, which carries the completions of the other requests. `together`
+lets parts of a reading advance at the same time, wave by wave.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Reader = Callable[[str, Iterable[Segment], Budget, Prompts], Reading]
 
 
 class WaveOverflow(WindowOverflow):
-    """Requests of a wave did not fit. `completions` has the wave's completions, and None for those requests."""
+    """Some requests of a wave did not fit. `completions` has the wave's completions, with None for those requests."""
 
     def __init__(self, message: str, completions: tuple[Completion | None, ...]) -> None:
         super().__init__(message)
@@ -119,8 +119,8 @@ class Underway:
 def together(parts: Iterable[Reading]) -> Generator[tuple[Request, ...], Any, list[str]]:
     """Let parts of a reading advance at the same time, and return what they return, in order.
 
-    Each wave has all requests that unfinished parts wait for. A request that does not fit is reported to its part
-    alone. Memories that parts announce are not passed on.
+    Each wave has all the requests that unfinished parts wait for. If a request does not fit, only the part that made it
+    is told. Memories that parts announce are not passed on.
     """
     begun = [Underway(part) for part in parts]
     while wanted := [(part, place) for part in begun for place in part.wanted]:

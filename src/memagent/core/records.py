@@ -140,9 +140,9 @@ class Trace:
 
     @property
     def segments(self) -> list[int]:
-        """For each turn before the answer, the number of the segment read last, from 0, in the order of the document.
+        """For each turn before the answer, the number of the segment that was read last.
 
-        Segments that were not read are not counted.
+        Numbers start at 0 and follow the order of the document. Segments that were not read have no number.
         """
         places: list[tuple[int, int] | None] = []
         for turn in self.memories:

@@ -1,9 +1,9 @@
 """Trace the memory behind an answer back to the spans of the document that it came from.
 
 The final memory is split into facts (`claims`). Each fact is followed back through the memories to the turn where it
-entered, and looked for only in that turn's segment: a fact that first appears at turn k came from the text that turn k
-read, or from the texts that were read at the same time (`origins`). Models reword, so words are compared without case
-and accents, and inflections match (`wording`). A rewording in words that the document does not use is not found.
+entered (`origins`). It is looked for only in the segment that this turn read, and in segments that were read since the
+memory last changed, because a reader may read several at the same time. Models reword, so words are compared without
+case and accents, and inflections match (`wording`). A rewording in words that the document does not use is not found.
 
 Deliberately without a citation:
 - A fact with a number that the passage does not hold exactly, unless the memory had that number before. If one line

@@ -97,8 +97,11 @@ def follow(trace: Trace, facts: Iterable[Claim], threshold: float) -> Iterator[t
 
 
 def _sources(look: Callable[[int], Turn], place: int, facts: Sequence[Claim]) -> Iterator[int]:
-    """Yield the turns that new facts of the memory after the turn at `place` may come from: itself, and earlier ones
-    since the last change of the memory if their replies have words of a fact."""
+    """Yield the indices of the turns that `facts` may come from: new facts in the memory after the turn at `place`.
+
+    That turn counts, and so does each turn since the memory last changed whose reply has a word of a fact. Turns
+    without a segment do not count.
+    """
     for turn in _since(look, place):
         reply = Text(turn.completion.text)
         if turn.index == place or any(reply.where(word) for fact in facts for word in fact.words):
@@ -111,9 +114,9 @@ def _segment(turn: Turn) -> Text:
 
 
 def _since(look: Callable[[int], Turn], place: int) -> Iterator[Turn]:
-    """Yield the turns with a segment since the memory last changed before the turn at `place`, going back from it.
+    """Yield the turns that read a segment, from the turn at `place` back to just after the previous change of memory.
 
-    Readers that read several segments at the same time make one memory of what all their replies say.
+    A reader that reads several segments at the same time makes one memory from all the replies.
     """
     turn = look(place)
     if turn.request.segment:

@@ -20,8 +20,8 @@ _ENOUGH = 0.5  # least share of the answer's words that must be in the memory
 def losses(trace: Trace) -> list[str]:
     """Return one sentence for each kind of loss in a reading's turns, and in its answer once there is one."""
     halved, unanswered, cut = dict[int, None](), dict[int, None](), dict[int, None]()
-    more = dict[int, None]()  # segments to which the model replied NO CHANGE and more
-    merges = 0  # that were cut
+    more = dict[int, None]()  # segments to which the model replied NO CHANGE and other text
+    merges = 0  # number of merges that were cut
     for number, turn in zip(trace.segments, trace.memories, strict=True):
         segment = turn.request.segment
         if segment and segment.whole:
@@ -43,11 +43,11 @@ def losses(trace: Trace) -> list[str]:
         found.append(f"The reply to {_sections(cut).lower()} was cut by --memory-tokens, so facts may be missing.")
     if more:
         found.append(
-            f"The model replied NO CHANGE and more to {_sections(more).lower()}; what else it said is not kept."
+            f"The model replied NO CHANGE to {_sections(more).lower()} but also wrote other text, which was not kept."
         )
     if merges:
         times = "once" if merges == 1 else f"{merges:,} times"
-        found.append(f"The merging of notes was cut by --memory-tokens {times}, so facts may be missing.")
+        found.append(f"Merged notes were cut {times} by --memory-tokens, so facts may be missing.")
     if trace.answer is not None:
         if trace.turns[-1].completion.finish == "length":
             found.append("The answer was cut by --answer-tokens.")
@@ -57,7 +57,11 @@ def losses(trace: Trace) -> list[str]:
 
 
 def unread(trace: Trace, characters: int) -> list[str]:
-    """Return a sentence about what was not read of a document of so many characters, if anything was not."""
+    """Return a sentence about the part of the document that was not read, if there is one.
+
+    Args:
+        characters: length of the document.
+    """
     read = {turn.request.segment.origin for turn in trace.turns if turn.request.segment}
     left = characters - sum(end - start for start, end in read)
     if left <= 0:
@@ -81,7 +85,7 @@ def doubts(answer: str, memory: str, cited: bool) -> list[str]:
 
 
 def _says_more(reply: str) -> bool:
-    return changes_nothing(reply) and len(_WORD.findall(reply)) > len(NO_CHANGE.split()) + 2  # or "Updated memory:"
+    return changes_nothing(reply) and len(_WORD.findall(reply)) > len(NO_CHANGE.split()) + 2  # 2: "Updated memory"
 
 
 def _in_memory(answer: str, memory: str) -> bool:

@@ -51,7 +51,7 @@ class Chat(Protocol):
     """Tokenizer that counts the tokens of a text, exactly or as an estimate."""
 
     concurrency: int
-    """Number of calls that the model takes at the same time."""
+    """Largest number of calls that the model is given at the same time."""
 
     lag: int
     """Largest distance, in segments, between two readings of a document, so that a prefix cache covers both."""

@@ -303,7 +303,7 @@ class HttpChat:
         """Return the error for a prompt that the server would read only in part."""
         assert self._counts.limit is not None
         own = len(shown(request).encode("utf-8", "replace"))
-        if own < size(request) - own:  # mostly question, memory and template: a shorter segment cannot help
+        if own < size(request) - own:  # mostly other text: a shorter segment, or fewer notes, cannot help
             return self._failures.truncates(self._counts.limit)
         return WindowOverflow(
             f"{self.model} at {self._url} reads only about {self._counts.limit:,} tokens of a prompt: "

@@ -49,5 +49,5 @@ def size(request: Request) -> int:
 
 
 def shown(request: Request) -> str:
-    """Return the part of a prompt that a reader can make shorter: the segment, or notes to be merged."""
+    """Return the part of a prompt that a reader can make shorter: the segment, or the notes to merge; else empty."""
     return request.segment.text if request.segment else dict(request.fields).get("notes", "")

@@ -42,7 +42,7 @@ class LocalChat:
         self._weights = find_weights(path)
         self.sampling = sampling or Sampling()
         self.defaults = load_reader_defaults(self._weights.folder)
-        self.concurrency = 16  # more only take more memory
+        self.concurrency = 16  # a higher number would only take more memory
         self.lag = 0
         self.warnings: Sequence[str] = ()
         self._prompt_lookup = prompt_lookup and self.sampling.temperature == 0

@@ -1,16 +1,16 @@
 """Ways to read a document into a memory. Start with overwrite.py, the paper's loop.
 
-In order, to the end:
+These read every segment, in order:
 overwrite   the model writes the next memory, which is kept as it is
 gated       the model writes the next memory, or NO CHANGE
 extract     the model writes the next memory, but only lines from the document are kept
 collect     the model replies with new quotes or NONE, and never has to copy the old quotes
 
-In other ways, each for the memories of gated, extract and collect (such as search_gated):
-exit        in order, until the memory answers the question
-parallel    all segments at the same time, then a memory of what was found
-search      the segments that BM25 finds for the question, until the memory answers it
-reread      in order, then again what BM25 finds for what is missing
+These read in another way. Each works with the memory of gated, extract or collect (search_gated, for example):
+exit        reads in order until the memory answers the question
+parallel    reads all segments at the same time, and merges what it found into one memory
+search      reads the segments that BM25 finds for the question, until the memory answers it
+reread      reads in order, then again the segments that BM25 finds for what is missing
 
 A small model that is asked for several facts makes some up: it repeats a line with the next key, or with an invented
 number. None of this enters a memory of quotes (`extract` and `collect`). Such a memory cannot count or add up (RULER's
@@ -81,7 +81,7 @@ def find_reader(name: str, trained: str = "overwrite") -> Reader:
 
 
 def memory_of(name: str) -> str:
-    """Return the in-order reader whose memory a reader keeps: overwrite, gated, extract or collect."""
+    """Return the in-order reader that keeps the same kind of memory: overwrite, gated, extract or collect."""
     if name == "overwrite":
         return name
     of = name.rpartition("_")[2]
@@ -89,13 +89,13 @@ def memory_of(name: str) -> str:
 
 
 def stopping(name: str = "") -> str:
-    """Return the name of the reader that reads as this one does, but only until the memory answers the question.
+    """Return the name of the reader that reads as this one does, but stops when the memory answers the question.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such reader.
     """
     if not name or name.startswith("exit"):
         return name or "exit"
     if name not in _STYLES:
-        raise UsageError(f"--stop-when-answered goes with --reader {', '.join(_STYLES)}, not {name}.")
+        raise UsageError(f"--stop-when-answered does not work with --reader {name}: give {', '.join(_STYLES)}.")
     return f"exit_{name}"

@@ -1,4 +1,4 @@
-"""The model's own check: does the memory answer the problem, and if not, what is to be searched for?"""
+"""Ask the model whether the memory answers the question, and if not, what to search for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _REPLY = re.compile(r"\W*(yes|no)\b[\s:.,;–—-]*(.*)", re.IGNORECASE | re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a check found."""
+    """Result of a check."""
 
     enough: bool = False
     """Whether the memory answers the question."""
     query: str = ""
     """Words to search the document for; empty if there are none."""
     missing: str = ""
-    """What the model says is missing; empty if it does not say."""
+    """The model's own words for what is missing; empty if it does not say."""
 
 
 Checking = Generator[Request, Completion, Verdict]
@@ -42,10 +42,10 @@ def check(question: str, memory: str, budget: Budget, prompts: Prompts) -> Check
 
 
 def try_answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Checking:
-    """Ask for an answer, which shows that the memory is enough unless it says that the text does not say.
+    """Ask for the answer. The memory is enough unless the reply is empty or says that the text does not say.
 
-    For a memory of quotes, and models that were trained to keep one and for nothing else. What such a memory holds may
-    lead to the next quote, so it belongs to the query.
+    This check is for a memory of quotes, because a model that keeps one was trained for no other question. The quotes
+    may lead to the next quote, so they are part of the query.
     """
     if not quotes_of(memory):
         return Verdict(query=question)

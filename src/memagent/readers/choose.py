@@ -1,4 +1,4 @@
-"""Choose the quotes that stay when a memory of quotes has become too long."""
+"""Merge memories of quotes, and choose the quotes to keep when a memory is too long."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from memagent.readers.quotes import groups_of, joined, quotes_of, tokens_of
 Fitting = Generator[Request | tuple[Request, ...] | Memory, Any, list[str]]
 
 CHOOSE_TOKENS = 64
-"""Most tokens for the numbers of the quotes that stay."""
+"""Token limit of a reply with the numbers of the quotes to keep."""
 
 
 def merge(question: str, memory: str, notes: Sequence[str], like: Segment, budget: Budget, prompts: Prompts) -> Steps:
-    """Return a memory of all the quotes in several memories, in their order, or of the chosen ones if that is too long.
+    """Return one memory with the quotes of several memories, in their order. If it is too long, the model chooses.
 
     Args:
-        like: a segment whose tokens per character hold for the quotes too.
+        notes: the other memories.
+        like: a segment that has about as many tokens per character as the quotes.
     """
     quotes = list(dict.fromkeys(quote for each in (memory, *notes) for quote in quotes_of(each)))
     return joined((yield from fitted(question, quotes, None, like, budget)))
@@ -43,7 +44,7 @@ def fitted(question: str, quotes: list[str], segment: Segment | None, like: Segm
 
 
 def _chosen(question: str, quotes: list[str], segment: Segment | None) -> Steps:
-    """Return the memory of the chosen quotes. If they do not fit a prompt, the model chooses from each half."""
+    """Return a memory of the quotes that the model chooses. If they do not fit a prompt, it chooses from each half."""
     try:
         reply = (yield choosing(question, joined(quotes), segment)).text
     except WindowOverflow:
@@ -60,13 +61,13 @@ def _chosen(question: str, quotes: list[str], segment: Segment | None) -> Steps:
 
 
 def choosing(question: str, memory: str, segment: Segment | None) -> Request:
-    """Return the request for the numbers of the quotes that stay."""
+    """Return the request for the numbers of the quotes to keep."""
     numbered = "\n".join(f"{number}. {quote}" for number, quote in enumerate(quotes_of(memory), 1))
     return request(CHOOSE, {"prompt": question, "quotes": numbered}, CHOOSE_TOKENS, segment, memory, "choose")
 
 
 def _newest(quotes: list[str], like: Segment, budget: Budget) -> list[str]:
-    """Drop the oldest quotes until the rest fit the memory, but not the last one."""
+    """Return the last quotes that fit the memory; at least one, even if it is too long."""
     first = 0
     while first < len(quotes) - 1 and tokens_of(quotes[first:], like) > budget.memory:
         first += 1

@@ -1,6 +1,7 @@
 """Read in order until the memory answers the question (the exit gate of GRU-Mem, arXiv 2602.10560).
 
-After each change of the memory, the model is asked whether it answers the question. If it does, the rest is not read.
+After each change of the memory, the model is asked whether the memory answers the question. If it does, the rest of the
+document is not read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The paper's loop with a gate: a model that has nothing to add replies NO CHANGE instead of the whole memory.
 
-This is the update gate of GRU-Mem (arXiv 2602.10560). `memagent.readers.exit` has its exit gate.
+This is the update gate of GRU-Mem (arXiv 2602.10560). GRU-Mem's exit gate is in `memagent.readers.exit`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from memagent.readers.halving import Steps, in_halves
 from memagent.readers.overwrite import answer
 
 _AROUND = re.compile(r"</?memory>|^\W*updated memory\b", re.IGNORECASE | re.MULTILINE)
-"""What models repeat from the prompt around their reply."""
+"""Words of the prompt that models repeat around their reply."""
 
 
 def gated(question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read the segments one by one, changing the memory only where the model does, then answer from it."""
+    """Read the segments one by one, keeping the memory where the model replies NO CHANGE, then answer from it."""
     memory = NO_MEMORY
     for segment in segments:
         memory = yield from memorize(question, memory, segment, budget, prompts)
@@ -44,8 +44,8 @@ def update(question: str, memory: str, segment: Segment, budget: Budget, prompts
 def changes_nothing(reply: str) -> bool:
     """Return whether a reply leaves the memory as it was: it is empty, begins with NO CHANGE, or has such a line.
 
-    If the reply says more, that is not kept (`memagent.evidence.warnings` tells the user): most models that go on
-    explain why there is nothing to add, and a memory that was replaced by such a sentence is lost.
+    Any other text in the reply is dropped, and `memagent.evidence.warnings` tells the user. Such text mostly explains
+    why there is nothing to add. If it replaced the memory, the memory would be lost.
     """
     lines = [re.sub(r"[\W_]+", " ", line).strip() for line in _AROUND.sub("", reply).splitlines()]
     lines = [line for line in lines if line]

@@ -8,11 +8,11 @@ from memagent.core.ranking import Ranking
 from memagent.core.records import Segment
 from memagent.core.segments import natural_cut
 
-_PASSAGE = 1000  # characters: a segment is as good as its best passage, because an answer stands in one place
+_PASSAGE = 1000  # characters: a segment is ranked by its best passage, because an answer is in one place
 
 
 class Lookup:
-    """The passages of a document's segments."""
+    """An index of a document's segments by their passages."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         passages: list[str] = []
@@ -24,10 +24,11 @@ class Lookup:
         self._ranking = Ranking(passages)
 
     def best(self, query: str, many: int, among: Collection[int] | None = None) -> list[int]:
-        """Return the numbers of the best segments, at most so many, in the order of the document.
+        """Return the numbers of the segments that match the query best, in the order of the document.
 
         Args:
-            among: segments to choose from; None for all.
+            many: maximum number of segments; those without a word of the query are left out.
+            among: numbers of the segments to choose from; None for all.
         """
         found: dict[int, None] = {}
         for passage in self._ranking.best(query):

@@ -1,4 +1,7 @@
-"""Merge notes that were taken at the same time into one memory: in a tree, with as many notes in a prompt as may be."""
+"""Merge notes that were taken at the same time into one memory.
+
+The notes are merged in a tree. Each prompt has as many notes as fit in the tokens of a segment, and at least two.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ _GAP = "\n\n"
 
 
 def merge(question: str, memory: str, notes: Sequence[str], like: Segment, budget: Budget, prompts: Prompts) -> Steps:
-    """Return one memory with what the notes say. Every note was written with `memory` in view.
+    """Return one memory with the contents of the notes. The model saw `memory` when it wrote each note.
 
     Args:
         notes: at least one, in the order of the document.
-        like: a segment whose tokens per character hold for the notes too.
+        like: a segment that has about as many tokens per character as the notes.
     """
     while len(notes) > 1:
         groups = list(groups_of(notes, like, budget.segment))
@@ -33,7 +36,7 @@ def merge(question: str, memory: str, notes: Sequence[str], like: Segment, budge
 
 
 def _merge_all(question: str, memory: str, notes: Sequence[str], budget: Budget, prompts: Prompts) -> Steps:
-    """Merge the memory and the notes in one request. If it does not fit, merge half after half."""
+    """Merge the memory and the notes in one request. If it does not fit, merge half of the notes, then the rest."""
     fields = {"prompt": question, "memory": memory, "notes": _GAP.join(notes)}
     try:
         written = str((yield request(prompts.merge, fields, budget.memory, None, memory, "merge")).text)
@@ -46,7 +49,7 @@ def _merge_all(question: str, memory: str, notes: Sequence[str], budget: Budget,
     if written.strip():
         return written
     held = [] if memory == NO_MEMORY else [memory]
-    return _GAP.join([*held, *notes])  # too long, but nothing is lost
+    return _GAP.join([*held, *notes])  # may be too long, but nothing is lost
 
 
 def _halves(notes: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -1,7 +1,8 @@
 """Read all segments at the same time, then merge what was found (as in PI-Mem, arXiv 2608.03048).
 
-Every segment is read with the same memory. What the model wrote about them is merged into the next memory. If that does
-not answer the question, all segments are read again with it, because now the model may see what a segment adds.
+Every segment is read with the same memory, and the model's notes on all of them are merged into the next memory. If
+that memory does not answer the question, all segments are read again with it: the model may now see what a segment
+adds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from memagent.readers.overwrite import answer
 from memagent.readers.styles import Style
 
 ROUNDS = 3
-"""Most times that a document is read, as in PI-Mem."""
+"""Maximum number of times that a document is read, as in PI-Mem."""
 
 
 def parallel(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:

@@ -31,7 +31,11 @@ def tokens_of(quotes: Collection[str], segment: Segment) -> int:
 
 
 def in_document_order(memory: str, read: Sequence[Segment]) -> str:
-    """Return the memory with its quotes in the order in which the segments that were read have them."""
+    """Return the memory with its quotes in the order of the document.
+
+    Args:
+        read: the segments that were read, in any order. Quotes that are in none of them come last.
+    """
     texts = [squeezed(segment.text) for segment in sorted(read, key=lambda segment: segment.start)]
 
     def place(quote: str) -> tuple[int, int]:
@@ -42,7 +46,13 @@ def in_document_order(memory: str, read: Sequence[Segment]) -> str:
 
 
 def groups_of(texts: Iterable[str], like: Segment, tokens: int) -> Iterator[list[str]]:
-    """Yield the texts in groups of two or more that have about so many tokens; the last text may be alone."""
+    """Yield the texts in groups of at most `tokens` tokens, by estimate, but of at least two texts.
+
+    The last group may have only one text.
+
+    Args:
+        like: a segment that has about as many tokens per character as the texts.
+    """
     group: list[str] = []
     for text in texts:
         if len(group) > 1 and tokens_of([*group, text], like) > tokens:

@@ -1,7 +1,8 @@
-"""Read in order, then read again what the model says is missing (as in MemReread).
+"""Read in order, then read some segments again to find what is missing (as in MemReread).
 
-A fact may make sense only after a later one, when its segment has long been read. So at the end the model says whether
-its memory answers the question, or what is missing. The segments that BM25 finds for that are read again.
+A later fact may show that an earlier one matters, but the segment of the earlier one has been read by then. So at the
+end, the model says whether its memory answers the question, or what is missing. BM25 finds segments for what is
+missing, and those are read again.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from memagent.readers.overwrite import answer
 from memagent.readers.styles import Style
 
 BEST = 4
-"""Number of segments that are read again for each thing that is missing."""
+"""Maximum number of segments that are read again after a check."""
 TIMES = 2
-"""Most times that segments are read again."""
+"""Maximum number of times that segments are read again."""
 
 
 def reread(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read the segments one by one, then read again what BM25 finds for what is missing, then answer."""
+    """Read the segments one by one, then again those that BM25 finds for what is missing, then answer."""
     pieces, memory = [], style.empty
     for segment in segments:
         pieces.append(segment)

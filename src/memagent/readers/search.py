@@ -1,8 +1,8 @@
 """Read the segments that BM25 finds for the question, then let the model decide whether to look further.
 
 The best segments are read in the order of the document. Then the model says whether its memory answers the question, or
-what else to look for (as in InfMem, arXiv 2602.02704). After a few looks, or when it cannot say, the rest is read in
-order, until the memory answers the question or all is read.
+what else to look for (as in InfMem, arXiv 2602.02704). After a few looks, or if the model cannot say what to look for,
+the rest is read in order until the memory answers the question or everything has been read.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from memagent.readers.overwrite import answer
 from memagent.readers.styles import Style
 
 BEST = 4
-"""Number of segments that are read in a look."""
+"""Maximum number of segments that are read in one look."""
 LOOKS = 3
-"""Most looks before the rest is read in order."""
+"""Maximum number of looks before the rest is read in order."""
 
 
 def search(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:

@@ -1,6 +1,6 @@
 """Styles of memory: in the model's own words, or quotes.
 
-Readers that skip, stop, look back or read out of order take a Style, so that each works for every style.
+Readers that stop early, read again or read out of order take a Style, so that each works with every style of memory.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from memagent.readers.quotes import in_document_order
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a reader does with a segment, with notes and with a memory."""
+    """The functions that read a segment, merge memories and check a memory, for one style of memory."""
 
     empty: str
-    """Memory before the first segment, and after segments with nothing to keep."""
+    """Memory before the first segment, and as long as no segment has anything to keep."""
     memorize: Memorize
     merge: Callable[[str, str, Sequence[str], Segment, Budget, Prompts], Steps]
-    """Makes one memory of the memory and of those that `memorize` made of it. See `memagent.readers.merge`."""
+    """Merges a memory, and the memories that `memorize` made from it, into one. See `memagent.readers.merge`."""
     check: Callable[[str, str, Budget, Prompts], Checking]
     ordered: Callable[[str, Sequence[Segment]], str] = lambda memory, read: memory
-    """Puts what a memory says in the order of the document, given the segments that were read."""
+    """Puts the quotes of a memory in the order of the document, given the segments that were read. A memory in the
+    model's own words stays as it is."""
 
 
 WORDS = Style(NO_MEMORY, gated.memorize, merge, check)

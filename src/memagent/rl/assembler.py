@@ -1,4 +1,4 @@
-"""Replies of a perfect reader that skips what adds nothing, and puts memories together in whatever order it reads."""
+"""A perfect reader that skips segments that add nothing, and joins memories, whatever the order of reading."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from memagent.tasks.practice.mixture import ABSENT
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What single segments say, and how it is put together."""
+    """Functions that give the ideal memory of a single segment, and join such memories."""
 
     alone: Callable[[Segment], str]
-    """Returns the ideal memory of a reader that reads one segment only."""
+    """Returns the ideal memory of a reader that has read only this segment."""
     join: Callable[[Sequence[str]], str]
     """Makes one ideal memory of several, in the order of the document."""
 
 
 def of_facts(facts: Sequence[Fact], last_only: bool) -> Whole:
-    """Return the Whole of a document with these facts, in its order.
+    """Return the Whole of a document with these facts.
 
     Args:
-        last_only: whether each fact replaces the one before.
+        facts: in the order of the document.
+        last_only: whether each fact replaces the previous one.
     """
 
     def noted(held: Callable[[Fact], bool]) -> str:
@@ -45,11 +46,11 @@ def of_facts(facts: Sequence[Fact], last_only: bool) -> Whole:
 
 @dataclass(frozen=True, slots=True)
 class Assembler(Overwriter):
-    """A perfect reader for readers with a gate, and for those that do not read in order."""
+    """Perfect replies for readers with a gate, and for readers that stop early, read again or read out of order."""
 
     whole: Whole = field(default_factory=partial(of_facts, (), False))
     skips: float = 1.0
-    """Share of the segments that add nothing to which the reply is NO CHANGE, not the memory again."""
+    """Of the segments that add nothing, the share with the reply NO CHANGE; the others get the whole memory again."""
 
     def reply(self, request: Request) -> str:
         join = self.whole.join

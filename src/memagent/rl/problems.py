@@ -78,9 +78,9 @@ class MemoryProblems:
     every: int = 1
     """Step from one example's number to the next."""
     skips: float = 1.0
-    """Share of the segments that add nothing to which a reader with a gate ideally replies NO CHANGE."""
+    """Of the segments that add nothing, the share with the ideal reply NO CHANGE, for readers with a gate."""
     brevity: float = 0.0
-    """Share of a reward that is lost if every reply before the answer is as long as it may be."""
+    """Share of a reward that is lost if every reply before the answer has the maximum length."""
     slips: tuple[float, ...] = (0.0,)
     """Shares of segments in which a collected memory gets an unhelpful sentence; one share is drawn per problem."""
 
@@ -102,7 +102,11 @@ class MemoryProblems:
         )
 
     def _perfect(self, example: Example, pieces: Sequence[Segment]) -> Overwriter | None:
-        """Return the perfect reader of an example. Nobody is perfect who counts words out of order, or with a gate."""
+        """Return the perfect reader of an example, if there is one.
+
+        There is none for facts all over the document, as in counting words, unless the reader is `overwrite`, `extract`
+        or one that collects quotes.
+        """
         facts = sorted((*getattr(example, "replaced", ()), *example.facts), key=lambda fact: fact.start)
         keys = {squeezed(fact.text): fact.key for fact in facts}
         right = ", ".join(example.answers if self._score in EVERY else example.answers[:1])
@@ -127,9 +131,9 @@ class MemoryProblems:
 
 
 def written(trace: Trace) -> float:
-    """Return how long the replies before the answer are: 0 if they have no tokens, 1 if all are as long as they may be.
+    """Return the mean length of the replies before the answer, as a share of their token limits: from 0 to 1.
 
-    An empty reply counts as the longest, because it is a failure.
+    An empty reply counts as one of maximum length, because it is a failure.
     """
     turns = [turn for turn in trace.turns if turn.request.kind != "answer"]
     shares = [

@@ -48,7 +48,7 @@ class Attempt(Underway):
         return turn
 
     def _go_on(self) -> None:
-        """Go on. After a prompt that was too long, the reading asks for less, or this attempt is over."""
+        """Go on to the next wave. If a prompt was too long and the reading cannot ask for less, end this attempt."""
         try:
             super()._go_on()
         except WindowOverflow:

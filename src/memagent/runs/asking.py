@@ -20,7 +20,7 @@ _OTHERWISE = (
 
 
 class Pieces(Iterator[Segment]):
-    """The segments of a document, for one reading, and those of them that the reading has taken."""
+    """The segments of a document for one reading, with a record of the segments that the reading has taken."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         self._segments = iter(segments)

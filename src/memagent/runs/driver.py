@@ -65,7 +65,7 @@ async def _turn(
             turn = asking.finish_turn(completion, part)
         await asking.settle()
     except BaseException:
-        convoy.stopped = True  # calls of the same wave that have not begun need not fail as well
+        convoy.stopped = True  # so that calls of this wave that have not begun do not begin
         raise
     listening.heard()
     watch.on_turn(number, turn)
@@ -94,10 +94,10 @@ class _Convoy:
 
     @asynccontextmanager
     async def room(self, request: Request) -> AsyncIterator[None]:
-        """Wait until the model can take a call, and the call cannot go over the limits.
+        """Wait until the model can take another call, and the call cannot go over the limits.
 
         Raises:
-            LimitReached: it could go over a limit, even when nothing else is under way.
+            LimitReached: the call could go over a limit, even if no other call is under way.
         """
         async with self._slots:
             if not self._limits.any:

@@ -79,7 +79,7 @@ class _Turn(_Strict):
     seconds: Seconds
     overflowed: list[Annotated[list[Natural], Field(min_length=4, max_length=4)]] = []
     cut: list[Triple] = []
-    together: list[Triple] = []  # as `cut`, in older journals
+    together: list[Triple] = []  # older journals have this instead of `cut`
 
 
 class _Section(_Strict):

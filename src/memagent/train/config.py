@@ -83,9 +83,9 @@ class ProblemsConfig:
     overwriting_problems: Positive = 2
     """Problems in such a step. Their prompts share no prefix, so a few cost as much as many that do."""
     skips: Share = 1.0
-    """Share of the segments that add nothing to which the ideal reply is NO CHANGE, for readers with a gate."""
+    """Of the segments that add nothing, the share with the ideal reply NO CHANGE, for readers with a gate."""
     brevity: Share = 0.0
-    """Share of the reward of RL that is lost if every reply before the answer is as long as it may be."""
+    """Share of the reward in RL that is lost if every reply before the answer has the maximum length."""
     slips: tuple[Share, ...] = (0.0,)
     """Shares of segments with a mistake (see memagent.rl.oracle.slipping); one share is drawn for each problem."""
     prose: str | None = None

@@ -18,8 +18,8 @@ PROMPTS = Prompts(
     merge="{prompt} | {memory} | {notes} &",
     check="{prompt} | {memory} !",
 )
-"""Short templates, without a gate. Every word is a token, so the paper's would be four times as long as their contents.
-"""
+"""Short templates without a gate. Every word is a token, so the paper's templates would be four times as long as their
+contents."""
 
 _NEEDLES = [colour + digit for colour in COLOURS for digit in DIGITS]
 _SIGNS = ["|", ">", "?", "&", "!"]

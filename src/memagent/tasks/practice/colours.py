@@ -83,7 +83,7 @@ class ColourTask:
             yield _written(asked, held)
 
     def joined(self, example: Example, memories: Sequence[str]) -> str:
-        """Return one memory of several, in the order of the document: what the last of them says of each colour."""
+        """Join memories, given in the order of the document, into one. The last value of each colour counts."""
         words = " ".join(memories).split()
         asked = example.question.split()
         held = {word[:-1]: word for word in words if word[:-1] in asked}
