@@ -308,9 +308,11 @@ class MemoryAgent:
         journal, trace = asked.journal, asked.trace
         text = final_answer(asked.answer, self.prompts.style)
         found = citations_of(journal) if journal else None
+        segments = trace.segments
         if found is None:
             found = cite(trace) if self._citations else []
-            warnings = [*document.warnings, *self.chat.warnings, *losses(trace), *unread(trace, document.length)]
+            warnings = [*document.warnings, *self.chat.warnings, *losses(trace, segments)]
+            warnings += unread(asked.characters, document.length)
             if self._citations:
                 warnings += doubts(text, trace.memory, bool(found))
             if journal:
@@ -318,7 +320,6 @@ class MemoryAgent:
                 journal.finish({"answer": text, "citations": cited_, "warnings": warnings})
         else:
             warnings = warnings_of(journal) if journal else []
-        segments = trace.segments
         return Answer(
             question=asked.question,
             text=text,

@@ -23,8 +23,13 @@ def answered(number: int, text: str, finish: Finish = "stop") -> Turn:
     return Turn(number, Request((), 10, kind="answer"), Completion(text, finish), "b")
 
 
+def lost(question: str, turns: list[Turn]) -> list[str]:
+    trace = Trace(question, turns)
+    return losses(trace, trace.segments)
+
+
 def test_a_reading_without_losses_says_nothing() -> None:
-    assert losses(Trace("?", [turn(0, 0, "a"), turn(1, 10, "b"), answered(2, "c")])) == []
+    assert lost("?", [turn(0, 0, "a"), turn(1, 10, "b"), answered(2, "c")]) == []
 
 
 def test_what_was_lost_is_said_with_the_numbers_of_the_segments() -> None:
@@ -35,7 +40,7 @@ def test_what_was_lost_is_said_with_the_numbers_of_the_segments() -> None:
         turn(3, 30, "", "length"),
         answered(4, " ", "length"),
     ]
-    assert losses(Trace("?", turns)) == [
+    assert lost("?", turns) == [
         "Segment 1 did not fit the model's context window and had to be read in halves.",
         "The model gave an empty reply to segments 2 and 4; the memory stayed as it was.",
         "The reply to segment 3 was cut by --memory-tokens, so facts may be missing.",
@@ -59,25 +64,20 @@ def test_what_a_reader_with_a_gate_or_a_merge_lost_is_said() -> None:
         check,
         answered(5, "c"),
     ]
-    assert losses(Trace("?", turns)) == [
+    assert lost("?", turns) == [
         "The model replied NO CHANGE to segment 3 but also wrote other text, which was not kept.",
         "Merged notes were cut 2 times by --memory-tokens, so facts may be missing.",
     ]
 
 
 def test_what_was_not_read_is_said() -> None:
-    trace = Trace(
-        "?", [turn(0, 0, "a"), turn(1, 40, "b", whole=(40, 60)), turn(2, 50, "b", whole=(40, 60)), turn(3, 0, "a")]
-    )
-    assert unread(trace, 1000) == ["970 of 1,000 characters (97.0%) were not read: the reader stopped early."]
-    assert unread(trace, 30) == []
+    assert unread(30, 1000) == ["970 of 1,000 characters (97.0%) were not read: the reader stopped early."]
+    assert unread(1000, 1000) == []
 
 
 def test_many_segments_are_counted() -> None:
     turns = [turn(number, 10 * number, "a", "length") for number in range(1200)]
-    assert losses(Trace("?", turns)) == [
-        "The reply to 1,200 segments was cut by --memory-tokens, so facts may be missing."
-    ]
+    assert lost("?", turns) == ["The reply to 1,200 segments was cut by --memory-tokens, so facts may be missing."]
 
 
 EMPTY = "The memory is empty, so the answer is not based on the document."

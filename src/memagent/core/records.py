@@ -127,6 +127,8 @@ class Trace:
 
     question: str
     turns: Sequence[Turn]
+    total: Usage | None = None
+    """Sum of the turns' usage, if it is known."""
 
     @property
     def memories(self) -> Sequence[Turn]:
@@ -160,4 +162,4 @@ class Trace:
 
     @property
     def usage(self) -> Usage:
-        return sum((turn.completion.usage for turn in self.turns), Usage())
+        return sum((turn.completion.usage for turn in self.turns), Usage()) if self.total is None else self.total

@@ -17,12 +17,16 @@ _ABSTAINS = re.compile(r"\b(?:not|no|nothing|unknown|unanswerable|cannot)\b|n['â
 _ENOUGH = 0.5  # least share of the answer's words that must be in the memory
 
 
-def losses(trace: Trace) -> list[str]:
-    """Return one sentence for each kind of loss in a reading's turns, and in its answer once there is one."""
+def losses(trace: Trace, segments: Sequence[int]) -> list[str]:
+    """Return one sentence for each kind of loss in a reading's turns, and in its answer once there is one.
+
+    Args:
+        segments: the trace's segments.
+    """
     halved, unanswered, cut = dict[int, None](), dict[int, None](), dict[int, None]()
     more = dict[int, None]()  # segments to which the model replied NO CHANGE and other text
     merges = 0  # number of merges that were cut
-    for number, turn in zip(trace.segments, trace.memories, strict=True):
+    for number, turn in zip(segments, trace.memories, strict=True):
         segment = turn.request.segment
         if segment and segment.whole:
             halved[number] = None
@@ -56,14 +60,9 @@ def losses(trace: Trace) -> list[str]:
     return found
 
 
-def unread(trace: Trace, characters: int) -> list[str]:
-    """Return a sentence about the part of the document that was not read, if there is one.
-
-    Args:
-        characters: length of the document.
-    """
-    read = {turn.request.segment.origin for turn in trace.turns if turn.request.segment}
-    left = characters - sum(end - start for start, end in read)
+def unread(read: int, characters: int) -> list[str]:
+    """Return a sentence about what was not read, if `read` is fewer than all `characters` of the document."""
+    left = characters - read
     if left <= 0:
         return []
     return [f"{left:,} of {characters:,} characters ({left / characters:.1%}) were not read: the reader stopped early."]

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 from memagent.core.records import Trace, Turn, Usage
 from memagent.errors import RunError
@@ -33,6 +33,7 @@ from memagent.runs.journal_lines import (
 )
 
 FILE = "journal.jsonl"
+_BUFFER = 1 << 17  # bytes
 
 
 class Run:
@@ -67,9 +68,8 @@ class Run:
     @property
     def trace(self) -> Trace:
         """The reading so far. Its turns are read from disk when they are looked at."""
-        return Trace(
-            self.header["question"], _Turns(self.path, self.header["question"], self.templates, self._places[:])
-        )
+        turns = _Turns(self.path, self.header["question"], self.templates, self._places[:])
+        return Trace(self.header["question"], turns, self.usage)
 
     def _scan(self) -> None:
         for number, line, last in _numbered(self.path):
@@ -114,7 +114,11 @@ class Run:
 
 
 class _Turns(Sequence[Turn]):
-    """The turns of a run. Each turn is read and rebuilt when it is asked for."""
+    """The turns of a run. Each turn is read and rebuilt when it is asked for.
+
+    Iterating opens the file once, with a large buffer: readings end in threads, where each small read lets another
+    thread run first.
+    """
 
     def __init__(self, path: Path, question: str, templates: dict[str, str], places: Sequence[int]) -> None:
         self._path, self._question, self._templates, self._places = path, question, templates, places
@@ -133,8 +137,16 @@ class _Turns(Sequence[Turn]):
             return _Turns(self._path, self._question, self._templates, self._places[index])
         index = range(len(self))[index]
         with self._path.open("rb") as file:
-            file.seek(self._places[index])
-            line = json.loads(file.readline())
+            return self._read(file, index)
+
+    def __iter__(self) -> Iterator[Turn]:
+        with self._path.open("rb", buffering=_BUFFER) as file:
+            for index in range(len(self)):
+                yield self._read(file, index)
+
+    def _read(self, file: BinaryIO, index: int) -> Turn:
+        file.seek(self._places[index])
+        line = json.loads(file.readline())
         try:
             return turn_of(line, self._question, self._templates)
         except ValueError as error:

@@ -55,8 +55,9 @@ class Listening:
 
     def __init__(self, number: int, watch: Watch) -> None:
         self._number, self._watch = number, watch
-        self._heard = time.monotonic()
-        self._task = asyncio.create_task(self._listen())
+        self._patience, self._since = SILENCE, time.monotonic()
+        self._heard = self._since
+        self._timer = asyncio.get_running_loop().call_later(SILENCE, self._check)  # a task would cost a tenth of a turn
 
     def heard(self) -> None:
         self._heard = time.monotonic()
@@ -67,14 +68,13 @@ class Listening:
             self._watch.on_text(self._number, text)
 
     def end(self) -> None:
-        self._task.cancel()
+        self._timer.cancel()
 
-    async def _listen(self) -> None:
-        patience, heard = SILENCE, self._heard
-        while True:
-            await asyncio.sleep(max(heard + patience - time.monotonic(), 0.01))
-            if heard != self._heard:
-                patience, heard = SILENCE, self._heard
-            elif time.monotonic() >= heard + patience:
-                self._watch.on_silence(self._number, patience)
-                patience *= 2
+    def _check(self) -> None:
+        if self._heard != self._since:
+            self._patience, self._since = SILENCE, self._heard
+        elif time.monotonic() >= self._heard + self._patience:
+            self._watch.on_silence(self._number, self._patience)
+            self._patience *= 2
+        wait = self._heard + self._patience - time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(max(wait, 0.01), self._check)
