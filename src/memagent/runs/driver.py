@@ -53,20 +53,16 @@ async def _turn(
     number: int, asking: Asking, part: int, chat: Chat, watch: Watch, convoy: _Convoy, listening: Listening
 ) -> None:
     request = asking.wanted[part]
-    try:
-        async with convoy.room(request):
-            if convoy.stopped:
-                return
-            try:
-                completion = await chat.complete(request, listening.on_text if watch.on_text else None)
-            except WindowOverflow as error:
-                asking.overflow(error, part)
-                return
-            turn = asking.finish_turn(completion, part)
-        await asking.settle()
-    except BaseException:
-        convoy.stopped = True  # so that calls of this wave that have not begun do not begin
-        raise
+    async with convoy.room(request):
+        if convoy.stopped:
+            return
+        try:
+            completion = await chat.complete(request, listening.on_text if watch.on_text else None)
+        except WindowOverflow as error:
+            asking.overflow(error, part)
+            return
+        turn = asking.finish_turn(completion, part)
+    await asking.settle()
     listening.heard()
     watch.on_turn(number, turn)
 
@@ -99,20 +95,29 @@ class _Convoy:
         Raises:
             LimitReached: the call could go over a limit, even if no other call is under way.
         """
-        async with self._slots:
-            if not self._limits.any:
+        done = False
+        try:
+            async with self._slots, self._affordable(request):
                 yield
-                return
-            coming = Usage(self._chat.prompt_tokens(request.messages), request.max_tokens)
+            done = True
+        finally:
+            self.stopped = self.stopped or not done  # so that calls that wait for room do not begin
+
+    @asynccontextmanager
+    async def _affordable(self, request: Request) -> AsyncIterator[None]:
+        if not self._limits.any:
+            yield
+            return
+        coming = Usage(self._chat.prompt_tokens(request.messages), request.max_tokens)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.stopped or self._fits(coming))
+            self._coming[call := object()] = coming
+        try:
+            yield
+        finally:
             async with self._changed:
-                await self._changed.wait_for(lambda: self.stopped or self._fits(coming))
-                self._coming[call := object()] = coming
-            try:
-                yield
-            finally:
-                async with self._changed:
-                    del self._coming[call]
-                    self._changed.notify_all()
+                del self._coming[call]
+                self._changed.notify_all()
 
     def _fits(self, coming: Usage) -> bool:
         spent = sum((each.usage for each in self._asked), Usage())
