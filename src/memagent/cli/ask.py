@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +14,7 @@ from memagent.cli import app
 from memagent.cli.options import (
     AnswerFormat,
     AnswerTokens,
+    BaseUrl,
     Debug,
     Json,
     Memory,
@@ -27,6 +26,8 @@ from memagent.cli.options import (
     Quiet,
     Reader,
     SegmentTokens,
+    TokenizerFile,
+    Window,
     budget_of,
     price_of,
     reader_of,
@@ -48,16 +49,9 @@ def ask(
     question: Annotated[list[str] | None, typer.Option("-q", "--question", help="A question; may be repeated.")] = None,
     questions: Annotated[Path | None, typer.Option(help="A file with one question per line.")] = None,
     model: Model = "local",
-    base_url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
-    ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="The tokenizer.json of the server's model, or a folder with it.")
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(min=1, help="Context window in tokens; overrides what the model or its server reports."),
-    ] = None,
+    base_url: BaseUrl = None,
+    tokenizer: TokenizerFile = None,
+    window: Window = None,
     question_tokens: QuestionTokens = None,
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,
@@ -170,32 +164,19 @@ def _lines(file: Path) -> list[str]:
     return io.StringIO(text, newline=None).readlines()
 
 
-def runs_folder() -> Path:
-    """The folder that keeps runs without --run."""
-    from platformdirs import user_state_path
-
-    return user_state_path("memagent") / "runs"
-
-
 def _runs(folder: Path | None, headers: list[dict[str, Any]]) -> list[Path]:
     """The folder of each question's run: the one given, one inside it, or one named after question and settings."""
+    from memagent.runs.kept import run_name, runs_folder
     from memagent.runs.run import FILE
 
     if folder is None:
-        runs = [runs_folder() / _name(header) for header in headers]
+        runs = [runs_folder() / run_name(header) for header in headers]
     elif len(headers) == 1:
         runs = [folder]
     elif (folder / FILE).exists():
         raise UsageError(f"{folder} holds the run of one question: give several questions another --run.")
     else:
-        runs = [folder / _name({"question": header["question"]}) for header in headers]
+        runs = [folder / run_name({"question": header["question"]}) for header in headers]
     if len(set(runs)) < len(runs):
         raise UsageError("A question is asked twice: ask it once.")
     return runs
-
-
-def _name(header: dict[str, Any]) -> str:
-    what = {key: value for key, value in header.items() if key != "memagent"}  # other versions resume the run
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
-    words = re.sub(r"\W+", "-", header["question"].lower()).strip("-")[:40].strip("-")
-    return f"{words}-{digest}"

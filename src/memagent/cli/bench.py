@@ -19,6 +19,7 @@ from memagent.cli import app
 from memagent.cli.options import (
     AnswerFormat,
     AnswerTokens,
+    BaseUrl,
     Debug,
     Json,
     Memory,
@@ -29,6 +30,7 @@ from memagent.cli.options import (
     QuestionTokens,
     Quiet,
     SegmentTokens,
+    Window,
     budget_of,
     price_of,
     reader_of,
@@ -110,16 +112,11 @@ def run(
     ] = False,
     words: Annotated[str | None, typer.Option(help="For long cwe examples: a file with one word per line.")] = None,
     model: Model = "local",
-    base_url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
-    ] = None,
+    base_url: BaseUrl = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json, or a folder with one; also counts the lengths.")
     ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(min=1, help="Context window in tokens; overrides what the model or its server reports."),
-    ] = None,
+    window: Window = None,
     question_tokens: QuestionTokens = None,
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,

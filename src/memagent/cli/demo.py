@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from memagent.cli import app
-from memagent.cli.options import Debug, Json, Model, Quiet
+from memagent.cli.options import BaseUrl, Debug, Json, Model, Quiet
 from memagent.errors import UsageError
 
 _CHARACTERS_A_TOKEN = 4.4  # of the demo's prose, with the default model's tokenizer
@@ -23,9 +23,7 @@ def demo(
     ] = "16k",
     seed: Annotated[int, typer.Option(help="Seed of the document.")] = 0,
     model: Model = "local",
-    base_url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
-    ] = None,
+    base_url: BaseUrl = None,
     keep: Annotated[Path | None, typer.Option(help="Also write the document to this file.")] = None,
     json_output: Json = False,
     quiet: Quiet = False,

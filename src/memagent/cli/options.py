@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,6 +37,15 @@ Model = Annotated[
         help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), a name from `memagent "
         "models`, checkpoint:DIR (a training run), scripted:FILE, or a name the server knows.",
     ),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="An OpenAI-compatible server (or OPENAI_BASE_URL); key from OPENAI_API_KEY.")
+]
+TokenizerFile = Annotated[
+    Path | None, typer.Option(help="The tokenizer.json of the server's model, or a folder with it.")
+]
+Window = Annotated[
+    int | None, typer.Option(min=1, help="Context window in tokens; overrides what the model or its server reports.")
 ]
 
 # Budget and prompts. The defaults are the model's own.

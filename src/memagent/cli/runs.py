@@ -19,7 +19,7 @@ app.add_typer(runs, name="runs")
 
 def kept() -> list[Path]:
     """The folders of the runs kept without --run, the latest last."""
-    from memagent.cli.ask import runs_folder
+    from memagent.runs.kept import runs_folder
     from memagent.runs.run import FILE
 
     journals = sorted(runs_folder().glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)

@@ -29,13 +29,14 @@ def show(
 ) -> None:
     """Show a reading: what each turn changed in the memory, the answer, and where it came from."""
     from memagent.cli.terminal import Terminal, visible
+    from memagent.evidence.run_page import run_page
     from memagent.runs.run import Run, find_runs
 
     runs = [Run(folder) for folder in find_runs(run or latest())]
     if html is not None:
         for number, each in enumerate(runs, 1):
             target = html if len(runs) == 1 else html.with_stem(f"{html.stem}-{number}")
-            _write(target, _page(each))
+            _write(target, run_page(each))
             print(visible(f"Wrote {target}."), file=sys.stderr)
         return
     console = Terminal()
@@ -48,6 +49,7 @@ def _print(run: Run, console: Console) -> None:
 
     from memagent.cli.ask_output import print_citations, print_warnings
     from memagent.evidence.answer import citations_of, cited, parts_of, warnings_of
+    from memagent.evidence.run_page import answer_of
     from memagent.evidence.timeline import render
 
     trace, parts = run.trace, parts_of(run)
@@ -58,37 +60,9 @@ def _print(run: Run, console: Console) -> None:
     if trace.answer is None:
         console.print(Text("Not finished. Run the same command again to resume it.", style="yellow"))
         return
-    console.print(Text(_answer(run) or "", style="bold"))
+    console.print(Text(answer_of(run) or "", style="bold"))
     print_citations([cited(citation, parts, trace.segments) for citation in citations_of(run) or []], console)
     print_warnings(warnings_of(run), console)
-
-
-def _page(run: Run) -> str:
-    from memagent.documents import locate
-    from memagent.evidence.answer import citations_of, parts_of, warnings_of
-    from memagent.evidence.page import page
-
-    trace, parts = run.trace, parts_of(run)
-    return page(
-        trace,
-        citations_of(run) or [],
-        title=", ".join(part.name for part in parts),
-        answer=_answer(run),
-        locate=lambda start, end: locate(parts, start, end),
-        warnings=warnings_of(run),
-    )
-
-
-def _answer(run: Run) -> str | None:
-    """The answer as `ask` printed it; None if the reading is not finished."""
-    if run.end is not None:
-        return str(run.end["answer"])
-    from memagent.core.prompts import prompts_for
-    from memagent.core.scoring import final_answer
-
-    answer = run.trace.answer
-    style = prompts_for(run.header["layout"], run.header["answer"]).style
-    return None if answer is None else final_answer(answer, style)
 
 
 def _write(path: Path, text: str) -> None:

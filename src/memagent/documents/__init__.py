@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO
 
 from memagent.documents.document import Document, Located, Part, locate
@@ -31,7 +32,18 @@ from memagent.documents.sources import BLOCK, Found, Source, Spool, find, is_gzi
 from memagent.documents.text_file import TextFile
 from memagent.errors import DocumentError, StorageError
 
-__all__ = ["Document", "Located", "Part", "Source", "bytes_document", "locate", "open_documents", "text_document"]
+__all__ = [
+    "Document",
+    "Located",
+    "Part",
+    "Source",
+    "StoredFile",
+    "bytes_document",
+    "locate",
+    "open_documents",
+    "stored_documents",
+    "text_document",
+]
 
 
 def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: BinaryIO | None = None) -> Document:
@@ -55,19 +67,28 @@ def open_documents(names: Sequence[str], *, encoding: str | None = None, stdin: 
     return Document(texts, spool, skipped)
 
 
-def bytes_document(content: bytes, name: str, *, encoding: str | None = None) -> Document:
-    """Open the bytes of a file, such as an upload. `name` only labels them: it is never opened as a path or a URL.
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that a program keeps, such as an upload. `name` only labels it: it is never opened as a path or a URL.
 
-    A name that ends in .html marks text as HTML. For `encoding` and errors, see `open_documents`.
+    With `text`, the file's bytes are UTF-8 text and are not searched for another format. Without it, a name that ends
+    in .html marks text as HTML.
     """
-    _check_encoding(encoding)
+
+    name: str
+    path: Path
+    text: bool = False
+
+
+def stored_documents(files: Sequence[StoredFile], *, encoding: str | None = None) -> Document:
+    """Open files that a program keeps, as one document. For `encoding` and errors, see `open_documents`."""
+    return _stored(files, Spool(), encoding)
+
+
+def bytes_document(content: bytes, name: str, *, encoding: str | None = None) -> Document:
+    """Open the bytes of a file, as `stored_documents` opens a file."""
     spool = Spool()
-    try:
-        found = Found(source_of(name, spool.keep([content])), is_markup_name(name))
-        return Document([_text(found, spool, encoding)], spool)
-    except (DocumentError, StorageError):
-        spool.close()
-        raise
+    return _stored([StoredFile(name, spool.keep([content]))], spool, encoding)
 
 
 def text_document(text: str, name: str = "text") -> Document:
@@ -79,14 +100,26 @@ def text_document(text: str, name: str = "text") -> Document:
             f"{name} contains a lone surrogate at position {error.start}: repair the string first."
         ) from error
     spool = Spool()
-    path = spool.keep([content])
-    opened = TextFile(source_of(name, path), path, TextEncoding())
+    return _stored([StoredFile(name, spool.keep([content]), text=True)], spool, None)
+
+
+def _stored(files: Sequence[StoredFile], spool: Spool, encoding: str | None) -> Document:
     try:
-        opened.check(zeros=True)
-    except DocumentError:
+        _check_encoding(encoding)
+        return Document([_stored_text(file, spool, encoding) for file in files], spool)
+    except (DocumentError, StorageError):
         spool.close()
         raise
-    return Document([opened], spool)
+
+
+def _stored_text(file: StoredFile, spool: Spool, encoding: str | None) -> TextFile:
+    with reading(file.name):
+        source = source_of(file.name, file.path)
+    if not file.text:
+        return _text(Found(source, is_markup_name(file.name)), spool, encoding)
+    text = TextFile(source, file.path, TextEncoding())
+    text.check(zeros=True)
+    return text
 
 
 def _check_encoding(encoding: str | None) -> None:

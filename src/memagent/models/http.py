@@ -17,6 +17,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import openai
 
 from memagent.core.records import Completion, Message, Request, Usage
@@ -159,6 +160,11 @@ class HttpChat:
         )
         return [*self._dialect.changed, *([vague] if self._counts.meaningless else [])]
 
+    async def forward(self, path: str, content: bytes) -> httpx2.Response:
+        """Post a JSON request to the server as it is. The caller reads and closes the response."""
+        with self._failures.told():
+            return await self._connections.post(path, content)
+
     async def close(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
         await self._connections.close()
@@ -226,7 +232,7 @@ class HttpChat:
                 else:  # without the client's own types, which take longer than everything else it does
                     reply = await client.post("/chat/completions", cast_to=object, body=body)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if is_overflow(error):
+                if is_overflow(error.status_code, error.response.text):
                     raise
                 if not self._dialect.learn(body, error.response.text):
                     if self._unexplained(request):

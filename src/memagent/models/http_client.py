@@ -51,7 +51,13 @@ class Connection:
 
     client: openai.AsyncOpenAI
     slots: asyncio.Semaphore
+    plain: httpx2.AsyncClient
+    """Sends requests that another program has made."""
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self.plain.aclose()
 
 
 class Connections:
@@ -83,13 +89,35 @@ class Connections:
         loop = asyncio.get_running_loop()
         if loop not in self._made:
             client, self._spare = self._spare or self._client(), None
-            self._made[loop] = Connection(client, asyncio.Semaphore(self._concurrency))
+            plain = httpx2.AsyncClient(timeout=self._timeout, limits=httpx2.Limits(max_keepalive_connections=100))
+            self._made[loop] = Connection(client, asyncio.Semaphore(self._concurrency), plain)
         return self._made[loop]
+
+    async def post(self, path: str, content: bytes) -> httpx2.Response:
+        """Post a JSON request as it is, with the server's key. The body of the response has not been read yet."""
+        here = self.here
+        request = here.plain.build_request(
+            "POST",
+            str(here.client.base_url).rstrip("/") + path,
+            content=content,
+            headers={
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+                "Authorization": f"Bearer {self._key}",
+            },
+            params=self._query,
+        )
+        try:
+            return await here.plain.send(request, stream=True)
+        except httpx2.TimeoutException as error:
+            raise openai.APITimeoutError(request) from error
+        except httpx2.HTTPError as error:
+            raise openai.APIConnectionError(request=request) from error
 
     async def close(self) -> None:
         """Close the Connection of the running event loop. The next call opens another."""
         if made := self._made.pop(asyncio.get_running_loop(), None):
-            await made.client.close()
+            await made.close()
 
     def _client(self) -> openai.AsyncOpenAI:
         try:

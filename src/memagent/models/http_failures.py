@@ -168,7 +168,7 @@ class Failures:
             return self.failed(error.body or error.message)
         status, said = error.status_code, self._said(error.body)
         quoted = f": “{said}”" if said else ""
-        if status == 413 or is_overflow(error):
+        if status == 413 or is_overflow(error.status_code, error.response.text):
             return self._overflow(said)
         proxy = _proxy_for(self._url)
         if status == 407 or (status in (403, 502, 503, 504) and proxy and not said):
@@ -211,12 +211,11 @@ class Failures:
         return WindowOverflow(f"The prompt is longer than the window of {self._who}{quoted}: lower --segment-tokens.")
 
 
-def is_overflow(error: openai.APIStatusError) -> bool:
-    """Whether a refusal says that the prompt is longer than the window."""
-    text = error.response.text
-    if error.status_code == 429:
+def is_overflow(status: int, text: str) -> bool:
+    """Whether a refusal, with this status and text, says that the prompt is longer than the window."""
+    if status == 429:
         return "request too large" in text.lower()  # no wait helps if one request exceeds the tokens per minute
-    return error.status_code in (400, 413, 422, 500) and _says_overflow(text)
+    return status in (400, 413, 422, 500) and _says_overflow(text)
 
 
 def _says_overflow(text: str) -> bool:

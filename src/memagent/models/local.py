@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 from memagent.core.records import Completion, Message, Request, Usage
@@ -57,6 +58,12 @@ class LocalChat:
     def engine_seconds(self) -> float:
         """Seconds spent in the engine so far."""
         return self._engine.seconds if self._engine else 0.0
+
+    def sampled(self, sampling: Sampling) -> LocalChat:
+        """Return the same open model with other sampling settings."""
+        other = copy(self)
+        other.sampling = sampling
+        return other
 
     async def open(self) -> None:
         if self._engine is None:

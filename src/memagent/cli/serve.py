@@ -1,0 +1,239 @@
+"""`memagent serve` and `memagent mcp`"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from memagent.cli import app
+from memagent.cli.options import (
+    AnswerTokens,
+    BaseUrl,
+    Debug,
+    MemoryTokens,
+    Model,
+    QuestionTokens,
+    Reader,
+    SegmentTokens,
+    TokenizerFile,
+    Window,
+    budget_of,
+)
+from memagent.errors import UsageError
+
+if TYPE_CHECKING:
+    from memagent.serve.server import Doors
+    from memagent.serve.service import Service
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Keep documents and readings in this folder. [default: in the user's state folder]"),
+]
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option("--root", help="A folder whose files MCP clients may name by their paths; may be repeated."),
+]
+_KEYS = "MEMAGENT_SERVE_KEY"
+
+
+@app.command()
+def serve(
+    model: Model = "local",
+    base_url: BaseUrl = None,
+    tokenizer: TokenizerFile = None,
+    window: Window = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. One that others can reach needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8765,
+    folder: Folder = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help=f"A file with one client's key per line. {_KEYS} may hold one more.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name under which the service is reached; may be repeated.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A web page's origin that may use the service; may be repeated.")
+    ] = None,
+    root: Roots = None,
+    reader: Reader = None,
+    read_over: Annotated[
+        int | None, typer.Option(min=1, help="Read prompts of more tokens than this. [default: the model's window]")
+    ] = None,
+    progress: Annotated[
+        Literal["reasoning", "comments", "none"], typer.Option(help="What streams have while reading.")
+    ] = "reasoning",
+    readings: Annotated[int, typer.Option(min=1, help="Number of readings at the same time.")] = 16,
+    waiting: Annotated[int, typer.Option(min=0, help="Number of readings that a client may have queued.")] = 100,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Size of the largest document.")] = 200,
+    max_seconds: Annotated[float | None, typer.Option(min=1, help="Longest time for a reading.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens for a reading.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Requests of a client in a minute.")] = None,
+    question_tokens: QuestionTokens = None,
+    segment_tokens: SegmentTokens = None,
+    memory_tokens: MemoryTokens = None,
+    answer_tokens: AnswerTokens = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the model's server.")] = 600,
+    retries: Annotated[int, typer.Option(min=0, help="Times to retry a failed request to the model's server.")] = 5,
+    concurrency: Annotated[int, typer.Option(min=1, help="Simultaneous requests to the model's server.")] = 16,
+    debug: Debug = False,
+) -> None:
+    """Serve a model that reads texts of any length: OpenAI's protocol, a web page, and MCP."""
+    _check_installed()
+    from memagent.models.connect import connect
+    from memagent.serve.guard import Rules
+    from memagent.serve.server import Doors
+    from memagent.serve.service import Service, ServiceLimits
+
+    keys = _keys(key_file)
+    if not keys and not _is_loopback(host):
+        raise UsageError(f"Others can reach {host}: give clients a key with --key-file, or listen on 127.0.0.1.")
+    chat = connect(
+        model, base_url=base_url, tokenizer=tokenizer, window=window, timeout=timeout, retries=retries,
+        concurrency=concurrency,
+    )  # fmt: skip
+    budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
+    limits = ServiceLimits(readings, waiting, max_megabytes << 20, max_seconds, max_tokens)
+    rules = Rules(
+        hosts=[*(allow_host or ()), host],
+        origins=allow_origin or (),
+        keys=keys,
+        body_bytes=(max_megabytes << 20) * 4 // 3 + (1 << 20),  # a document in base64
+        requests_per_minute=requests_per_minute,
+    )
+    doors = Doors(rules, read_over, progress, tuple(root or ()))
+    _log(logging.INFO)
+    with _listening(host, port) as listener:
+        service = Service(chat, folder or _state_folder("serve"), budget=budget, reader=reader, limits=limits)
+        asyncio.run(_serve(service, doors, listener))
+
+
+@app.command()
+def mcp(
+    model: Model = "local",
+    base_url: BaseUrl = None,
+    tokenizer: TokenizerFile = None,
+    window: Window = None,
+    root: Roots = None,
+    folder: Folder = None,
+    reader: Reader = None,
+    debug: Debug = False,
+) -> None:
+    """Serve MCP over standard input and output, for a program that starts this command. `serve` has MCP over HTTP."""
+    _check_installed()
+    from memagent.models.connect import connect
+    from memagent.serve.service import Service
+
+    chat = connect(model, base_url=base_url, tokenizer=tokenizer, window=window)
+    _log(logging.WARNING)
+    if folder is not None:
+        service = Service(chat, folder, reader=reader)
+    else:
+        service = _first_free(lambda each: Service(chat, each, reader=reader))
+    asyncio.run(_serve_stdio(service, tuple(root or ())))
+
+
+async def _serve(service: Service, doors: Doors, listener: socket.socket) -> None:
+    from memagent.serve.server import make_server, opened
+
+    async with opened(service, doors) as application:
+        server = make_server(application)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        if server.started:
+            host, port = listener.getsockname()[:2]
+            address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            lines = (
+                f"memagent serves {service.chat.model}. Ctrl-C stops it; unfinished readings go on at the next start.",
+                f"  page      {address}/",
+                f"  OpenAI    {address}/v1",
+                f"  MCP       {address}/mcp",
+            )
+            print("\n".join(lines), flush=True)
+        await serving
+
+
+async def _serve_stdio(service: Service, roots: tuple[Path, ...]) -> None:
+    from memagent.serve.mcp_door import mcp_server
+
+    async with service:
+        await mcp_server(service, roots).run_stdio_async()
+
+
+def _check_installed() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import mcp  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"The service needs {error.name}: pip install 'memagent[serve]'.") from error
+
+
+def _log(level: int) -> None:
+    """Log to stderr. The libraries would otherwise each choose a form of their own."""
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("memagent").setLevel(level)
+
+
+def _keys(file: Path | None) -> list[str]:
+    """Return the keys of clients: those in the file, and the one in the environment."""
+    found = [os.environ[_KEYS]] if os.environ.get(_KEYS) else []
+    if file is not None:
+        try:
+            found += [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The keys in {file} cannot be read: {error}.") from error
+        if not found:
+            raise UsageError(f"There is no key in {file}: write one per line.")
+    if short := [key for key in found if len(key) < 16]:
+        raise UsageError(f"{len(short)} of the keys have fewer than 16 characters: choose longer ones.")
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise UsageError(
+            f"The service cannot listen on {host} port {port} ({error.strerror or error}): choose another --port."
+        ) from error
+    return listener
+
+
+def _state_folder(name: str) -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path("memagent") / name
+
+
+def _first_free(make: Callable[[Path], Service]) -> Service:
+    """Return a service in the first folder that no other one uses, because several hosts may start this command."""
+    from memagent.serve.shelf import FolderInUse
+
+    number = 1
+    while True:
+        with suppress(FolderInUse):
+            return make(_state_folder(f"mcp-{number}"))
+        number += 1

@@ -1,0 +1,223 @@
+"""OpenAI's chat completions: a prompt that fits the window goes to the model as it is, and a longer one is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from memagent.core.tokenizer import count
+from memagent.errors import DocumentError, MemagentError, WindowOverflow
+from memagent.evidence.timeline import Change
+from memagent.serve.clients import owner_of, present, with_patience
+from memagent.serve.direct import Direct
+from memagent.serve.faults import described
+from memagent.serve.forms import ChatForm, IdForm
+from memagent.serve.intake import keep_data, keep_text
+from memagent.serve.job import Job
+from memagent.serve.outcome import Outcome
+from memagent.serve.replies import DONE, KEEP_ALIVE, ChatReply, annotations_of, event
+from memagent.serve.service import Service
+from memagent.serve.shelf import StoredReading
+from memagent.serve.splitting import Problem, split, without
+
+ALIAS = "memagent"
+"""A name that stands for the service's model, whichever it is."""
+
+_LONGEST = 32  # characters per token, for a quick look whether a text can fit at all
+
+
+class ChatDoor:
+    """The handlers of /v1/chat/completions and /v1/models.
+
+    Args:
+        read_over: tokens from which a prompt is read; None for what does not fit the model's window.
+        progress: what a stream has while reading, unless the client asks for another form.
+    """
+
+    def __init__(self, service: Service, read_over: int | None = None, progress: str = "reasoning") -> None:
+        self._service, self._read_over, self._progress = service, read_over, progress
+        self._direct = Direct(service)
+
+    def router(self) -> APIRouter:
+        router = APIRouter()
+        router.add_api_route("/v1/models", self.models, methods=["GET"])
+        router.add_api_route("/v1/models/{name:path}", self.one_model, methods=["GET"])
+        router.add_api_route("/v1/chat/completions", self.complete, methods=["POST"], response_model=None)
+        return router
+
+    async def models(self) -> dict[str, Any]:
+        """List the model, under its own name and as "memagent"."""
+        return {"object": "list", "data": [_model(name) for name in (self._service.chat.model, ALIAS)]}
+
+    async def one_model(self, name: str) -> JSONResponse:
+        """Describe one of the models."""
+        if refused := self._refused(name):
+            return refused
+        return JSONResponse(_model(name))
+
+    async def complete(self, form: ChatForm, request: Request) -> Response:
+        """Answer a conversation of any length."""
+        if refused := self._refused(form.model):
+            return refused
+        owner = owner_of(request)
+        if not self._must_read(form):
+            try:
+                return await self._direct.reply(form, owner, request)
+            except WindowOverflow:
+                if form.how.read is False:
+                    raise
+        form.refuse_unreadable()
+        problem = split(
+            [message.said() for message in form.messages], self._service.budget.question, self._fits,
+            form.how.question or "",
+        )  # fmt: skip
+        documents = await self._documents(form, problem, owner)
+        stored = self._service.start(
+            owner, problem.question, documents, reader=form.how.reader, detached=False, fresh=form.how.fresh
+        )
+        if form.stream:
+            return StreamingResponse(self._stream(form, problem, stored), media_type="text/event-stream")
+        return await present(request, self._whole(form, problem, stored))
+
+    # -- what to do -------------------------------------------------------------------------------------------------
+
+    def _refused(self, name: str) -> JSONResponse | None:
+        if name in (ALIAS, self._service.chat.model):
+            return None
+        error = f"There is no model {name[:100]} here: use {self._service.chat.model}, or {ALIAS}."
+        found = {"message": error, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
+        return JSONResponse({"error": found}, 404)
+
+    def _must_read(self, form: ChatForm) -> bool:
+        how = form.how
+        if how.read is not None:
+            return how.read
+        if how.question or how.documents:
+            return True
+        parts = [part for each in form.messages if isinstance(each.content, list) for part in each.content]
+        if any(part.type == "file" for part in parts):
+            return True
+        texts = [part.text or "" for part in parts]
+        texts += [each.content for each in form.messages if isinstance(each.content, str)]
+        service = self._service
+        window = service.chat.window or sum(
+            (service.budget.segment, 2 * service.budget.memory, service.budget.question)
+        )
+        most = self._read_over or window - min(form.most or 1, window // 2)
+        return not self._fits_all(texts, most)
+
+    def _fits(self, text: str, tokens: int) -> bool:
+        return len(text) <= _LONGEST * tokens and count(self._service.chat.tokenizer, text) <= tokens
+
+    def _fits_all(self, texts: list[str], tokens: int) -> bool:
+        if sum(map(len, texts)) > _LONGEST * tokens:
+            return False
+        return sum(count(self._service.chat.tokenizer, text) + 8 for text in texts) + 32 <= tokens
+
+    async def _documents(self, form: ChatForm, problem: Problem, owner: str) -> list[str]:
+        """Return the ids of the documents to read."""
+        service, found = self._service, []
+        if form.how.documents:
+            for each in form.how.documents:
+                if isinstance(each, IdForm):
+                    found.append(each.id)
+                else:
+                    found.append((await keep_text(service, owner, each.name, each.text)).id)
+            return found
+        for file in problem.files:
+            if file.file_id:
+                found.append(file.file_id)
+            else:
+                found.append((await keep_data(service, owner, file.file_name, file.file_data)).id)
+        for name, text in problem.texts:
+            found.append((await keep_text(service, owner, name, text)).id)
+        if not found:
+            raise DocumentError("There is nothing to read: send a document, or a longer message.")
+        return found
+
+    # -- replies ----------------------------------------------------------------------------------------------------
+
+    async def _whole(self, form: ChatForm, problem: Problem, stored: StoredReading) -> Response:
+        with self._service.attached(stored) as job:
+            if job:
+                await job.end()
+        outcome = await self._answered(stored, job)
+        text, finish = self._finished(form, problem, outcome)
+        annotations = annotations_of(outcome.citations)
+        about = _about(form, stored, outcome)
+        return JSONResponse(ChatReply(form.model).whole(text, finish, outcome.usage, annotations, about))
+
+    async def _stream(self, form: ChatForm, problem: Problem, stored: StoredReading) -> AsyncGenerator[bytes]:
+        reply, progress = ChatReply(form.model), form.how.progress or self._progress
+        yield reply.chunk({"role": "assistant", "content": ""})
+        with self._service.attached(stored) as job:
+            if job:
+                told = -1
+                async for _ in with_patience(job.news()):
+                    new = [change for change in job.changes if change.turn > told]
+                    if new:
+                        told = new[-1].turn
+                    if not new or progress == "none":
+                        yield KEEP_ALIVE
+                    elif progress == "comments":
+                        yield f": {_line(job, new)}\n\n".encode()
+                    else:
+                        yield reply.chunk({"reasoning_content": _line(job, new) + "\n"})
+        try:
+            outcome = await self._answered(stored, job)
+        except MemagentError as error:
+            yield event(described(error)[1])
+            return
+        text, finish = self._finished(form, problem, outcome)
+        yield reply.chunk({"content": text})
+        annotations = annotations_of(outcome.citations)
+        last = {"annotations": annotations} if annotations else {}
+        yield reply.chunk(last, finish, _about(form, stored, outcome))
+        if form.stream_options and form.stream_options.include_usage:
+            yield reply.last(outcome.usage)
+        yield DONE
+
+    async def _answered(self, stored: StoredReading, job: Job | None) -> Outcome:
+        """Return the outcome of a reading that has ended. Raises the error that it ended with."""
+        if job and job.error:
+            raise job.error
+        outcome = await self._service.outcome(stored)
+        if outcome is None or outcome.answer is None:
+            raise MemagentError("The reading was cancelled: send the request again to resume it.")
+        return outcome
+
+    def _finished(self, form: ChatForm, problem: Problem, outcome: Outcome) -> tuple[str, str]:
+        """Return the text of a reply and why it ends: what the client asked for, cut where it asked to be cut."""
+        text, finish = without(problem.prefix, outcome.answer or ""), str(outcome.finish)
+        ends = [place for each in form.stops if (place := text.find(each)) >= 0]
+        if ends:
+            text, finish = text[: min(ends)], "stop"
+        if form.most and not self._fits(text, form.most):
+            finish = "length"
+            while not self._fits(text, form.most):
+                text = text[: len(text) * 9 // 10]
+        return text, finish
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "memagent"}
+
+
+def _line(job: Job, new: list[Change]) -> str:
+    """Return one line about the latest turns of a reading."""
+    progress = job.progress
+    share = f"{progress.read / progress.characters:.0%}" if progress.characters else "…"
+    added, removed = sum(each.added for each in new), sum(each.removed for each in new)
+    return f"Read {progress.segments:,} segments, {share}: {added} words added to the memory, {removed} removed."
+
+
+def _about(form: ChatForm, stored: StoredReading, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "reading": stored.id,
+        "question": stored.question,
+        "segments": outcome.segments,
+        "warnings": [*outcome.warnings, *form.ignored],
+    }

@@ -1,0 +1,227 @@
+"""What every request has to pass before it reaches a door: its host, its origin, its key, its size and its rate.
+
+A web page that the user visits can send requests to a server on the user's own machine. Such a request has the page's
+`Origin`, or, if the page's name was made to point to this machine, a foreign `Host`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from memagent.serve.faults import body
+
+LOCAL = "local"
+"""Owner of everything on a service without keys."""
+
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+_OPEN = {"/", "/health", "/api/about"}
+"""Paths that need no key, beside the files of the page."""
+_OPEN_BELOW = "/static/"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_CHUNK_SECONDS = 30.0  # for which a client may stay silent while it sends a body
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a guard lets pass.
+
+    Args:
+        hosts: names under which the service may be reached, beside those of this machine.
+        origins: other web pages that may use the service, such as https://chat.example.org.
+        keys: keys of the clients; without any, nobody needs one.
+        body_bytes: size of the body of a request.
+        requests_per_minute: for each key, or each address if there are no keys; None for no limit.
+    """
+
+    hosts: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    keys: Sequence[str] = field(default=(), repr=False)
+    body_bytes: int = 256 << 20
+    requests_per_minute: int | None = None
+
+
+class Guard:
+    """An ASGI app around another one. It sets the request's owner, and refuses what the rules do not let pass."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app, self._rules = app, rules
+        self._hosts = _LOOPBACK | {host.lower() for host in rules.hosts}
+        self._keys = [hashlib.sha256(key.encode()).digest() for key in rules.keys]
+        self._rates: dict[str, _Rate] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        sending = _Sending(send, headers.get("origin") if headers.get("origin") in self._rules.origins else None)
+        refused = self._refused(scope, headers)
+        if refused is None:
+            receiving = _Receiving(receive, self._rules.body_bytes)
+            try:
+                await self._app(scope, receiving, sending)
+            except _BadBody as error:
+                if sending.started:
+                    raise
+                refused = _refusal(error.status, str(error), "body")
+        if refused:
+            await refused(scope, receive, sending)
+
+    def _refused(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        host = headers.get("host", "")
+        if _name(host) not in self._hosts:
+            return _refusal(421, "This service is not known under that host name: start it with --allow-host.", "host")
+        origin = headers.get("origin")
+        allowed = origin in self._rules.origins
+        if origin is not None and not allowed and urlsplit(origin).netloc.lower() != host.lower():
+            return _refusal(403, "Web pages of other origins may not use this service.", "origin")
+        if (
+            origin is None
+            and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+            and not _visits(scope, headers)
+        ):
+            return _refusal(403, "Web pages of other origins may not use this service.", "origin")
+        if allowed and scope["method"] == "OPTIONS":
+            return JSONResponse(None, 204)
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._rules.body_bytes:
+            return _refusal(413, _too_large(self._rules.body_bytes), "body")
+        owner = self._owner(headers)
+        if owner is None and not (scope["path"] in _OPEN or scope["path"].startswith(_OPEN_BELOW)):
+            said = "This service needs a key: send it as Authorization: Bearer KEY."
+            return _refusal(401, said, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
+        scope["memagent.owner"] = owner or LOCAL
+        client = scope["client"][0] if scope.get("client") else ""
+        return self._too_fast(owner if self._keys and owner else client)
+
+    def _owner(self, headers: Headers) -> str | None:
+        """Return the owner that belongs to the request's key; None for a wrong one."""
+        if not self._keys:
+            return LOCAL
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        digest = hashlib.sha256(key.strip().encode()).digest()
+        # Every key is compared, in constant time, so that the time says nothing about any of them.
+        found = [hmac.compare_digest(digest, each) for each in self._keys]
+        return f"key-{digest.hex()[:16]}" if any(found) and scheme.lower() == "bearer" else None
+
+    def _too_fast(self, client: str) -> JSONResponse | None:
+        most = self._rules.requests_per_minute
+        if most is None:
+            return None
+        if len(self._rates) > 10_000:  # clients that have been quiet for a minute are as good as new
+            self._rates = {name: rate for name, rate in self._rates.items() if rate.quiet < 60}
+        wait = self._rates.setdefault(client, _Rate(most)).wait(most)
+        if not wait:
+            return None
+        after = {"Retry-After": str(int(wait) + 1)}
+        return _refusal(429, f"More than {most} requests in a minute: slow down.", "rate_limit_exceeded", after)
+
+
+class _Rate:
+    """A bucket of requests that fills up again over a minute."""
+
+    def __init__(self, most: int) -> None:
+        self._left, self._last = float(most), time.monotonic()
+
+    @property
+    def quiet(self) -> float:
+        return time.monotonic() - self._last
+
+    def wait(self, most: int) -> float:
+        """Take a request out of the bucket. Returns the seconds until there is one if it is empty."""
+        self._left = min(most, self._left + self.quiet * most / 60)
+        self._last = time.monotonic()
+        if self._left < 1:
+            return (1 - self._left) * 60 / most
+        self._left -= 1
+        return 0.0
+
+
+class _BadBody(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Receiving:
+    """Counts the bytes of a body as they come, and does not wait for ever for the next ones."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._most, self._bytes, self._whole = receive, most, 0, False
+
+    async def __call__(self) -> Message:
+        if self._whole:
+            return await self._receive()  # waits for the client to leave
+        try:
+            async with asyncio.timeout(_CHUNK_SECONDS):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise _BadBody(408, "The body of the request did not come in time.") from error
+        self._bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._bytes > self._most:
+            raise _BadBody(413, _too_large(self._most))
+        return message
+
+
+class _Sending:
+    """Adds the headers that keep a browser from doing more than it should."""
+
+    def __init__(self, send: Send, origin: str | None) -> None:
+        self._send, self._origin, self.started = send, origin, False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if self._origin:
+                headers["Access-Control-Allow-Origin"] = self._origin
+                headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+                headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+                headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                headers.add_vary_header("Origin")
+        await self._send(message)
+
+
+def _visits(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser opens the page, for example from a link elsewhere."""
+    return scope["method"] == "GET" and scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _name(host: str) -> str:
+    """Return the name in a Host header, without the port."""
+    if host.startswith("["):
+        return host.partition("]")[0].lower() + "]"
+    return host.partition(":")[0].lower()
+
+
+def _too_large(most: int) -> str:
+    return f"The request is larger than {most >> 20} MiB."
+
+
+def _refusal(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+    return JSONResponse(body(message, kind, code), status, headers)

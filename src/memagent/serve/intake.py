@@ -1,0 +1,115 @@
+"""Bring documents from clients onto the shelf: uploads, texts, data URLs, and files below the allowed folders."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from memagent.documents import StoredFile, stored_documents
+from memagent.errors import DocumentError
+from memagent.runs.threads import off_the_loop
+from memagent.serve.service import Service
+from memagent.serve.shelf import StoredDocument
+
+_BLOCK = 1 << 20
+_NAME = 255  # characters
+
+
+async def keep_file(service: Service, owner: str, name: str, file: BinaryIO) -> StoredDocument:
+    """Keep an uploaded file. Raises DocumentError if it cannot be read as a document, and StorageError."""
+    return await _keep_checked(service, owner, name, iter(lambda: file.read(_BLOCK), b""), listed=True)
+
+
+async def keep_text(service: Service, owner: str, name: str, text: str, *, listed: bool = False) -> StoredDocument:
+    """Keep a text as it is. Raises DocumentError if it is too long or blank, and StorageError."""
+    name = _label(name)
+    if not text.strip():
+        raise DocumentError(f"{name} has no text in it: give a document with something to read.")
+    try:
+        content = await off_the_loop(text.encode)
+    except UnicodeEncodeError as error:
+        raise DocumentError(f"{name} contains a lone surrogate at position {error.start}: repair it first.") from error
+    stored = await off_the_loop(service.shelf.store, [content], name, service.limits.document_bytes)
+    return service.shelf.add_document(owner, name, stored, text=True, listed=listed)
+
+
+async def keep_data(service: Service, owner: str, name: str, data: str) -> StoredDocument:
+    """Keep a file that a message holds as a data URL, or in base64 alone. Raises DocumentError and StorageError."""
+    encoded = data.partition(",")[2] if data.startswith("data:") else data
+    try:
+        content = await off_the_loop(base64.b64decode, encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DocumentError(f"{_label(name)} is not valid base64 ({error}): send file_data as a data URL.") from error
+    return await _keep_checked(service, owner, name, [content], listed=False)
+
+
+async def keep_path(service: Service, owner: str, path: str, roots: Sequence[Path]) -> StoredDocument:
+    """Keep a copy of a file below one of the `roots`. Raises DocumentError and StorageError."""
+    with await off_the_loop(open_below, path, roots) as file:
+        return await _keep_checked(service, owner, Path(path).name, iter(lambda: file.read(_BLOCK), b""), listed=False)
+
+
+def open_below(path: str, roots: Sequence[Path]) -> BinaryIO:
+    """Open a file that lies below one of the `roots`, also after all links are followed.
+
+    The path is opened folder by folder without following links, so that nobody can exchange one after the check.
+
+    Raises:
+        DocumentError: there is no such file below the roots. The message does not say whether it is elsewhere.
+    """
+    refused = DocumentError(f"{path!r} is not a file in a folder that this service may read.")
+    try:
+        real = Path(path).resolve(strict=True)
+        root = next((each.resolve() for each in roots if real.is_relative_to(each.resolve())), None)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise refused from error
+    if root is None or real == root:
+        raise refused
+    with ExitStack() as stack:
+        try:
+            folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            stack.callback(os.close, folder)
+            *folders, name = real.relative_to(root).parts
+            for each in folders:
+                folder = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                stack.callback(os.close, folder)
+            # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+            opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError as error:
+            raise refused from error
+    file = os.fdopen(opened, "rb")
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        file.close()
+        raise refused
+    return file
+
+
+async def _keep_checked(
+    service: Service, owner: str, name: str, blocks: Iterable[bytes], *, listed: bool
+) -> StoredDocument:
+    name = _label(name)
+    stored = await off_the_loop(service.shelf.store, blocks, name, service.limits.document_bytes)
+    document = service.shelf.add_document(owner, name, stored, text=False, listed=listed)
+    try:
+        await asyncio.wrap_future(service.opening.submit(_check, StoredFile(name, service.shelf.path(document))))
+    except DocumentError:
+        service.shelf.remove_document(owner, document.id)
+        raise
+    return document
+
+
+def _check(file: StoredFile) -> None:
+    stored_documents([file]).close()
+
+
+def _label(name: str) -> str:
+    """Return a file's name without folders, not too long, and in characters that can be stored."""
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return last.encode("utf-8", "replace").decode()[-_NAME:] or "document"

@@ -1,0 +1,100 @@
+"""One reading that is queued or under way: its progress, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from memagent.core.records import Turn
+from memagent.errors import MemagentError
+from memagent.evidence.timeline import Change, changed
+from memagent.runs.watch import Watch
+from memagent.serve.shelf import State, StoredReading
+
+_REMEMBERED = 200  # changes; a watcher that is further behind misses some
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a reading is."""
+
+    characters: int = 0
+    """Characters of the documents; 0 before they are open."""
+    read: int = 0
+    """Characters in the segments that were read."""
+    segments: int = 0
+    """Number of segments read."""
+    turns: int = 0
+    memory: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(eq=False)
+class Job:
+    """A reading that is queued or under way. It is changed by the service only."""
+
+    stored: StoredReading
+    waiting: int = 0
+    """Number of clients that wait for the answer."""
+    task: asyncio.Task[None] | None = None
+    error: MemagentError | None = None
+    """Reason why the reading ended without an answer."""
+    progress: Progress = field(default_factory=Progress)
+    changes: deque[Change] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """The latest changes to the memory."""
+    _seen: set[tuple[int, int]] = field(default_factory=set)  # the segments read in this process
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def active(self) -> bool:
+        return self.stored.state in ("queued", "reading")
+
+    def become(self, state: State, **changes: Any) -> None:
+        self.stored = replace(self.stored, state=state, **changes)
+        self._tell()
+
+    async def news(self) -> AsyncIterator[None]:
+        """Yield at once, and then whenever something has changed, until the reading is no longer active."""
+        while True:
+            news = self._news
+            yield
+            if not self.active:
+                return
+            await news.wait()
+
+    async def end(self) -> None:
+        """Wait until the reading is no longer active."""
+        async for _ in self.news():
+            pass
+
+    @property
+    def watch(self) -> Watch:
+        """Callbacks that keep `progress` and `changes` up to date."""
+        return Watch(on_start=self._on_start, on_turn=self._on_turn)
+
+    def _on_start(self, characters: int, turns: int, read: int) -> None:
+        self.progress.characters, self.progress.turns, self.progress.read = characters, turns, read
+        self._tell()
+
+    def _on_turn(self, _: int, turn: Turn) -> None:
+        progress, segment = self.progress, turn.request.segment
+        if segment and segment.origin not in self._seen:
+            self._seen.add(segment.origin)
+            progress.segments += 1
+            start, end = segment.origin
+            progress.read = min(progress.read + end - start, progress.characters)
+        progress.turns = turn.index + 1
+        progress.prompt_tokens += turn.completion.usage.prompt_tokens
+        progress.completion_tokens += turn.completion.usage.completion_tokens
+        if turn.request.kind != "answer":
+            self.changes.append(changed(progress.memory, turn))
+        progress.memory = turn.memory
+        self._tell()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()

@@ -1,0 +1,168 @@
+"""The Model Context Protocol. Hosts end a tool call after a minute, so a reading is started, watched and fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field
+
+from memagent._version import __version__
+from memagent.errors import MemagentError, UsageError
+from memagent.serve.guard import LOCAL
+from memagent.serve.intake import keep_path, keep_text
+from memagent.serve.service import Service
+from memagent.serve.shelf import State, StoredReading
+from memagent.serve.views import brief, full
+
+_INSTRUCTIONS = """\
+Answers questions about texts that are longer than your context window. Call start_reading with a question and the
+documents. Then call reading_status until the state is "done", and get_answer for the answer with its citations. A long
+text takes minutes to hours. The reading goes on when you do not ask."""
+
+
+class ReadingStatus(BaseModel):
+    """How far a reading is."""
+
+    id: str
+    question: str
+    documents: list[str]
+    state: State
+    """"queued", "reading", "done", or, if it ended early, "stopped", "failed" or "cancelled"."""
+    error: str | None
+    read: float
+    """Share of the documents that was read, from 0 to 1."""
+    segments: int
+    """Number of segments read."""
+    seconds: float
+
+
+class Source(BaseModel):
+    """A passage that the answer rests on."""
+
+    document: str
+    page: int | None
+    quote: str
+    start: int
+    """Place of the quote in the document, in characters."""
+    end: int
+
+
+class ReadingAnswer(BaseModel):
+    """The answer of a finished reading."""
+
+    id: str
+    question: str
+    answer: str
+    citations: list[Source]
+    memory: str
+    """What the reading had in its memory at the end."""
+    warnings: list[str]
+    """Sentences about what was not read, and about why the answer may be wrong."""
+
+
+class ReadingList(BaseModel):
+    readings: list[ReadingStatus]
+
+
+class Tools:
+    """The tools of the MCP server."""
+
+    def __init__(self, service: Service, roots: Sequence[Path]) -> None:
+        self._service, self._roots = service, roots
+
+    async def start_reading(
+        self,
+        context: Context,
+        question: Annotated[str, Field(description="What to find out. One question.")],
+        paths: Annotated[list[str] | None, Field(description="Paths of documents in the allowed folders.")] = None,
+        text: Annotated[str | None, Field(description="A text to read, instead of paths or after them.")] = None,
+        reader: Annotated[
+            Literal["overwrite", "gated", "exit", "parallel", "search", "reread"] | None,
+            Field(description="How to read. Leave it out for the way that suits the model."),
+        ] = None,
+    ) -> ReadingStatus:
+        """Start to read documents (text, HTML, PDF, DOCX, EPUB) of any length for a question."""
+        service, owner = self._service, _owner(context)
+        with _told():
+            ids = [(await keep_path(service, owner, path, self._roots)).id for path in paths or ()]
+            if text is not None:
+                ids.append((await keep_text(service, owner, "text", text)).id)
+            if not ids:
+                raise UsageError("There is nothing to read: give paths or a text.")
+            return _status(service, service.start(owner, question, ids, reader=reader))
+
+    async def reading_status(self, context: Context, id: str) -> ReadingStatus:
+        """Say how far a reading is."""
+        return _status(self._service, self._found(context, id))
+
+    async def get_answer(self, context: Context, id: str) -> ReadingAnswer:
+        """Return the answer of a finished reading, with the passages that it rests on."""
+        stored = self._found(context, id)
+        if stored.state != "done":
+            why = f" {stored.error}" if stored.error else ""
+            raise ToolError(f"The reading has no answer yet: it is {stored.state}.{why}")
+        return ReadingAnswer.model_validate(await full(self._service, stored))
+
+    async def list_readings(self, context: Context) -> ReadingList:
+        """List the latest readings, the newest first."""
+        found = self._service.shelf.readings(_owner(context), 50)
+        return ReadingList(readings=[_status(self._service, each) for each in found])
+
+    async def cancel_reading(self, context: Context, id: str) -> ReadingStatus:
+        """Stop a reading. What it has read is kept: start_reading with the same question and documents resumes it."""
+        self._found(context, id)
+        return _status(self._service, await self._service.cancel(_owner(context), id))
+
+    def _found(self, context: Context, id_: str) -> StoredReading:
+        with _told():
+            return self._service.find(_owner(context), id_)
+
+
+def mcp_server(service: Service, roots: Sequence[Path]) -> MCPServer[None]:
+    """Return the MCP server of a service.
+
+    Args:
+        roots: folders whose files may be read by their paths.
+    """
+    folders = ", ".join(str(root.absolute()) for root in roots)
+    may = f"Documents may be files in these folders: {folders}." if roots else "Documents can only be sent as text."
+    server: MCPServer[None] = MCPServer("memagent", version=__version__, instructions=f"{_INSTRUCTIONS} {may}")
+    tools = Tools(service, roots)
+    for looks in (tools.reading_status, tools.get_answer, tools.list_readings):
+        server.add_tool(looks, annotations=ToolAnnotations(read_only_hint=True))
+    for acts in (tools.start_reading, tools.cancel_reading):
+        hints = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True)
+        server.add_tool(acts, annotations=hints)
+    return server
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn our errors into errors that the model behind the client can read."""
+    try:
+        yield
+    except MemagentError as error:
+        raise ToolError(str(error)) from error
+
+
+def _owner(context: Context) -> str:
+    """Return who calls a tool. Over stdio, there is only one owner."""
+    request = context.request_context.request
+    return request.scope["memagent.owner"] if request else LOCAL
+
+
+def _status(service: Service, stored: StoredReading) -> ReadingStatus:
+    view = brief(service, stored)
+    progress = view["progress"]
+    share = progress["read"] / progress["characters"] if progress["characters"] else float(stored.state == "done")
+    names = [each["name"] for each in view["documents"]]
+    return ReadingStatus.model_validate(
+        view | {"documents": names, "read": round(share, 4), "segments": progress["segments"]}
+    )

@@ -1,0 +1,344 @@
+"""Readings as jobs on disk, for all protocols: started, joined, watched, cancelled, and resumed after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from memagent.agent import MemoryAgent
+from memagent.core.budget import Budget
+from memagent.core.limits import Limits
+from memagent.core.tokenizer import count
+from memagent.documents import Document, stored_documents
+from memagent.errors import (
+    BudgetError,
+    LimitReached,
+    MemagentError,
+    ModelError,
+    RunError,
+    Stopped,
+    StorageError,
+    UsageError,
+)
+from memagent.models.chat import Chat
+from memagent.readers import find_reader
+from memagent.runs.run import FILE
+from memagent.runs.threads import off_the_loop
+from memagent.serve.job import Job
+from memagent.serve.outcome import Outcome, outcome_of
+from memagent.serve.shelf import Shelf, State, StoredReading, reading_id
+from memagent.serve.slots import SharedChat, Slots
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """The most that clients may ask of a service."""
+
+    readings: int = 16
+    """Number of readings under way at the same time."""
+    waiting: int = 100
+    """Number of readings that one owner may have queued."""
+    document_bytes: int = 200 << 20
+    """Size of a document."""
+    seconds: float | None = None
+    """Wall time of a reading, not counting its time in the queue."""
+    tokens: int | None = None
+    """Tokens of a reading, read and written."""
+    patience: float = 30.0
+    """Seconds for which a reading goes on after its last client has left."""
+
+
+class NoSuchReading(UsageError):
+    """The owner has no reading with this id."""
+
+
+class Busy(MemagentError):
+    """The owner has too many readings in the queue. The protocol's reply is to ask again later."""
+
+
+class Service:
+    """Reads documents with one model for many clients. An async context manager, which opens and closes the model.
+
+    Args:
+        chat: the model. Nobody else may use it.
+        folder: where documents, states and journals are kept. One service at a time uses a folder.
+        budget: tokens for question, segment, memory and answer; None for the model's default.
+        reader: name of the reader that is used unless a client chooses another; None for the model's default.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        folder: Path,
+        *,
+        budget: Budget | None = None,
+        reader: str | None = None,
+        limits: ServiceLimits | None = None,
+    ) -> None:
+        self.chat = chat
+        self.limits = limits or ServiceLimits()
+        self.budget = budget or chat.defaults.budget
+        self.reader = find_reader(reader or chat.defaults.reader, chat.defaults.reader).__name__
+        self.calls = Slots(chat.concurrency)
+        """The model's places. Readings and short prompts share them."""
+        self.shelf = Shelf(folder)
+        self._reading = Slots(self.limits.readings)
+        self._jobs: dict[str, Job] = {}
+        self.opening = ThreadPoolExecutor(4, "memagent-documents")
+        """Threads that open documents. They are apart, because a slow document must not hold up the journals."""
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.chat.open()
+        except BaseException:
+            self.shelf.close()
+            raise
+        for stored in self.shelf.unfinished():
+            self._begin(stored)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop all readings. Those that are not finished go on when the next service opens the folder."""
+        self._closing = True
+        tasks = [job.task for job in self._jobs.values() if job.task]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.opening.shutdown(wait=False, cancel_futures=True)
+        self.shelf.close()
+        await self.chat.close()
+
+    # -- what clients ask for ---------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        owner: str,
+        question: str,
+        documents: Sequence[str],
+        *,
+        reader: str | None = None,
+        detached: bool = True,
+        fresh: bool = False,
+    ) -> StoredReading:
+        """Start a reading, or join the one that reads the same documents for the same question.
+
+        A finished reading is returned as it is. One that ended early is resumed.
+
+        Args:
+            documents: ids of documents of the owner.
+            reader: name of the reader; None for the service's own.
+            detached: whether the reading goes on when nobody waits for it.
+            fresh: whether to read anew even if there is an answer.
+
+        Raises:
+            UsageError: there is no such reader, or the question is empty or too long.
+            DocumentError: the owner has no such document.
+            Busy: the owner has too many readings in the queue.
+        """
+        self._check(question)
+        chosen = find_reader(reader, self.chat.defaults.reader).__name__ if reader else self.reader
+        for document in documents:
+            self.shelf.document(owner, document)
+        settings = [self.chat.model, asdict(self.chat.sampling), asdict(self.budget)]
+        id_ = reading_id(owner, question, chosen, list(documents), settings)
+        stored = self.shelf.reading(owner, id_)
+        if stored is None:
+            now = time.time()
+            stored = StoredReading(id_, owner, question, chosen, tuple(documents), "queued", None, detached, now, 0.0)
+        elif job := self._jobs.get(id_):
+            if detached:
+                job.stored = self._put(job.stored, detached=True)
+            return job.stored
+        elif stored.state == "done" and not fresh:
+            return stored
+        return self._queue(stored, detached, fresh)
+
+    def resume(self, owner: str, id_: str) -> StoredReading:
+        """Go on with a reading that ended early. Raises NoSuchReading if there is none, and Busy as `start`."""
+        stored = self.find(owner, id_)
+        if stored.state == "done" or id_ in self._jobs:
+            return stored
+        return self._queue(stored, True, False)
+
+    async def cancel(self, owner: str, id_: str) -> StoredReading:
+        """Stop a reading. Its finished turns are kept. Raises NoSuchReading if there is none."""
+        self.find(owner, id_)
+        if job := self._jobs.get(id_):
+            await self._stop(job)
+        return self.find(owner, id_)
+
+    async def remove(self, owner: str, id_: str) -> None:
+        """Stop a reading and remove it for good. Raises NoSuchReading if there is none."""
+        stored = await self.cancel(owner, id_)
+        self.shelf.remove_reading(stored)
+
+    def find(self, owner: str, id_: str) -> StoredReading:
+        """Return a reading of the owner. Raises NoSuchReading if there is none."""
+        job = self._jobs.get(id_)
+        stored = job.stored if job and job.stored.owner == owner else self.shelf.reading(owner, id_)
+        if stored is None:
+            raise NoSuchReading(f"There is no reading {id_}.")
+        return stored
+
+    def job(self, id_: str) -> Job | None:
+        """Return the job of a reading that is queued or under way."""
+        return self._jobs.get(id_)
+
+    def ahead(self, stored: StoredReading) -> int:
+        """Return how many of the owner's readings are in the queue before this one."""
+        before = [job.stored for job in self._jobs.values() if job.stored.owner == stored.owner]
+        return sum(each.state == "queued" and each.created < stored.created for each in before)
+
+    @property
+    def states(self) -> list[State]:
+        """States of the readings that are queued or under way."""
+        return [job.stored.state for job in self._jobs.values()]
+
+    async def outcome(self, stored: StoredReading) -> Outcome | None:
+        """Return what a reading has found so far; None if it has not finished a turn."""
+        folder = self.shelf.journal(stored.id)
+        if not (folder / FILE).exists():
+            return None
+        try:
+            return await off_the_loop(outcome_of, folder)
+        except RunError:
+            if stored.state == "done":
+                raise
+            return None  # its first line is not written yet
+
+    @contextmanager
+    def attached(self, stored: StoredReading) -> Iterator[Job | None]:
+        """Count as a client that waits for a reading. Yields its job, or None if it is not active.
+
+        When its last client has left, a reading that is not detached is cancelled, unless a client comes back soon.
+        """
+        job = self._jobs.get(stored.id)
+        if job is None:
+            yield None
+            return
+        job.waiting += 1
+        try:
+            yield job
+        finally:
+            job.waiting -= 1
+            if self._abandoned(job):
+                asyncio.get_running_loop().call_later(self.limits.patience, self._give_up, job)
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+
+    def _check(self, question: str) -> None:
+        if not question.strip():
+            raise BudgetError("The question is empty: ask something.")
+        tokens = count(self.chat.tokenizer, question)
+        if tokens > self.budget.question:
+            raise BudgetError(
+                f"The question has {tokens:,} tokens, {tokens - self.budget.question:,} more than its budget of "
+                f"{self.budget.question:,}: shorten it."
+            )
+
+    def _queue(self, stored: StoredReading, detached: bool, fresh: bool) -> StoredReading:
+        if self._reading.waiting(stored.owner) >= self.limits.waiting:
+            raise Busy(f"{self.limits.waiting} readings are in the queue already: wait until some are finished.")
+        return self._begin(self._put(stored, state="queued", error=None, detached=detached), fresh)
+
+    def _put(self, stored: StoredReading, **changes: Any) -> StoredReading:
+        stored = replace(stored, **changes)
+        self.shelf.put(stored)
+        return stored
+
+    def _begin(self, stored: StoredReading, fresh: bool = False) -> StoredReading:
+        job = self._jobs[stored.id] = Job(stored)
+        job.task = asyncio.create_task(self._read(job, fresh))
+        job.task.add_done_callback(lambda task: self._ended(job, task))
+        return stored
+
+    async def _read(self, job: Job, fresh: bool) -> None:
+        """Read for a job, and leave it in its final state."""
+        async with self._reading.take(job.stored.owner):
+            began = time.monotonic()
+            state: State = "failed"
+            try:
+                self._become(job, "reading")
+                async with asyncio.timeout(self.limits.seconds):
+                    await self._ask(job, fresh)
+                state = "done"
+            except TimeoutError:
+                state, job.error = "stopped", LimitReached(f"The reading took more than {self.limits.seconds:g} s.")
+            except Stopped as error:
+                state, job.error = "stopped", error
+            except MemagentError as error:
+                job.error = error
+            except asyncio.CancelledError:
+                state = "reading" if self._closing else "cancelled"
+                raise
+            finally:
+                seconds = job.stored.seconds + time.monotonic() - began
+                self._become(job, state, error=str(job.error) if job.error else None, seconds=round(seconds, 3))
+
+    async def _ask(self, job: Job, fresh: bool) -> None:
+        stored, folder = job.stored, self.shelf.journal(job.stored.id)
+        if not fresh and (before := await self.outcome(stored)):
+            job.progress.memory, job.progress.segments = before.memory, before.segments
+            job.progress.prompt_tokens = before.usage.prompt_tokens
+            job.progress.completion_tokens = before.usage.completion_tokens
+        agent = MemoryAgent(SharedChat(self.chat, self.calls, stored.owner), budget=self.budget, reader=stored.reader)
+        limits = Limits(max_tokens=self.limits.tokens)
+        with await self._open(stored) as document:
+            await agent.ask_async(stored.question, document, run=folder, limits=limits, watch=job.watch, fresh=fresh)
+
+    async def _open(self, stored: StoredReading) -> Document:
+        """Open the documents of a reading. If the caller is cancelled, the thread closes what it has opened."""
+        opening = self.opening.submit(stored_documents, self.shelf.files(stored))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(opening))
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        if self._jobs.get(job.stored.id) is job:
+            del self._jobs[job.stored.id]
+        bug = None if task.cancelled() else task.exception()
+        if bug:
+            _LOG.error("A reading failed unexpectedly.", exc_info=bug)
+            job.error = ModelError("The reading failed unexpectedly: see the log of the service.")
+            self._become(job, "failed", error=str(job.error))
+        elif job.active and not self._closing:  # it was cancelled in the queue
+            self._become(job, "cancelled")
+
+    async def _stop(self, job: Job) -> None:
+        assert job.task is not None
+        job.task.cancel()
+        await asyncio.wait([job.task])
+        await asyncio.sleep(0)  # so that `_ended` has run
+
+    def _abandoned(self, job: Job) -> bool:
+        return job.active and not job.waiting and not job.stored.detached
+
+    def _give_up(self, job: Job) -> None:
+        if self._abandoned(job) and job.task:
+            job.task.cancel()
+
+    def _become(self, job: Job, state: State, **changes: object) -> None:
+        job.become(state, **changes)
+        try:
+            self.shelf.put(job.stored)
+        except StorageError as error:  # the journal is on disk; the next service goes on with the reading
+            _LOG.error("%s", error)
+        _LOG.info("%s is %s.", job.stored.id, state)
+
+
+def _close(opening: Future[Document]) -> None:
+    if not opening.exception():
+        opening.result().close()

@@ -1,0 +1,273 @@
+"""Keep documents and the state of readings on disk: files, and one SQLite database beside them.
+
+FOLDER/state.sqlite      documents and readings, with their owners
+FOLDER/documents/SHA256  the bytes of documents, each once
+FOLDER/readings/ID       the journal of each reading
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from memagent.documents import StoredFile
+from memagent.errors import DocumentError, StorageError, UsageError
+
+
+class FolderInUse(UsageError):
+    """Another service uses the folder."""
+
+
+class NoSuchDocument(DocumentError):
+    """The owner has no document with this id."""
+
+
+State = Literal["queued", "reading", "done", "stopped", "failed", "cancelled"]
+"""State of a reading. "stopped" (a limit), "failed" and "cancelled" can be resumed."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, text INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL, created REAL NOT NULL, listed INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS readings (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, question TEXT NOT NULL, reader TEXT NOT NULL, documents TEXT NOT NULL,
+    state TEXT NOT NULL, error TEXT, detached INTEGER NOT NULL, created REAL NOT NULL, seconds REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_owner ON readings (owner, created);
+CREATE INDEX IF NOT EXISTS by_sha256 ON documents (sha256);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """Bytes on the shelf that nobody owns yet."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document on the shelf."""
+
+    id: str
+    owner: str
+    name: str
+    text: bool
+    """Whether the bytes are text that is not searched for another format."""
+    sha256: str
+    bytes: int
+    created: float
+    """Seconds since 1970."""
+    listed: bool
+    """Whether the owner uploaded it as a file; otherwise it is part of a prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """The state of a reading on the shelf."""
+
+    id: str
+    owner: str
+    question: str
+    reader: str
+    """Name of the reader; empty for the model's own."""
+    documents: tuple[str, ...]
+    """Ids of its documents, in order."""
+    state: State
+    error: str | None
+    detached: bool
+    """Whether the reading goes on when nobody waits for it."""
+    created: float
+    """Seconds since 1970."""
+    seconds: float
+    """Seconds of reading so far, over all tries."""
+
+
+class Shelf:
+    """The folder of a service, locked until `close()`.
+
+    Raises:
+        FolderInUse: another service uses the folder.
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._documents = self.folder / "documents"
+        try:
+            self._documents.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = FileLock(self.folder / "lock", blocking=False, thread_local=False)
+            self._lock.acquire()
+        except Timeout:
+            raise FolderInUse(
+                f"Another memagent service uses {self.folder}: stop it, or give another --folder."
+            ) from None
+        except OSError as error:
+            raise StorageError(f"The folder {self.folder} cannot be written: {error.strerror or error}.") from error
+        try:
+            self._database = sqlite3.connect(self.folder / "state.sqlite", isolation_level=None)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise StorageError(f"The database in {self.folder} cannot be used: {error}.") from error
+
+    def close(self) -> None:
+        self._database.close()
+        self._lock.release()
+
+    # -- documents --------------------------------------------------------------------------------------------------
+
+    def store(self, blocks: Iterable[bytes], name: str, most: int) -> StoredBytes:
+        """Write bytes to the shelf. May be called in a thread.
+
+        Raises:
+            DocumentError: there are more than `most` bytes.
+            StorageError: the disk is full.
+        """
+        temporary, digest, size = self._documents / f".{uuid4().hex}", hashlib.sha256(), 0
+        try:
+            with keeping(self.folder), temporary.open("wb") as file:
+                for block in blocks:
+                    size += len(block)
+                    if size > most:
+                        raise DocumentError(f"{name} is larger than {most / (1 << 20):,.0f} MiB: split it into parts.")
+                    digest.update(block)
+                    file.write(block)
+            temporary.replace(self._documents / digest.hexdigest())
+        finally:
+            temporary.unlink(missing_ok=True)
+        return StoredBytes(digest.hexdigest(), size)
+
+    def add_document(self, owner: str, name: str, content: StoredBytes, *, text: bool, listed: bool) -> StoredDocument:
+        """Give stored bytes a name and an owner. The same bytes, name and owner are one document."""
+        id_ = f"file-{_digest(owner, name, text, content.sha256)}"
+        self._run(
+            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET listed = max(listed, excluded.listed)",
+            (id_, owner, name, text, content.sha256, content.bytes, time.time(), listed),
+        )
+        return self.document(owner, id_)
+
+    def document(self, owner: str, id_: str) -> StoredDocument:
+        """Raises NoSuchDocument if the owner has none."""
+        found = self._run("SELECT * FROM documents WHERE id = ? AND owner = ?", (id_, owner)).fetchone()
+        if not found:
+            raise NoSuchDocument(f"There is no document {id_}: upload it again.")
+        return _document(found)
+
+    def documents(self, owner: str) -> list[StoredDocument]:
+        """Return the files that the owner uploaded, the latest first."""
+        rows = self._run("SELECT * FROM documents WHERE owner = ? AND listed ORDER BY created DESC", (owner,))
+        return [_document(row) for row in rows]
+
+    def path(self, document: StoredDocument) -> Path:
+        return self._documents / document.sha256
+
+    def files(self, reading: StoredReading) -> list[StoredFile]:
+        """Raises NoSuchDocument if one of the reading's documents was removed."""
+        found = [self.document(reading.owner, id_) for id_ in reading.documents]
+        return [StoredFile(each.name, self.path(each), each.text) for each in found]
+
+    def remove_document(self, owner: str, id_: str) -> None:
+        """Remove a document for good. Its readings keep the passages that they read, but cannot be resumed.
+
+        Raises NoSuchDocument if the owner has none.
+        """
+        document = self.document(owner, id_)
+        self._run("DELETE FROM documents WHERE id = ?", (id_,))
+        if not self._run("SELECT 1 FROM documents WHERE sha256 = ?", (document.sha256,)).fetchone():
+            self.path(document).unlink(missing_ok=True)
+
+    # -- readings ---------------------------------------------------------------------------------------------------
+
+    def put(self, reading: StoredReading) -> None:
+        """Write the state of a reading."""
+        documents = json.dumps(reading.documents)
+        values = (
+            reading.id, reading.owner, reading.question, reading.reader, documents, reading.state, reading.error,
+            reading.detached, reading.created, reading.seconds,
+        )  # fmt: skip
+        self._run("INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def reading(self, owner: str, id_: str) -> StoredReading | None:
+        row = self._run("SELECT * FROM readings WHERE id = ? AND owner = ?", (id_, owner)).fetchone()
+        return _reading(row) if row else None
+
+    def readings(self, owner: str, most: int) -> list[StoredReading]:
+        """Return the owner's readings, the latest first."""
+        rows = self._run("SELECT * FROM readings WHERE owner = ? ORDER BY created DESC LIMIT ?", (owner, most))
+        return [_reading(row) for row in rows]
+
+    def unfinished(self) -> list[StoredReading]:
+        """Return the readings that were queued or under way when the service ended, the oldest first."""
+        rows = self._run("SELECT * FROM readings WHERE state IN ('queued', 'reading') ORDER BY created", ())
+        return [_reading(row) for row in rows]
+
+    def remove_reading(self, reading: StoredReading) -> None:
+        """Remove a reading, its journal, and the documents that were part of its prompt."""
+        self._run("DELETE FROM readings WHERE id = ?", (reading.id,))
+        folder = self.journal(reading.id)
+        for path in folder.glob("*"):
+            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            folder.rmdir()
+        kept = {id_ for (text,) in self._run("SELECT documents FROM readings", ()) for id_ in json.loads(text)}
+        for id_ in set(reading.documents) - kept:
+            with suppress(NoSuchDocument):  # the owner removed it before
+                if not self.document(reading.owner, id_).listed:
+                    self.remove_document(reading.owner, id_)
+
+    def journal(self, id_: str) -> Path:
+        """Return the folder of a reading's journal."""
+        return self.folder / "readings" / id_
+
+    def _run(self, statement: str, values: Iterable[Any]) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, tuple(values))
+        except sqlite3.OperationalError as error:  # a full disk, for example
+            raise StorageError(f"The database in {self.folder} cannot be written: {error}.") from error
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Turn errors of a full disk into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder} cannot be written to ({error.strerror or error}): make room in it."
+        ) from error
+
+
+def reading_id(owner: str, *identity: Any) -> str:
+    """Return the id of a reading: the same for the same owner, question, documents and settings."""
+    return f"reading-{_digest(owner, *identity)}"
+
+
+def _digest(*values: Any) -> str:
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _document(row: tuple[Any, ...]) -> StoredDocument:
+    id_, owner, name, text, sha256, size, created, listed = row
+    return StoredDocument(id_, owner, name, bool(text), sha256, size, created, bool(listed))
+
+
+def _reading(row: tuple[Any, ...]) -> StoredReading:
+    id_, owner, question, reader, documents, state, error, detached, created, seconds = row
+    listed = tuple(json.loads(documents))
+    return StoredReading(id_, owner, question, reader, listed, state, error, bool(detached), created, seconds)

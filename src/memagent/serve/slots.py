@@ -1,0 +1,99 @@
+"""A queue that serves owners in turn, so that one owner with many requests does not keep the others waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from memagent.core.records import Completion, Message, Request
+from memagent.models.chat import Chat, OnText
+
+
+class Slots:
+    """A number of slots. A free slot goes to the owner with the fewest, and among equals to who waited longest."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._used: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # owners in the order of their last turn
+
+    @asynccontextmanager
+    async def take(self, owner: str) -> AsyncIterator[None]:
+        """Wait for a slot, and give it back at the end."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append(turn)
+        self._hand_out()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back(owner)
+            else:
+                self._leave(owner, turn)
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(owner)
+
+    def waiting(self, owner: str) -> int:
+        """Return how many of an owner's requests wait for a slot."""
+        return len(self._waiting.get(owner, ()))
+
+    def _hand_out(self) -> None:
+        while self._free and self._waiting:
+            owner = min(self._waiting, key=lambda each: self._used[each])
+            queue = self._waiting.pop(owner)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[owner] = queue  # at the end: the other owners come first
+            if not turn.done():
+                self._free -= 1
+                self._used[owner] += 1
+                turn.set_result(None)
+
+    def _give_back(self, owner: str) -> None:
+        self._free += 1
+        self._used[owner] -= 1
+        if not self._used[owner]:
+            del self._used[owner]
+        self._hand_out()
+
+    def _leave(self, owner: str, turn: asyncio.Future[None]) -> None:
+        queue = self._waiting.get(owner)
+        if queue and turn in queue:
+            queue.remove(turn)
+            if not queue:
+                del self._waiting[owner]
+
+
+class SharedChat:
+    """A Chat that one owner shares with others. It is opened and closed by the service.
+
+    Args:
+        slots: as many as the model takes calls at the same time.
+    """
+
+    def __init__(self, chat: Chat, slots: Slots, owner: str) -> None:
+        self._chat, self._slots, self._owner = chat, slots, owner
+        self.model, self.window, self.sampling, self.defaults = chat.model, chat.window, chat.sampling, chat.defaults
+        self.tokenizer, self.concurrency, self.lag = chat.tokenizer, chat.concurrency, chat.lag
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._chat.warnings
+
+    async def open(self) -> None:
+        pass
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> int:
+        return self._chat.prompt_tokens(messages)
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+        async with self._slots.take(self._owner):
+            return await self._chat.complete(request, on_text)
+
+    async def close(self) -> None:
+        pass

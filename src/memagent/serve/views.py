@@ -1,0 +1,76 @@
+"""Readings as JSON, for the page and for MCP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memagent.core.records import Usage
+from memagent.evidence.timeline import Change, elided
+from memagent.serve.outcome import Outcome
+from memagent.serve.replies import citation_of
+from memagent.serve.service import Service
+from memagent.serve.shelf import NoSuchDocument, StoredReading
+
+
+def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
+    """Return a reading without what it has read."""
+    job = service.job(stored.id)
+    progress = job.progress if job else None
+    return {
+        "id": stored.id,
+        "question": stored.question,
+        "state": stored.state,
+        "documents": [_document(service, stored.owner, id_) for id_ in stored.documents],
+        "reader": stored.reader,
+        "created": stored.created,
+        "error": stored.error,
+        "progress": {
+            "characters": progress.characters if progress else 0,
+            "read": progress.read if progress else 0,
+            "segments": progress.segments if progress else 0,
+            "turns": progress.turns if progress else 0,
+            "ahead": service.ahead(stored) if stored.state == "queued" else 0,
+        },
+        "seconds": stored.seconds,
+    }
+
+
+async def full(service: Service, stored: StoredReading) -> dict[str, Any]:
+    """Return a reading with its memory and, once it is finished, its answer and citations."""
+    view = brief(service, stored)
+    job = service.job(stored.id)
+    if job:
+        progress = job.progress
+        usage = Usage(progress.prompt_tokens, progress.completion_tokens)
+        found = Outcome(None, "stop", progress.memory, (), (), usage, progress.segments, progress.turns)
+    else:
+        nothing = Outcome(None, "stop", "", (), (), Usage(), 0, 0)
+        found = await service.outcome(stored) or nothing
+        view["progress"] |= {"segments": found.segments, "turns": found.turns}
+    return view | {
+        "memory": found.memory,
+        "answer": found.answer,
+        "citations": [citation_of(each) for each in found.citations],
+        "warnings": list(found.warnings),
+        "usage": {"prompt_tokens": found.usage.prompt_tokens, "completion_tokens": found.usage.completion_tokens},
+    }
+
+
+def change_of(change: Change, memory: str) -> dict[str, Any]:
+    """Return what a turn changed in the memory, with long unchanged stretches left out."""
+    return {
+        "turn": change.turn,
+        "kind": change.kind,
+        "span": change.span,
+        "parts": list(elided(change.parts)),
+        "memory": memory,
+        "added": change.added,
+        "removed": change.removed,
+    }
+
+
+def _document(service: Service, owner: str, id_: str) -> dict[str, str]:
+    try:
+        return {"id": id_, "name": service.shelf.document(owner, id_).name}
+    except NoSuchDocument:
+        return {"id": id_, "name": "removed"}
