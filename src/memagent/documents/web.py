@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from email.message import Message
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 
+from memagent.documents.public_web import PublicTransport
 from memagent.documents.refusals import LARGEST, keeping, too_large
 from memagent.errors import DocumentError
 
@@ -26,8 +29,14 @@ class Page:
     charset: str | None
 
 
-def fetch(url: str, path: Path) -> Page:
-    """Download an http or https URL to the file `path`. Raises DocumentError."""
+def fetch(url: str, path: Path, *, public: bool = False, largest: int = LARGEST, seconds: float = inf) -> Page:
+    """Download an http or https URL to the file `path`. Raises DocumentError.
+
+    Args:
+        public: refuse addresses that are not public, also after redirects, and ignore proxies in the environment.
+        largest: bytes that the file may have.
+        seconds: time that the download may take.
+    """
     if not url.lower().startswith(("http://", "https://")):
         raise DocumentError(
             f"{url} cannot be fetched (only http and https are supported): download it and give its path."
@@ -37,13 +46,16 @@ def fetch(url: str, path: Path) -> Page:
         shown = without_password(url)
     except ValueError as error:
         raise DocumentError(f"{url} cannot be fetched ({error}): {other}.") from error
+    transport = PublicTransport() if public else None
     try:
         with (
-            httpx2.Client(follow_redirects=True, timeout=TIMEOUT, headers=HEADERS) as client,
+            httpx2.Client(
+                follow_redirects=True, timeout=TIMEOUT, headers=HEADERS, transport=transport, trust_env=not public
+            ) as client,
             client.stream("GET", url) as response,
         ):
             response.raise_for_status()
-            _store(response, path, shown)
+            _store(response, path, shown, largest, seconds)
             return _page(path, response.headers.get("Content-Type"))
     except httpx2.HTTPStatusError as error:
         said = f"{error.response.status_code} {error.response.reason_phrase}".strip()
@@ -55,13 +67,15 @@ def fetch(url: str, path: Path) -> Page:
         raise DocumentError(f"{shown} cannot be fetched ({_first_line(error)}): {other}.") from error
 
 
-def _store(response: httpx2.Response, path: Path, label: str) -> None:
-    total = 0
+def _store(response: httpx2.Response, path: Path, label: str, largest: int, seconds: float) -> None:
+    total, began = 0, time.monotonic()
     with keeping(), path.open("wb") as file:
         for block in response.iter_bytes():
             total += len(block)
-            if total > LARGEST:
-                raise too_large(label)
+            if total > largest:
+                raise too_large(label, largest)
+            if time.monotonic() - began > seconds:
+                raise DocumentError(f"{label} took longer than {seconds:g} s to download: download it by other means.")
             file.write(block)
 
 

@@ -14,8 +14,8 @@ from memagent.evidence.timeline import Change
 from memagent.serve.clients import owner_of, present, with_patience
 from memagent.serve.direct import Direct
 from memagent.serve.faults import described
-from memagent.serve.forms import ChatForm, IdForm
-from memagent.serve.intake import keep_data, keep_text
+from memagent.serve.forms import ChatForm
+from memagent.serve.intake import keep_data, keep_named, keep_text
 from memagent.serve.job import Job
 from memagent.serve.outcome import Outcome
 from memagent.serve.replies import DONE, KEEP_ALIVE, ChatReply, annotations_of, event
@@ -121,12 +121,7 @@ class ChatDoor:
         """Return the ids of the documents to read."""
         service, found = self._service, []
         if form.how.documents:
-            for each in form.how.documents:
-                if isinstance(each, IdForm):
-                    found.append(each.id)
-                else:
-                    found.append((await keep_text(service, owner, each.name, each.text)).id)
-            return found
+            return await keep_named(service, owner, form.how.documents)
         for file in problem.files:
             if file.file_id:
                 found.append(file.file_id)

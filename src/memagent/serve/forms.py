@@ -58,6 +58,15 @@ class IdForm(BaseModel):
     id: Text
 
 
+class UrlForm(BaseModel):
+    """A document to fetch, if the service allows it."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+DocumentForm = TextForm | IdForm | UrlForm
+
+
 class ReadingForm(BaseModel):
     """How to read: memagent's own part of a request."""
 
@@ -65,7 +74,7 @@ class ReadingForm(BaseModel):
 
     question: Text | None = None
     """The question. Without `documents`, all messages are then the document."""
-    documents: list[TextForm | IdForm] | None = None
+    documents: list[DocumentForm] | None = None
     """What to read, instead of what is in the messages."""
     reader: str | None = None
     read: bool | None = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memagent.serve.faults import body
@@ -78,17 +78,19 @@ class Guard:
         sending = _Sending(send, headers.get("origin") if headers.get("origin") in self._rules.origins else None)
         refused = self._refused(scope, headers)
         if refused is None:
-            receiving = _Receiving(receive, self._rules.body_bytes)
+            receiving = sending.receiving = _Receiving(receive, self._rules.body_bytes)
             try:
                 await self._app(scope, receiving, sending)
-            except _BadBody as error:
+            except _BadBody:
                 if sending.started:
                     raise
-                refused = _refusal(error.status, str(error), "body")
+            if receiving.error and not sending.started:
+                refused = _refusal(receiving.error.status, str(receiving.error), "body")
         if refused:
+            sending.receiving = None
             await refused(scope, receive, sending)
 
-    def _refused(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+    def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
             return _refusal(421, "This service is not known under that host name: start it with --allow-host.", "host")
@@ -103,7 +105,7 @@ class Guard:
         ):
             return _refusal(403, "Web pages of other origins may not use this service.", "origin")
         if allowed and scope["method"] == "OPTIONS":
-            return JSONResponse(None, 204)
+            return Response(status_code=204)
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._rules.body_bytes:
             return _refusal(413, _too_large(self._rules.body_bytes), "body")
@@ -169,6 +171,7 @@ class _Receiving:
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self._most, self._bytes, self._whole = receive, most, 0, False
+        self.error: _BadBody | None = None
 
     async def __call__(self) -> Message:
         if self._whole:
@@ -177,21 +180,29 @@ class _Receiving:
             async with asyncio.timeout(_CHUNK_SECONDS):
                 message = await self._receive()
         except TimeoutError as error:
-            raise _BadBody(408, "The body of the request did not come in time.") from error
+            self.error = _BadBody(408, "The body of the request did not come in time.")
+            raise self.error from error
         self._bytes += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._bytes > self._most:
-            raise _BadBody(413, _too_large(self._most))
+            self.error = _BadBody(413, _too_large(self._most))
+            raise self.error
         return message
 
 
 class _Sending:
-    """Adds the headers that keep a browser from doing more than it should."""
+    """Adds the headers that keep a browser from doing more than it should.
+
+    If the body was refused, it drops what the app makes of that: the guard's own reply follows.
+    """
 
     def __init__(self, send: Send, origin: str | None) -> None:
         self._send, self._origin, self.started = send, origin, False
+        self.receiving: _Receiving | None = None
 
     async def __call__(self, message: Message) -> None:
+        if self.receiving and self.receiving.error and not self.started:
+            return
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(scope=message)

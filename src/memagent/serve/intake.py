@@ -7,18 +7,24 @@ import base64
 import binascii
 import os
 import stat
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from memagent.documents import StoredFile, stored_documents
+from memagent.documents.sources import MARKUP_TYPES, is_markup_name
+from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
 from memagent.runs.threads import off_the_loop
+from memagent.serve.forms import DocumentForm, IdForm, UrlForm
 from memagent.serve.service import Service
 from memagent.serve.shelf import StoredDocument
 
 _BLOCK = 1 << 20
+_URL_SECONDS = 120.0
 _NAME = 255  # characters
 
 
@@ -54,6 +60,34 @@ async def keep_path(service: Service, owner: str, path: str, roots: Sequence[Pat
     """Keep a copy of a file below one of the `roots`. Raises DocumentError and StorageError."""
     with await off_the_loop(open_below, path, roots) as file:
         return await _keep_checked(service, owner, Path(path).name, iter(lambda: file.read(_BLOCK), b""), listed=False)
+
+
+async def keep_url(service: Service, owner: str, url: str) -> StoredDocument:
+    """Keep what is at a public URL. Raises DocumentError and StorageError."""
+    if not service.limits.urls:
+        raise DocumentError("This service does not fetch URLs: download the document, and send it.")
+    with tempfile.TemporaryDirectory() as folder:
+        most = service.limits.document_bytes
+        fetching = partial(fetch, url, Path(folder) / "page", public=True, largest=most, seconds=_URL_SECONDS)
+        page = await asyncio.wrap_future(service.opening.submit(fetching))
+        name = without_password(url)
+        if page.type in MARKUP_TYPES and not is_markup_name(name):
+            name = f"{name}.html"
+        with page.path.open("rb") as file:
+            return await _keep_checked(service, owner, name, iter(lambda: file.read(_BLOCK), b""), listed=False)
+
+
+async def keep_named(service: Service, owner: str, forms: Iterable[DocumentForm]) -> list[str]:
+    """Keep the documents that a request names, and return their ids. Raises DocumentError and StorageError."""
+    found = []
+    for form in forms:
+        if isinstance(form, IdForm):
+            found.append(form.id)
+        elif isinstance(form, UrlForm):
+            found.append((await keep_url(service, owner, form.url)).id)
+        else:
+            found.append((await keep_text(service, owner, form.name, form.text)).id)
+    return found
 
 
 def open_below(path: str, roots: Sequence[Path]) -> BinaryIO:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from memagent._version import __version__
 from memagent.errors import MemagentError, UsageError
 from memagent.serve.guard import LOCAL
-from memagent.serve.intake import keep_path, keep_text
+from memagent.serve.intake import keep_path, keep_text, keep_url
 from memagent.serve.service import Service
 from memagent.serve.shelf import State, StoredReading
 from memagent.serve.views import brief, full
@@ -83,6 +83,7 @@ class Tools:
         question: Annotated[str, Field(description="What to find out. One question.")],
         paths: Annotated[list[str] | None, Field(description="Paths of documents in the allowed folders.")] = None,
         text: Annotated[str | None, Field(description="A text to read, instead of paths or after them.")] = None,
+        urls: Annotated[list[str] | None, Field(description="Addresses of documents, if they are allowed.")] = None,
         reader: Annotated[
             Literal["overwrite", "gated", "exit", "parallel", "search", "reread"] | None,
             Field(description="How to read. Leave it out for the way that suits the model."),
@@ -92,10 +93,11 @@ class Tools:
         service, owner = self._service, _owner(context)
         with _told():
             ids = [(await keep_path(service, owner, path, self._roots)).id for path in paths or ()]
+            ids += [(await keep_url(service, owner, url)).id for url in urls or ()]
             if text is not None:
                 ids.append((await keep_text(service, owner, "text", text)).id)
             if not ids:
-                raise UsageError("There is nothing to read: give paths or a text.")
+                raise UsageError("There is nothing to read: give paths, URLs or a text.")
             return _status(service, service.start(owner, question, ids, reader=reader))
 
     async def reading_status(self, context: Context, id: str) -> ReadingStatus:
@@ -132,8 +134,10 @@ def mcp_server(service: Service, roots: Sequence[Path]) -> MCPServer[None]:
         roots: folders whose files may be read by their paths.
     """
     folders = ", ".join(str(root.absolute()) for root in roots)
-    may = f"Documents may be files in these folders: {folders}." if roots else "Documents can only be sent as text."
-    server: MCPServer[None] = MCPServer("memagent", version=__version__, instructions=f"{_INSTRUCTIONS} {may}")
+    allowed = [f"files in these folders: {folders}"] if roots else []
+    allowed += ["public URLs"] if service.limits.urls else []
+    instructions = f"{_INSTRUCTIONS} Documents may be {'; '.join([*allowed, 'texts'])}."
+    server: MCPServer[None] = MCPServer("memagent", version=__version__, instructions=instructions)
     tools = Tools(service, roots)
     for looks in (tools.reading_status, tools.get_answer, tools.list_readings):
         server.add_tool(looks, annotations=ToolAnnotations(read_only_hint=True))

@@ -18,8 +18,8 @@ from memagent.readers import NAMES
 from memagent.runs.run import Run
 from memagent.runs.threads import off_the_loop
 from memagent.serve.clients import owner_of, with_patience
-from memagent.serve.forms import IdForm, TextForm
-from memagent.serve.intake import keep_file, keep_text
+from memagent.serve.forms import DocumentForm
+from memagent.serve.intake import keep_file, keep_named
 from memagent.serve.job import Job
 from memagent.serve.outcome import passage_of
 from memagent.serve.replies import KEEP_ALIVE, citation_of, event
@@ -32,7 +32,7 @@ class AskForm(BaseModel):
     """A question about documents."""
 
     question: Annotated[str, Field(min_length=1)]
-    documents: Annotated[list[IdForm | TextForm], Field(min_length=1, max_length=1000)]
+    documents: Annotated[list[DocumentForm], Field(min_length=1, max_length=1000)]
     reader: str | None = None
 
 
@@ -80,12 +80,8 @@ class PageDoor:
 
     async def ask(self, request: Request, form: AskForm) -> dict[str, Any]:
         """Start a reading, or join the same one."""
-        owner, ids = owner_of(request), []
-        for each in form.documents:
-            if isinstance(each, IdForm):
-                ids.append(each.id)
-            else:
-                ids.append((await keep_text(self._service, owner, each.name, each.text)).id)
+        owner = owner_of(request)
+        ids = await keep_named(self._service, owner, form.documents)
         stored = self._service.start(owner, form.question, ids, reader=form.reader or None)
         return await full(self._service, stored)
 

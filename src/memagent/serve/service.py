@@ -55,6 +55,8 @@ class ServiceLimits:
     """Tokens of a reading, read and written."""
     patience: float = 30.0
     """Seconds for which a reading goes on after its last client has left."""
+    urls: bool = False
+    """Whether clients may name documents by URL. Only public addresses are fetched."""
 
 
 class NoSuchReading(UsageError):

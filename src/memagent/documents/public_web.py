@@ -1,0 +1,50 @@
+"""Connections to public addresses only, for a service that downloads what its clients name.
+
+A name is resolved here, and the connection goes to the address that was checked. Every redirect is a new request, so it
+is checked in the same way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import httpx2
+
+
+class NotPublic(httpx2.RequestError):
+    """The address is not public, or the port is unusual."""
+
+
+class PublicTransport(httpx2.HTTPTransport):
+    """Sends requests to public addresses, on the ports of http and https."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = request.url
+        if url.port not in (None, 80, 443):
+            raise NotPublic(f"port {url.port} is not allowed", request=request)
+        address = _public_address(url.host, request)
+        # The server still gets the name, in the Host header and in the handshake, which checks its certificate.
+        extensions = {**request.extensions, "sni_hostname": url.host}
+        checked = httpx2.Request(
+            request.method,
+            url.copy_with(host=address),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=extensions,
+        )
+        return super().handle_request(checked)
+
+
+def _public_address(host: str, request: httpx2.Request) -> str:
+    """Return an address of the host. Raises NotPublic if one of its addresses is not public."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError) as error:
+        raise httpx2.ConnectError(f"{host} cannot be found", request=request) from error
+    for each in found:
+        address = ipaddress.ip_address(each.partition("%")[0])
+        inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+        if not (address.is_global and inner.is_global) or address.is_multicast:
+            raise NotPublic(f"{host} is not a public address", request=request)
+    return sorted(found)[0]

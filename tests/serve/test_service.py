@@ -1,0 +1,254 @@
+"""Readings as jobs on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import keeper
+import pytest
+from serving import BUDGET, SlowChat, perfect_chat
+
+from memagent.errors import BudgetError, DocumentError, ModelError, UsageError
+from memagent.models.chat import Chat
+from memagent.serve.intake import keep_text
+from memagent.serve.service import Busy, NoSuchReading, Service, ServiceLimits
+from memagent.serve.shelf import FolderInUse, NoSuchDocument
+
+Test = Callable[[Service], Awaitable[None]]
+
+
+def run(folder: Path, test: Test, chat: Chat | None = None, limits: ServiceLimits | None = None) -> None:
+    async def inside() -> None:
+        async with Service(chat or perfect_chat(), folder, budget=BUDGET, limits=limits) as service:
+            await test(service)
+
+    asyncio.run(inside())
+
+
+async def document(service: Service, owner: str = "a", text: str | None = None) -> str:
+    return (await keep_text(service, owner, "keeper.txt", text or keeper.text())).id
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def ended(service: Service, id_: str, owner: str = "a") -> str:
+    if job := service.job(id_):
+        await job.end()
+        await asyncio.sleep(0)
+    return service.find(owner, id_).state
+
+
+def test_a_reading_is_found_by_its_owner_only(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        assert await ended(service, stored.id) == "done"
+        outcome = await service.outcome(service.find("a", stored.id))
+        assert outcome
+        assert (outcome.answer, [each.document for each in outcome.citations]) == (keeper.KEYS, ["keeper.txt"] * 2)
+        for asked in (service.find, service.resume):
+            with pytest.raises(NoSuchReading):
+                asked("b", stored.id)
+        with pytest.raises(NoSuchReading):
+            await service.remove("b", stored.id)
+        with pytest.raises(NoSuchDocument):
+            service.start("b", keeper.QUESTION, stored.documents)
+        assert [each.id for each in service.shelf.readings("a", 9)] == [stored.id]
+        assert service.shelf.readings("b", 9) == []
+
+    run(tmp_path, test)
+
+
+def test_owners_who_ask_the_same_do_not_share_a_reading(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        found = [service.start(owner, keeper.QUESTION, [await document(service, owner)]) for owner in "ab"]
+        assert found[0].id != found[1].id
+        assert [await ended(service, each.id, each.owner) for each in found] == ["done", "done"]
+
+    run(tmp_path, test)
+
+
+def test_an_answer_is_paid_for_once(tmp_path: Path) -> None:
+    chat = perfect_chat()
+
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        await ended(service, stored.id)
+        calls = len(chat.requests)
+        again = service.start("a", keeper.QUESTION, [await document(service)])
+        assert (again.id, again.state, len(chat.requests)) == (stored.id, "done", calls)
+        service.start("a", keeper.QUESTION, [await document(service)], fresh=True)
+        assert await ended(service, stored.id) == "done"
+        assert len(chat.requests) == 2 * calls
+
+    run(tmp_path, test, chat)
+
+
+def test_a_second_service_on_a_folder_is_refused(tmp_path: Path) -> None:
+    async def test(_: Service) -> None:
+        with pytest.raises(FolderInUse, match="Another memagent service uses"):
+            Service(perfect_chat(), tmp_path)
+
+    run(tmp_path, test)
+    run(tmp_path, lambda service: asyncio.sleep(0))  # the folder is free again
+
+
+def test_readings_go_on_after_a_restart(tmp_path: Path) -> None:
+    first, ids = SlowChat(concurrency=2), list[str]()
+
+    async def begin(service: Service) -> None:
+        for number in range(3):
+            question = f"{keeper.QUESTION} ({number})"
+            ids.append(service.start("a", question, [await document(service)]).id)
+        first.gate.set()
+        await until(lambda: len(first.requests) > 6)
+        first.gate.clear()
+
+    async def go_on(service: Service) -> None:
+        assert [await ended(service, id_) for id_ in ids] == ["done"] * 3
+        found = [await service.outcome(service.find("a", id_)) for id_ in ids]
+        assert [each.answer for each in found if each] == [keeper.KEYS] * 3
+
+    run(tmp_path, begin, first)
+    second = perfect_chat()
+    run(tmp_path, go_on, second)
+    paid = Counter(request.messages for request in [*first.requests, *second.requests])
+    assert sum(paid.values()) - len(paid) <= 2  # only calls that were under way at the end
+
+
+def test_a_reading_that_was_cancelled_can_be_resumed(tmp_path: Path) -> None:
+    chat = SlowChat()
+
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        chat.gate.set()
+        await until(lambda: len(chat.requests) > 1)
+        chat.gate.clear()
+        assert (await service.cancel("a", stored.id)).state == "cancelled"
+        assert service.job(stored.id) is None
+        before = len(chat.requests)
+        chat.gate.set()
+        assert service.resume("a", stored.id).state == "queued"
+        assert await ended(service, stored.id) == "done"
+        assert len({request.messages for request in chat.requests}) >= len(chat.requests) - 1
+        assert len(chat.requests) > before
+
+    run(tmp_path, test, chat)
+
+
+def test_a_removed_reading_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        await ended(service, stored.id)
+        await service.remove("a", stored.id)
+        with pytest.raises(NoSuchReading):
+            service.find("a", stored.id)
+        assert list((tmp_path / "readings").iterdir()) == []
+        assert list((tmp_path / "documents").iterdir()) == []
+
+    run(tmp_path, test)
+
+
+def test_a_document_stays_as_long_as_a_reading_needs_it(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        first = service.start("a", keeper.QUESTION, [await document(service)])
+        second = service.start("a", "Which?", [await document(service)])
+        for stored in (first, second):
+            await ended(service, stored.id)
+        await service.remove("a", first.id)
+        assert len(list((tmp_path / "documents").iterdir())) == 1
+        assert service.resume("a", second.id).state == "done"
+
+    run(tmp_path, test)
+
+
+def test_the_queue_is_bounded_and_fair(tmp_path: Path) -> None:
+    chat = SlowChat()
+
+    async def test(service: Service) -> None:
+        ids = [service.start("a", f"Which? {n}", [await document(service)]).id for n in range(3)]
+        await until(lambda: chat.now == 1)
+        with pytest.raises(Busy, match="2 readings are in the queue already"):
+            service.start("a", "Which? 3", [await document(service)])
+        other = service.start("b", keeper.QUESTION, [await document(service, "b")])
+        assert [service.ahead(service.find("a", id_)) for id_ in ids] == [0, 0, 1]
+        chat.gate.set()
+        assert await ended(service, other.id, "b") == "done"
+        assert service.find("a", ids[0]).state == "done"
+        assert service.find("a", ids[2]).state != "done"  # b came before a's third
+
+    run(tmp_path, test, chat, ServiceLimits(readings=1, waiting=2))
+
+
+def test_all_readings_share_the_models_places(tmp_path: Path) -> None:
+    chat = SlowChat(concurrency=3)
+
+    async def test(service: Service) -> None:
+        ids = [service.start("a", f"{keeper.QUESTION} {n}", [await document(service)]).id for n in range(8)]
+        await until(lambda: chat.now == 3)
+        chat.gate.set()
+        assert [await ended(service, id_) for id_ in ids] == ["done"] * 8
+        assert chat.most == 3
+
+    run(tmp_path, test, chat)
+
+
+def test_limits_stop_a_reading(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        assert await ended(service, stored.id) == "stopped"
+        assert service.find("a", stored.id).error
+
+    run(tmp_path / "tokens", test, limits=ServiceLimits(tokens=5000))
+    run(tmp_path / "seconds", test, SlowChat(), ServiceLimits(seconds=0.1))
+
+    async def large(service: Service) -> None:
+        with pytest.raises(DocumentError, match=r"keeper\.txt is larger than"):
+            await document(service)
+        assert list((tmp_path / "bytes" / "documents").iterdir()) == []
+
+    run(tmp_path / "bytes", large, limits=ServiceLimits(document_bytes=1000))
+
+
+def test_a_model_that_fails_is_reported(tmp_path: Path) -> None:
+    def fail(_: object) -> str:
+        raise ModelError("The model is on holiday.")
+
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        assert await ended(service, stored.id) == "failed"
+        assert service.find("a", stored.id).error == "The model is on holiday."
+
+    run(tmp_path, test, perfect_chat(fail))
+
+
+def test_a_bug_ends_a_reading_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> str:
+        raise ZeroDivisionError("a bug")
+
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        assert await ended(service, stored.id) == "failed"
+        await until(lambda: "ZeroDivisionError" in caplog.text)
+        assert "failed unexpectedly" in (service.find("a", stored.id).error or "")
+
+    run(tmp_path, test, perfect_chat(fail))
+
+
+def test_bad_questions_are_refused_at_once(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        ids = [await document(service)]
+        for question, says in (("  ", "empty"), ("why " * 200, "more than its budget")):
+            with pytest.raises(BudgetError, match=says):
+                service.start("a", question, ids)
+        with pytest.raises(UsageError, match="no reader telepathy"):
+            service.start("a", "Who?", ids, reader="telepathy")
+        assert service.shelf.readings("a", 9) == []
+
+    run(tmp_path, test)
