@@ -18,9 +18,10 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+_STREAM = re.compile(rb'"stream": ?true')
 _QUESTION = re.compile(rb"question-\d+")
 MEMORY = "The keeper hid the compass. " * 100
 
@@ -40,6 +41,10 @@ class Server:
         return MEMORY, len(body) // 3, 600
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):  # the client was killed
+            await self._serve(reader, writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -51,11 +56,12 @@ class Server:
             now = time.perf_counter()
             if name in self._replied:
                 self.waits[name].append(now - self._replied[name])
-            said = _listing() if head.startswith(b"GET") else _completion(*await self.reply(body))
-            reply = json.dumps(said).encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply)
-            )
+            if _STREAM.search(body):
+                kind, reply = b"text/event-stream", _stream(*await self.reply(body))
+            else:
+                said = _listing() if head.startswith(b"GET") else _completion(*await self.reply(body))
+                kind, reply = b"application/json", json.dumps(said).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n" % (kind, len(reply)))
             writer.write(reply)
             await writer.drain()
             if name:
@@ -65,6 +71,17 @@ class Server:
 
 def _listing() -> dict[str, Any]:
     return {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 8192}]}
+
+
+def _stream(text: str, prompt: int, completion: int) -> bytes:
+    """Return a stream with one part for each word."""
+    parts: list[dict[str, Any]] = [
+        {"index": 0, "delta": {"content": word}, "finish_reason": None} for word in re.findall(r"\S+\s*", text)
+    ]
+    parts.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    head = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    events = [f"data: {json.dumps({**head, 'choices': [part]})}\n\n" for part in parts]
+    return "".join([*events, "data: [DONE]\n\n"]).encode()
 
 
 def _completion(text: str, prompt: int, completion: int) -> dict[str, Any]:

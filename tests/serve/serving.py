@@ -18,7 +18,8 @@ from memagent.core.records import Completion, Request
 from memagent.models.chat import Chat, OnText
 from memagent.models.scripted import Reply, ScriptedChat
 from memagent.serve.server import Doors, make_server, opened
-from memagent.serve.service import Service, ServiceLimits
+from memagent.serve.service import Service
+from memagent.serve.service_limits import ServiceLimits
 
 BUDGET = Budget(question=600, segment=1500, memory=500, answer=300)
 WINDOW = 6000

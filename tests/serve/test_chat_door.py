@@ -13,7 +13,7 @@ import pytest
 from serving import WINDOW, Served, SlowChat, perfect_chat, serving
 
 from memagent.core.records import Request
-from memagent.serve.service import ServiceLimits
+from memagent.serve.service_limits import ServiceLimits
 
 FILE, TEXT = {"type": "file"}, {"type": "text", "text": "What?"}
 LONG = f"Some keys are hidden in this text.\n{keeper.text()}\n{keeper.QUESTION}"

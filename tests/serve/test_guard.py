@@ -23,7 +23,7 @@ from memagent.serve import guard, server
 from memagent.serve.guard import Rules
 from memagent.serve.intake import open_below
 from memagent.serve.server import Doors
-from memagent.serve.service import ServiceLimits
+from memagent.serve.service_limits import ServiceLimits
 
 KEYS = ("first-key-0123456789", "second-key-0123456789")
 ASK = {"question": keeper.QUESTION, "documents": [{"text": keeper.text(20)}]}

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import keeper
+import pytest
 from make_documents import pdf
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,8 @@ from serving import BUDGET, SlowChat, perfect_chat
 from memagent.errors import BudgetError, DocumentError, ModelError, UsageError
 from memagent.models.chat import Chat
 from memagent.serve.intake import keep_text
-from memagent.serve.service import Busy, NoSuchReading, Service, ServiceLimits
+from memagent.serve.service import Busy, NoSuchReading, Service
+from memagent.serve.service_limits import ServiceLimits
 from memagent.serve.shelf import FolderInUse, NoSuchDocument
 
 Test = Callable[[Service], Awaitable[None]]

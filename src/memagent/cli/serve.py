@@ -98,7 +98,8 @@ def serve(
     from memagent.models.connect import connect
     from memagent.serve.guard import Rules
     from memagent.serve.server import Doors
-    from memagent.serve.service import Service, ServiceLimits
+    from memagent.serve.service import Service
+    from memagent.serve.service_limits import ServiceLimits
 
     keys = _keys(key_file)
     if not keys and not _is_loopback(host):
@@ -138,7 +139,8 @@ def mcp(
     """Serve MCP over standard input and output, for a program that starts this command. `serve` has MCP over HTTP."""
     _check_installed()
     from memagent.models.connect import connect
-    from memagent.serve.service import Service, ServiceLimits
+    from memagent.serve.service import Service
+    from memagent.serve.service_limits import ServiceLimits
 
     chat = connect(model, base_url=base_url, tokenizer=tokenizer, window=window)
     _log(logging.WARNING)
@@ -216,7 +218,8 @@ def _is_loopback(host: str) -> bool:
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named, asyncio sends without delay. Otherwise, each reply would wait 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:

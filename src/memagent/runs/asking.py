@@ -11,7 +11,7 @@ from memagent.errors import RunError, WindowOverflow
 from memagent.runs.journal import Journal
 
 _QUICK = 0.005
-"""Seconds. If the disk syncs faster, no thread is used, because handing the sync to one takes about as long."""
+"""Seconds. While the disk always syncs faster, no thread is used, because handing the sync to one takes as long."""
 
 _OTHERWISE = (
     "This run was started by a version that reads differently, or its document has changed since: give another --run, "
@@ -97,7 +97,7 @@ class Asking(Underway):
 
     async def settle(self) -> None:
         """Wait until the finished turns are on disk. If the disk is slow, the event loop keeps running meanwhile."""
-        if self.journal and self.journal.sync_seconds > _QUICK:
+        if self.journal and self.journal.slowest_sync > _QUICK:
             await asyncio.to_thread(self.journal.sync)
         elif self.journal:
             self.journal.sync()

@@ -35,10 +35,11 @@ class Journal(Run):
         StorageError: the folder cannot be written.
     """
 
+    slowest_sync = 0.0
+    """Seconds that the slowest `sync` of this process took."""
+
     def __init__(self, folder: Path, header: Header, *, fresh: bool = False, fsync: bool = True) -> None:
         self._fsync = fsync
-        self.sync_seconds = 0.0
-        """Seconds that the last `sync` took."""
         folder = folder.absolute()
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a run: give a folder.")
@@ -110,7 +111,7 @@ class Journal(Run):
             began = time.perf_counter()
             with self._told():
                 os.fsync(self._file.fileno())
-            self.sync_seconds = time.perf_counter() - began
+            Journal.slowest_sync = max(Journal.slowest_sync, time.perf_counter() - began)
 
     def amend(self, memory: str) -> None:
         """Write the last turn again with the memory after it, which was not known the first time."""

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_THREAD = ThreadPoolExecutor(1, "memagent")
+"""One thread, because this work computes: with several, the event loop would wait for each of them at every system
+call."""
+
 
 async def off_the_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function` in a thread and return its result.
+    """Call `function` in a thread that computes, and return its result.
 
     If the caller is cancelled, this still waits for the thread, which may be using what the caller is about to close.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    return await in_a_thread_of(_THREAD, function, *args, **kwargs)
+
+
+async def in_a_thread_of(executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the same in a thread of an executor."""
+    running = asyncio.get_running_loop().run_in_executor(executor, partial(function, *args, **kwargs))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

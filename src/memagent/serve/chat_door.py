@@ -152,7 +152,7 @@ class ChatDoor:
             if job:
                 told = -1
                 async for _ in with_patience(job.news()):
-                    new = [change for change in job.changes if change.turn > told]
+                    new = [step.change for step in job.steps if step.change.turn > told]
                     if new:
                         told = new[-1].turn
                     if not new or progress == "none":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import os
@@ -10,7 +9,6 @@ import stat
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +16,7 @@ from memagent.documents import StoredFile, stored_documents
 from memagent.documents.sources import MARKUP_TYPES, is_markup_name
 from memagent.documents.web import fetch, without_password
 from memagent.errors import DocumentError
-from memagent.runs.threads import off_the_loop
+from memagent.runs.threads import in_a_thread_of
 from memagent.serve.forms import DocumentForm, IdForm, UrlForm
 from memagent.serve.service import Service
 from memagent.serve.shelf import StoredDocument
@@ -39,10 +37,10 @@ async def keep_text(service: Service, owner: str, name: str, text: str, *, liste
     if not text.strip():
         raise DocumentError(f"{name} has no text in it: give a document with something to read.")
     try:
-        content = await off_the_loop(text.encode)
+        content = await in_a_thread_of(service.opening, text.encode)
     except UnicodeEncodeError as error:
         raise DocumentError(f"{name} contains a lone surrogate at position {error.start}: repair it first.") from error
-    stored = await off_the_loop(service.shelf.store, [content], name, service.limits.document_bytes)
+    stored = await in_a_thread_of(service.opening, service.shelf.store, [content], name, service.limits.document_bytes)
     return service.shelf.add_document(owner, name, stored, text=True, listed=listed)
 
 
@@ -50,7 +48,7 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
     """Keep a file that a message holds as a data URL, or in base64 alone. Raises DocumentError and StorageError."""
     encoded = data.partition(",")[2] if data.startswith("data:") else data
     try:
-        content = await off_the_loop(base64.b64decode, encoded, validate=True)
+        content = await in_a_thread_of(service.opening, base64.b64decode, encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DocumentError(f"{_label(name)} is not valid base64 ({error}): send file_data as a data URL.") from error
     return await _keep_checked(service, owner, name, [content], listed=False)
@@ -58,7 +56,7 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
 
 async def keep_path(service: Service, owner: str, path: str, roots: Sequence[Path]) -> StoredDocument:
     """Keep a copy of a file below one of the `roots`. Raises DocumentError and StorageError."""
-    with await off_the_loop(open_below, path, roots) as file:
+    with await in_a_thread_of(service.opening, open_below, path, roots) as file:
         return await _keep_checked(service, owner, Path(path).name, iter(lambda: file.read(_BLOCK), b""), listed=False)
 
 
@@ -68,8 +66,8 @@ async def keep_url(service: Service, owner: str, url: str) -> StoredDocument:
         raise DocumentError("This service does not fetch URLs: download the document, and send it.")
     with tempfile.TemporaryDirectory() as folder:
         most = service.limits.document_bytes
-        fetching = partial(fetch, url, Path(folder) / "page", public=True, largest=most, seconds=_URL_SECONDS)
-        page = await asyncio.wrap_future(service.opening.submit(fetching))
+        target, seconds = Path(folder) / "page", _URL_SECONDS
+        page = await in_a_thread_of(service.opening, fetch, url, target, public=True, largest=most, seconds=seconds)
         name = without_password(url)
         if page.type in MARKUP_TYPES and not is_markup_name(name):
             name = f"{name}.html"
@@ -129,10 +127,10 @@ async def _keep_checked(
     service: Service, owner: str, name: str, blocks: Iterable[bytes], *, listed: bool
 ) -> StoredDocument:
     name = _label(name)
-    stored = await off_the_loop(service.shelf.store, blocks, name, service.limits.document_bytes)
+    stored = await in_a_thread_of(service.opening, service.shelf.store, blocks, name, service.limits.document_bytes)
     document = service.shelf.add_document(owner, name, stored, text=False, listed=listed)
     try:
-        await asyncio.wrap_future(service.opening.submit(_check, StoredFile(name, service.shelf.path(document))))
+        await in_a_thread_of(service.opening, _check, StoredFile(name, service.shelf.path(document)))
     except DocumentError:
         service.shelf.remove_document(owner, document.id)
         raise

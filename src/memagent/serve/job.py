@@ -14,7 +14,7 @@ from memagent.evidence.timeline import Change, changed
 from memagent.runs.watch import Watch
 from memagent.serve.shelf import State, StoredReading
 
-_REMEMBERED = 200  # changes; a watcher that is further behind misses some
+_REMEMBERED = 200  # steps; a watcher that is further behind misses some
 
 
 @dataclass(slots=True)
@@ -33,6 +33,17 @@ class Progress:
     completion_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a turn did to the memory."""
+
+    change: Change
+    segment: int | None
+    """Number of the segment that the turn read, from 0; None if it read none."""
+    memory: str
+    """Memory after the turn."""
+
+
 @dataclass(eq=False)
 class Job:
     """A reading that is queued or under way. It is changed by the service only."""
@@ -44,9 +55,10 @@ class Job:
     error: MemagentError | None = None
     """Reason why the reading ended without an answer."""
     progress: Progress = field(default_factory=Progress)
-    changes: deque[Change] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    """The latest changes to the memory."""
-    _seen: set[tuple[int, int]] = field(default_factory=set)  # the segments read in this process
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """The latest steps."""
+    segments: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Numbers of the segments that this process has read, from 0, by their places in the document."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -73,7 +85,7 @@ class Job:
 
     @property
     def watch(self) -> Watch:
-        """Callbacks that keep `progress` and `changes` up to date."""
+        """Callbacks that keep `progress` and `steps` up to date."""
         return Watch(on_start=self._on_start, on_turn=self._on_turn)
 
     def _on_start(self, characters: int, turns: int, read: int) -> None:
@@ -82,8 +94,8 @@ class Job:
 
     def _on_turn(self, _: int, turn: Turn) -> None:
         progress, segment = self.progress, turn.request.segment
-        if segment and segment.origin not in self._seen:
-            self._seen.add(segment.origin)
+        if segment and segment.origin not in self.segments:
+            self.segments[segment.origin] = progress.segments
             progress.segments += 1
             start, end = segment.origin
             progress.read = min(progress.read + end - start, progress.characters)
@@ -91,7 +103,8 @@ class Job:
         progress.prompt_tokens += turn.completion.usage.prompt_tokens
         progress.completion_tokens += turn.completion.usage.completion_tokens
         if turn.request.kind != "answer":
-            self.changes.append(changed(progress.memory, turn))
+            number = self.segments[segment.origin] if segment else None
+            self.steps.append(Step(changed(progress.memory, turn), number, turn.memory))
         progress.memory = turn.memory
         self._tell()
 

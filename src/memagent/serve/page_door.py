@@ -20,12 +20,11 @@ from memagent.runs.threads import off_the_loop
 from memagent.serve.clients import owner_of, with_patience
 from memagent.serve.forms import DocumentForm
 from memagent.serve.intake import keep_file, keep_named
-from memagent.serve.job import Job
 from memagent.serve.outcome import passage_of
 from memagent.serve.replies import KEEP_ALIVE, citation_of, event
 from memagent.serve.service import NoSuchReading, Service
 from memagent.serve.shelf import StoredReading
-from memagent.serve.views import brief, change_of, full
+from memagent.serve.views import brief, full, step_of
 
 
 class AskForm(BaseModel):
@@ -132,17 +131,12 @@ class PageDoor:
         with service.attached(stored) as job:
             if job is None:
                 return
-            told = job.changes[-1].turn if job.changes else -1
+            told, last = job.steps[-1].change.turn if job.steps else -1, None
             async for _ in with_patience(job.news()):
-                parts, told = _news(service, job, told)
+                steps = [step for step in job.steps if step.change.turn > told]
+                told = steps[-1].change.turn if steps else told
+                parts = [event(step_of(step), "turn") for step in steps]
+                if (now := brief(service, job.stored)) != last:
+                    parts, last = [*parts, event(now, "reading")], now
                 yield b"".join(parts) or KEEP_ALIVE
         yield event(await full(service, service.find(stored.owner, stored.id)), "reading")
-
-
-def _news(service: Service, job: Job, told: int) -> tuple[list[bytes], int]:
-    """Return the events since turn `told`, and the turn that is told now."""
-    changes = [change for change in job.changes if change.turn > told]
-    if not changes:
-        return [], told
-    found = [event(change_of(change, job.progress.memory), "turn") for change in changes]
-    return [*found, event(brief(service, job.stored), "reading")], changes[-1].turn

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,30 +33,11 @@ from memagent.runs.run import FILE
 from memagent.runs.threads import off_the_loop
 from memagent.serve.job import Job
 from memagent.serve.outcome import Outcome, outcome_of
+from memagent.serve.service_limits import ServiceLimits
 from memagent.serve.shelf import Shelf, State, StoredReading, reading_id
 from memagent.serve.slots import SharedChat, Slots
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLimits:
-    """The most that clients may ask of a service."""
-
-    readings: int = 16
-    """Number of readings under way at the same time."""
-    waiting: int = 100
-    """Number of readings that one owner may have queued."""
-    document_bytes: int = 200 << 20
-    """Size of a document."""
-    seconds: float | None = None
-    """Wall time of a reading, not counting its time in the queue."""
-    tokens: int | None = None
-    """Tokens of a reading, read and written."""
-    patience: float = 30.0
-    """Seconds for which a reading goes on after its last client has left."""
-    urls: bool = False
-    """Whether clients may name documents by URL. Only public addresses are fetched."""
 
 
 class NoSuchReading(UsageError):
@@ -270,10 +251,11 @@ class Service:
         async with self._reading.take(job.stored.owner):
             began = time.monotonic()
             state: State = "failed"
+            answer = None
             try:
                 self._become(job, "reading")
                 async with asyncio.timeout(self.limits.seconds):
-                    await self._ask(job, fresh)
+                    answer = await self._ask(job, fresh)
                 state = "done"
             except TimeoutError:
                 state, job.error = "stopped", LimitReached(f"The reading took more than {self.limits.seconds:g} s.")
@@ -285,10 +267,18 @@ class Service:
                 state = "reading" if self._closing else "cancelled"
                 raise
             finally:
-                seconds = job.stored.seconds + time.monotonic() - began
-                self._become(job, state, error=str(job.error) if job.error else None, seconds=round(seconds, 3))
+                self._become(
+                    job,
+                    state,
+                    error=str(job.error) if job.error else None,
+                    seconds=round(job.stored.seconds + time.monotonic() - began, 3),
+                    answer=answer,
+                    characters=job.progress.characters,
+                    read=job.progress.read,
+                )
 
-    async def _ask(self, job: Job, fresh: bool) -> None:
+    async def _ask(self, job: Job, fresh: bool) -> str:
+        """Read for a job, and return the answer."""
         stored, folder = job.stored, self.shelf.journal(job.stored.id)
         if not fresh and (before := await self.outcome(stored)):
             job.progress.memory, job.progress.segments = before.memory, before.segments
@@ -297,7 +287,10 @@ class Service:
         agent = MemoryAgent(SharedChat(self.chat, self.calls, stored.owner), budget=self.budget, reader=stored.reader)
         limits = Limits(max_tokens=self.limits.tokens)
         with await self._open(stored) as document:
-            await agent.ask_async(stored.question, document, run=folder, limits=limits, watch=job.watch, fresh=fresh)
+            answer = await agent.ask_async(
+                stored.question, document, run=folder, limits=limits, watch=job.watch, fresh=fresh
+            )
+        return answer.text
 
     async def _open(self, stored: StoredReading) -> Document:
         """Open the documents of a reading. If the caller is cancelled, the thread closes what it has opened."""

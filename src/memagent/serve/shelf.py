@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS documents (
 );
 CREATE TABLE IF NOT EXISTS readings (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, question TEXT NOT NULL, reader TEXT NOT NULL, documents TEXT NOT NULL,
-    state TEXT NOT NULL, error TEXT, detached INTEGER NOT NULL, created REAL NOT NULL, seconds REAL NOT NULL
+    state TEXT NOT NULL, error TEXT, detached INTEGER NOT NULL, created REAL NOT NULL, seconds REAL NOT NULL,
+    answer TEXT, characters INTEGER NOT NULL, read INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_owner ON readings (owner, created);
 CREATE INDEX IF NOT EXISTS by_sha256 ON documents (sha256);
@@ -93,6 +94,11 @@ class StoredReading:
     """Seconds since 1970."""
     seconds: float
     """Seconds of reading so far, over all tries."""
+    answer: str | None = None
+    characters: int = 0
+    """Characters of the documents; 0 before they are open."""
+    read: int = 0
+    """Characters in the segments that were read."""
 
 
 class Shelf:
@@ -119,6 +125,7 @@ class Shelf:
         try:
             self._database = sqlite3.connect(self.folder / "state.sqlite", isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last states, no more
             self._database.executescript(_SCHEMA)
         except sqlite3.Error as error:
             self._lock.release()
@@ -198,9 +205,9 @@ class Shelf:
         documents = json.dumps(reading.documents)
         values = (
             reading.id, reading.owner, reading.question, reading.reader, documents, reading.state, reading.error,
-            reading.detached, reading.created, reading.seconds,
+            reading.detached, reading.created, reading.seconds, reading.answer, reading.characters, reading.read,
         )  # fmt: skip
-        self._run("INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._run("INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def reading(self, owner: str, id_: str) -> StoredReading | None:
         row = self._run("SELECT * FROM readings WHERE id = ? AND owner = ?", (id_, owner)).fetchone()
@@ -268,6 +275,6 @@ def _document(row: tuple[Any, ...]) -> StoredDocument:
 
 
 def _reading(row: tuple[Any, ...]) -> StoredReading:
-    id_, owner, question, reader, documents, state, error, detached, created, seconds = row
+    id_, owner, question, reader, documents, state, error, detached, *others = row
     listed = tuple(json.loads(documents))
-    return StoredReading(id_, owner, question, reader, listed, state, error, bool(detached), created, seconds)
+    return StoredReading(id_, owner, question, reader, listed, state, error, bool(detached), *others)

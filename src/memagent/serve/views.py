@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from memagent.core.records import Usage
-from memagent.evidence.timeline import Change, elided
+from memagent.serve.job import Step
 from memagent.serve.outcome import Outcome
 from memagent.serve.replies import citation_of
 from memagent.serve.service import Service
@@ -13,7 +13,7 @@ from memagent.serve.shelf import NoSuchDocument, StoredReading
 
 
 def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
-    """Return a reading without what it has read."""
+    """Return a reading without its memory and its citations. Once it has ended, its usage is 0: see `full`."""
     job = service.job(stored.id)
     progress = job.progress if job else None
     return {
@@ -25,11 +25,16 @@ def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
         "created": stored.created,
         "error": stored.error,
         "progress": {
-            "characters": progress.characters if progress else 0,
-            "read": progress.read if progress else 0,
+            "characters": progress.characters if progress else stored.characters,
+            "read": progress.read if progress else stored.read,
             "segments": progress.segments if progress else 0,
             "turns": progress.turns if progress else 0,
             "ahead": service.ahead(stored) if stored.state == "queued" else 0,
+        },
+        "answer": stored.answer,
+        "usage": {
+            "prompt_tokens": progress.prompt_tokens if progress else 0,
+            "completion_tokens": progress.completion_tokens if progress else 0,
         },
         "seconds": stored.seconds,
     }
@@ -56,14 +61,15 @@ async def full(service: Service, stored: StoredReading) -> dict[str, Any]:
     }
 
 
-def change_of(change: Change, memory: str) -> dict[str, Any]:
-    """Return what a turn changed in the memory, with long unchanged stretches left out."""
+def step_of(step: Step) -> dict[str, Any]:
+    """Return what a turn did to the memory, as the words that stayed, went and came."""
+    change = step.change
     return {
         "turn": change.turn,
+        "segment": step.segment,
         "kind": change.kind,
-        "span": change.span,
-        "parts": list(elided(change.parts)),
-        "memory": memory,
+        "parts": change.parts,
+        "memory": step.memory,
         "added": change.added,
         "removed": change.removed,
     }
