@@ -17,7 +17,7 @@ from memagent.core.budget import Budget
 from memagent.core.records import Completion, Request
 from memagent.models.chat import Chat, OnText
 from memagent.models.scripted import Reply, ScriptedChat
-from memagent.serve.server import Doors, make_server, opened
+from memagent.serve.server import Doors, Server, opened
 from memagent.serve.service import Service
 from memagent.serve.service_limits import ServiceLimits
 
@@ -29,17 +29,28 @@ WINDOW = 6000
 class SlowChat(ScriptedChat):
     """A perfect reader that waits at a gate before each reply, and counts its calls."""
 
+    left = -1
+    """Number of calls after which the gate closes again; negative for never."""
+
     def __init__(self, reply: Reply = keeper.perfect, *, window: int = WINDOW, concurrency: int = 16) -> None:
         super().__init__(reply, window=window)
         self.gate = asyncio.Event()
         self.concurrency = concurrency
         self.most = self.now = 0
 
+    def let(self, calls: int) -> None:
+        """Let so many calls through the gate."""
+        self.left = calls
+        self.gate.set()
+
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
             await self.gate.wait()
+            self.left -= 1
+            if not self.left:
+                self.gate.clear()
             return await super().complete(request, on_text)
         finally:
             self.now -= 1
@@ -84,7 +95,7 @@ def serving(
         service = Service(chat or perfect_chat(), folder, budget=BUDGET, reader=reader, limits=limits)
         made.append((service, asyncio.get_running_loop()))
         async with opened(service, doors or Doors()) as app:
-            server = make_server(app)
+            server = Server(app, service)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             task = asyncio.create_task(server._serve(sockets=[listener]))
             while not server.started:

@@ -150,10 +150,10 @@ def mcp(
 
 
 async def _serve(service: Service, doors: Doors, listener: socket.socket) -> None:
-    from memagent.serve.server import make_server, opened
+    from memagent.serve.server import Server, opened
 
     async with opened(service, doors) as application:
-        server = make_server(application)
+        server = Server(application, service)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from memagent.core.tokenizer import count
-from memagent.errors import DocumentError, MemagentError, WindowOverflow
+from memagent.errors import DocumentError, MemagentError, Stopped, WindowOverflow
 from memagent.evidence.timeline import Change
 from memagent.serve.clients import owner_of, present, with_patience
 from memagent.serve.direct import Direct
@@ -181,7 +181,7 @@ class ChatDoor:
             raise job.error
         outcome = await self._service.outcome(stored)
         if outcome is None or outcome.answer is None:
-            raise MemagentError("The reading was cancelled: send the request again to resume it.")
+            raise Stopped("The reading was stopped: send the request again to resume it.")
         return outcome
 
     def _finished(self, form: ChatForm, problem: Problem, outcome: Outcome) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from memagent.errors import (
     LimitReached,
     MemagentError,
     ModelError,
+    Stopped,
     StorageError,
     UsageError,
     WindowOverflow,
@@ -34,6 +35,7 @@ _STATUS: dict[type[MemagentError], tuple[int, str, str]] = {
     LimitReached: (400, "invalid_request_error", "limit_reached"),  # not 429: trying again would not help
     StorageError: (507, "server_error", "storage"),
     ModelError: (502, "server_error", "model"),
+    Stopped: (503, "server_error", "stopped"),
     MemagentError: (500, "server_error", "failed"),
 }
 """HTTP status, type and code of each error. The first class that matches counts."""

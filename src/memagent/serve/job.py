@@ -52,6 +52,8 @@ class Job:
     waiting: int = 0
     """Number of clients that wait for the answer."""
     task: asyncio.Task[None] | None = None
+    left: bool = False
+    """Whether the service ends before the reading."""
     error: MemagentError | None = None
     """Reason why the reading ended without an answer."""
     progress: Progress = field(default_factory=Progress)
@@ -70,16 +72,21 @@ class Job:
         self._tell()
 
     async def news(self) -> AsyncIterator[None]:
-        """Yield at once, and then whenever something has changed, until the reading is no longer active."""
+        """Yield at once, and then whenever something has changed, until the reading or the service ends."""
         while True:
             news = self._news
             yield
-            if not self.active:
+            if self.left or not self.active:
                 return
             await news.wait()
 
+    def leave(self) -> None:
+        """Let nobody wait any longer, because the service ends."""
+        self.left = True
+        self._tell()
+
     async def end(self) -> None:
-        """Wait until the reading is no longer active."""
+        """Wait until the reading or the service ends."""
         async for _ in self.news():
             pass
 

@@ -131,7 +131,8 @@ class PageDoor:
         with service.attached(stored) as job:
             if job is None:
                 return
-            told, last = job.steps[-1].change.turn if job.steps else -1, None
+            told = job.steps[-1].change.turn - 1 if job.steps else -1  # the latest step is shown again
+            last = None
             async for _ in with_patience(job.news()):
                 steps = [step for step in job.steps if step.change.turn > told]
                 told = steps[-1].change.turn if steps else told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -98,16 +99,24 @@ class Protocol(H11Protocol):
             self._deadline = None
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """Return a server for the app. It logs no requests."""
-    config = uvicorn.Config(
-        app,
-        http=Protocol,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
-    return uvicorn.Server(config)
+class Server(uvicorn.Server):
+    """Serves a service's app. When it is told to end, it first ends the streams that wait for readings."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Protocol,
+                h11_max_incomplete_event_size=_HEADER_BYTES,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.leave()
+        await super().shutdown(sockets)

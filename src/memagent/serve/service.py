@@ -90,9 +90,15 @@ class Service:
             self._begin(stored)
         return self
 
+    def leave(self) -> None:
+        """Let no client wait any longer, because the service is about to end."""
+        self._closing = True
+        for job in self._jobs.values():
+            job.leave()
+
     async def __aexit__(self, *_: object) -> None:
         """Stop all readings. Those that are not finished go on when the next service opens the folder."""
-        self._closing = True
+        self.leave()
         tasks = [job.task for job in self._jobs.values() if job.task]
         for task in tasks:
             task.cancel()
