@@ -26,13 +26,18 @@ WINDOW = 6000
 """Tokens; here, a token is a byte."""
 
 
+def short_or_perfect(request: Request) -> str:
+    """Reply to a short prompt with two sentences, and read as a perfect reader."""
+    return "A short reply. The end." if request.kind == "direct" else keeper.perfect(request)
+
+
 class SlowChat(ScriptedChat):
     """A perfect reader that waits at a gate before each reply, and counts its calls."""
 
     left = -1
     """Number of calls after which the gate closes again; negative for never."""
 
-    def __init__(self, reply: Reply = keeper.perfect, *, window: int = WINDOW, concurrency: int = 16) -> None:
+    def __init__(self, reply: Reply = short_or_perfect, *, window: int = WINDOW, concurrency: int = 16) -> None:
         super().__init__(reply, window=window)
         self.gate = asyncio.Event()
         self.concurrency = concurrency
@@ -56,7 +61,7 @@ class SlowChat(ScriptedChat):
             self.now -= 1
 
 
-def perfect_chat(reply: Reply = keeper.perfect, window: int = WINDOW) -> ScriptedChat:
+def perfect_chat(reply: Reply = short_or_perfect, window: int = WINDOW) -> ScriptedChat:
     return ScriptedChat(reply, window=window)
 
 

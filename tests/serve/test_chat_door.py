@@ -12,20 +12,15 @@ import openai
 import pytest
 from serving import WINDOW, Served, SlowChat, perfect_chat, serving
 
-from memagent.core.records import Request
 from memagent.serve.service_limits import ServiceLimits
 
 FILE, TEXT = {"type": "file"}, {"type": "text", "text": "What?"}
 LONG = f"Some keys are hidden in this text.\n{keeper.text()}\n{keeper.QUESTION}"
 
 
-def reply(request: Request) -> str:
-    return "A short reply. The end." if request.kind == "direct" else keeper.perfect(request)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("service"), perfect_chat(reply)) as found:
+    with serving(tmp_path_factory.mktemp("service")) as found:
         yield found
 
 
@@ -234,3 +229,14 @@ def _until(served: Served, holds: Any) -> list[dict[str, Any]]:
             return found
         assert monotonic() < until, found
         sleep(0.02)
+
+
+def test_a_bug_is_answered_in_openais_form(tmp_path: Path) -> None:
+    def fail(_: object) -> str:
+        raise ZeroDivisionError("a bug")
+
+    with serving(tmp_path, perfect_chat(fail)) as served:
+        form = {"model": "memagent", "messages": [{"role": "user", "content": "Hello"}]}
+        found = served.client.post("/v1/chat/completions", json=form)
+    assert (found.status_code, found.json()["error"]["code"]) == (500, "failed")
+    assert "ZeroDivisionError" not in found.text

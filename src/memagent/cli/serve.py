@@ -73,7 +73,11 @@ def serve(
     allow_urls: AllowUrls = False,
     reader: Reader = None,
     read_over: Annotated[
-        int | None, typer.Option(min=1, help="Read prompts of more tokens than this. [default: the model's window]")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Read prompts of more tokens. [default: the window, or a segment if the model was trained to read]",
+        ),
     ] = None,
     progress: Annotated[
         Literal["reasoning", "comments", "none"], typer.Option(help="What streams have while reading.")

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from memagent.core.tokenizer import count
 from memagent.errors import DocumentError, MemagentError, Stopped, WindowOverflow
 from memagent.evidence.timeline import Change
+from memagent.models.reader_defaults import ReaderDefaults
 from memagent.serve.clients import owner_of, present, with_patience
 from memagent.serve.direct import Direct
 from memagent.serve.faults import described
@@ -33,7 +34,7 @@ class ChatDoor:
     """The handlers of /v1/chat/completions and /v1/models.
 
     Args:
-        read_over: tokens from which a prompt is read; None for what does not fit the model's window.
+        read_over: tokens of the longest prompt that is not read; None for what suits the model, see `_longest`.
         progress: what a stream has while reading, unless the client asks for another form.
     """
 
@@ -102,12 +103,22 @@ class ChatDoor:
             return True
         texts = [part.text or "" for part in parts]
         texts += [each.content for each in form.messages if isinstance(each.content, str)]
+        return not self._fits_all(texts, self._longest(form.most or 1))
+
+    def _longest(self, completion: int) -> int:
+        """Return the tokens of the longest prompt that goes to the model as it is.
+
+        That is what fits the window. A model that was trained to read does better if it reads what does not fit one
+        segment.
+        """
         service = self._service
-        window = service.chat.window or sum(
-            (service.budget.segment, 2 * service.budget.memory, service.budget.question)
-        )
-        most = self._read_over or window - min(form.most or 1, window // 2)
-        return not self._fits_all(texts, most)
+        if self._read_over:
+            return self._read_over
+        if service.chat.defaults != ReaderDefaults():
+            return service.budget.segment
+        budget = service.budget
+        window = service.chat.window or budget.question + budget.segment + 2 * budget.memory
+        return window - min(completion, window // 2)
 
     def _fits(self, text: str, tokens: int) -> bool:
         return len(text) <= _LONGEST * tokens and count(self._service.chat.tokenizer, text) <= tokens

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from memagent.errors import (
@@ -41,6 +42,25 @@ _STATUS: dict[type[MemagentError], tuple[int, str, str]] = {
 """HTTP status, type and code of each error. The first class that matches counts."""
 
 
+class Fault(BaseModel):
+    """What is wrong with a request, or what has failed."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class FaultReply(BaseModel):
+    """An error in OpenAI's form."""
+
+    error: Fault
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": {"model": FaultReply}, "5XX": {"model": FaultReply}}
+"""The errors in the description of the service."""
+
+
 def body(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
     """Return an error in OpenAI's form."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -65,9 +85,15 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         where = ".".join(str(each) for each in first["loc"] if each not in ("body", "path", "query"))
         message = f"{where or 'The request'} is wrong: {first['msg']}."
+        if first["type"] == "json_invalid":
+            where, message = "", "The body of the request is not valid JSON."
         return JSONResponse(body(message, "invalid_request_error", "invalid_request", where or None), 400)
+
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, error: Exception) -> JSONResponse:  # it is also logged, with its traceback
+        return JSONResponse(body("The service failed unexpectedly: see its log.", "server_error", "failed"), 500)
 
     @app.exception_handler(HTTPException)
     async def on_status(_: Request, error: HTTPException) -> JSONResponse:
-        found = body(f"{error.detail}.", "invalid_request_error", None)
+        found = body(f"{error.detail.rstrip('.')}.", "invalid_request_error", None)
         return JSONResponse(found, error.status_code, error.headers)

@@ -23,6 +23,9 @@ from memagent.serve.faults import body
 LOCAL = "local"
 """Owner of everything on a service without keys."""
 
+HEADER_BYTES = 32 << 10
+"""Size of the headers of a request."""
+
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _OPEN = {"/", "/health", "/api/about"}
 """Paths that need no key, beside the files of the page."""
@@ -91,6 +94,10 @@ class Guard:
             await refused(scope, receive, sending)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
+            return _refusal(431, "The headers of the request are too large.", "headers")
+        if "transfer-encoding" in headers and "content-length" in headers:  # a proxy might go by the other one
+            return _refusal(400, "The request says its length in two ways.", "headers", {"Connection": "close"})
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
             return _refusal(421, "This service is not known under that host name: start it with --allow-host.", "host")

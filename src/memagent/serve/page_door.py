@@ -46,6 +46,7 @@ class PageDoor:
         app.mount("/static", StaticFiles(directory=folder), name="static")
         app.add_api_route("/", lambda: FileResponse(folder / "index.html"), include_in_schema=False)
         router = APIRouter(prefix="/api")
+        html: dict[int | str, Any] = {200: {"content": {"text/html": {}}}}
         router.add_api_route("/about", self.about, methods=["GET"])
         router.add_api_route("/documents", self.upload, methods=["POST"], status_code=201)
         router.add_api_route("/readings", self.ask, methods=["POST"], status_code=202)
@@ -56,7 +57,9 @@ class PageDoor:
         router.add_api_route("/readings/{id_}/resume", self.resume, methods=["POST"])
         router.add_api_route("/readings/{id_}/events", self.events, methods=["GET"], response_class=StreamingResponse)
         router.add_api_route("/readings/{id_}/passages/{number}", self.passage, methods=["GET"])
-        router.add_api_route("/readings/{id_}/page.html", self.download, methods=["GET"], response_class=HTMLResponse)
+        router.add_api_route(
+            "/readings/{id_}/page.html", self.download, methods=["GET"], response_model=None, responses=html
+        )
         app.include_router(router)
 
     async def about(self) -> dict[str, Any]:

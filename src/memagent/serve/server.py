@@ -23,13 +23,12 @@ from memagent._version import __version__
 from memagent.serve import faults
 from memagent.serve.chat_door import ChatDoor
 from memagent.serve.files_door import FilesDoor
-from memagent.serve.guard import Guard, Rules
+from memagent.serve.guard import HEADER_BYTES, Guard, Rules
 from memagent.serve.mcp_door import mcp_server
 from memagent.serve.metrics import Measured, Metrics
 from memagent.serve.page_door import PageDoor
 from memagent.serve.service import Service
 
-_HEADER_BYTES = 32 << 10
 _HEADER_SECONDS = 30.0
 
 
@@ -38,7 +37,7 @@ class Doors:
     """How the doors behave.
 
     Args:
-        read_over: tokens from which a prompt is read; None for what does not fit the model's window.
+        read_over: tokens of the longest prompt that is not read; None for what suits the model.
         progress: what a stream has while reading.
         roots: folders whose files MCP clients may name.
     """
@@ -56,7 +55,8 @@ async def opened(service: Service, doors: Doors) -> AsyncIterator[ASGIApp]:
     # The guard has checked the host and the size.
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     tools = mcp.streamable_http_app(max_request_body_size=doors.rules.body_bytes, transport_security=unchecked)
-    app = FastAPI(title="memagent", version=__version__, docs_url=None, redoc_url=None)  # they load from elsewhere
+    # FastAPI's own pages about the service load scripts from elsewhere.
+    app = FastAPI(title="memagent", version=__version__, docs_url=None, redoc_url=None, responses=faults.RESPONSES)
     faults.install(app)
     metrics = Metrics(service)
 
@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=Protocol,
-                h11_max_incomplete_event_size=_HEADER_BYTES,
+                h11_max_incomplete_event_size=HEADER_BYTES,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
