@@ -192,6 +192,29 @@ def test_a_client_that_leaves_cancels_its_reading(tmp_path: Path) -> None:
     assert again["choices"][0]["message"]["content"] == keeper.KEYS
 
 
+def test_a_stream_that_is_left_cancels_its_reading(tmp_path: Path) -> None:
+    chat = SlowChat()
+    with serving(tmp_path, chat, limits=ServiceLimits(patience=0.0)) as served:
+        form = {"model": "memagent", "messages": [{"role": "user", "content": LONG}], "stream": True}
+        with served.client.stream("POST", "/v1/chat/completions", json=form) as response:
+            assert next(response.iter_lines()).startswith("data: ")
+        [reading] = _until(served, lambda each: each["state"] == "cancelled")
+    assert reading["question"] == f"Some keys are hidden in this text.\n{keeper.QUESTION}"
+
+
+def test_a_reading_of_the_page_is_not_cancelled_with_a_stream(tmp_path: Path) -> None:
+    chat = SlowChat()
+    with serving(tmp_path, chat, limits=ServiceLimits(patience=0.0)) as served:
+        ask = {"question": keeper.QUESTION, "documents": [{"text": keeper.text(), "name": "a"}]}
+        served.client.post("/api/readings", json=ask)
+        form = {"model": "memagent", "stream": True, "memagent": ask, "messages": [{"role": "user", "content": "?"}]}
+        with served.client.stream("POST", "/v1/chat/completions", json=form) as response:
+            assert next(response.iter_lines()).startswith("data: ")
+        served.call(chat.gate.set)
+        [reading] = _until(served, lambda each: each["state"] not in ("queued", "reading"))
+    assert (reading["state"], reading["answer"]) == ("done", keeper.KEYS)
+
+
 def test_a_client_that_comes_back_finds_its_reading(tmp_path: Path) -> None:
     chat = SlowChat()
     with serving(tmp_path, chat, limits=ServiceLimits(patience=30.0)) as served:

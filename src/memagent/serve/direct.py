@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import httpx2
 from fastapi import Request
@@ -72,10 +73,11 @@ class Direct:
     def _request(self, form: ChatForm) -> ModelRequest:
         if form.n not in (None, 1):
             raise UsageError("A model on this machine gives one reply at a time: leave out n.")
-        messages = []
-        for message in form.messages:
-            said = message.said()
-            messages.append(Message("system" if said.role == "developer" else said.role, said.text))
+        conversation = [message.said() for message in form.messages]
+        messages = [Message("system" if said.role == "developer" else said.role, said.text) for said in conversation]
+        if len(messages) > 1 and messages[-1].role == "assistant":  # the reply continues it
+            asked, begun = messages[-2:]
+            messages[-2:] = [replace(asked, content=f"{asked.content}\n{begun.content}")]
         chat, most = self._service.chat, form.most
         if most is None:
             most = min(_COMPLETION, chat.window // 4) if chat.window else _COMPLETION
