@@ -3,6 +3,7 @@
 # make test       the tests that are not slow, from a fresh clone
 # make test-fast  those of reading a document: no models, tasks, benchmark, training or command line; for while you work
 # make test-all   all tests; CI runs these
+# make browser    installs Debian's Chromium, which the tests of the page need
 # make check      format, lint, types, floors
 # make bench      the figures in LOG.md
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 DEV := .venv/dev
 POLICY := packages/memagent-smollm2-135m
 
-.PHONY: demo serve test test-fast test-all check resolve bench clean
+.PHONY: demo serve test test-fast test-all browser check resolve bench clean
 
 demo: .venv/run
 	$(BIN)/memagent demo
@@ -34,6 +35,9 @@ test-fast: $(DEV)
 
 test-all: $(DEV)
 	$(PYTEST)
+
+browser:
+	command -v chromium >/dev/null || { apt-get update && apt-get install --yes chromium; }
 
 check: $(DEV) resolve
 	$(BIN)/ruff format --check .

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -220,16 +220,20 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # With the protocol named, asyncio sends without delay. Otherwise, each reply would wait 40 ms.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        raise UsageError(
-            f"The service cannot listen on {host} port {port} ({error.strerror or error}): choose another --port."
-        ) from error
+    """Return a socket that listens. Raises UsageError if the address cannot be used."""
+    with ExitStack() as undo:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            # With the protocol named, asyncio sends without delay. Otherwise, each reply would wait 40 ms.
+            listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(2048)
+        except OSError as error:
+            raise UsageError(
+                f"The service cannot listen on {host} port {port} ({error.strerror or error}): choose another --port."
+            ) from error
+        undo.pop_all()
     return listener
 
 
