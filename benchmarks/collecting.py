@@ -65,7 +65,8 @@ def main(model: str = "qwen2.5-coder-0.5b") -> None:
         f"{ours:.0f} / {tokens / bare:.0f} tokens/s = {ours * bare / tokens:.0%}",
         "goal: at least 85 %",
     )
-    figure("reader: tokens of a reply NONE, median and most", f"{median(none):.0f} and {max(none)}", "goal: at most 5")
+    spent = f"{median(none):.0f} and {max(none)}" if none else "no such reply"
+    figure("reader: tokens of a reply NONE, median and most", spent, "goal: at most 5")
     eight, _, _ = read(QUESTIONS, model, content)
     figure("reader: eight questions / one", f"{eight:.1f} s / {one:.1f} s = {eight / one:.2f}", "goal: at most 2")
 
