@@ -1,9 +1,10 @@
-"""Measures the service: what it adds to a short prompt, 200 clients at once, and a restart in the middle of the load.
+"""Measure the service: the time that it adds to a short prompt, 200 clients at once, and restarts under load.
 
     python benchmarks/serving.py [overhead] [load [SECONDS]] [killed]
 
-The model's server is simulated and runs in its own process, and so does the service, as a user starts it. The documents
-are about lighthouse keepers. The model finds the keys that a question asks for, so every answer can be checked.
+The simulated model server and the service run in separate processes, and the service starts as a user would start it.
+The documents are about lighthouse keepers. The model finds the key that a question asks for, so the benchmark can check
+every answer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _SHORT = "Say something short, please."
 
 
 class Keepers(Server):
-    """Copies the key that the question asks for, if it is in the prompt. Counts the prompts about each segment."""
+    """Copies the key that the question asks for, if the key is in the prompt. Counts the prompts about each segment."""
 
     async def reply(self, body: bytes) -> tuple[str, int, int]:
         await asyncio.sleep(self._seconds * self._random.uniform(1 - self._jitter, 1 + self._jitter))
@@ -80,7 +81,7 @@ def service(model_url: str, folder: Path, port: int = 0, *more: str) -> Iterator
 
 
 def resident(process: subprocess.Popen[str]) -> float:
-    """Return the memory of a process in MB."""
+    """Return the resident memory of a process in MB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
@@ -98,22 +99,22 @@ def overhead(rounds: float = 300) -> None:
         for stream in (False, True):
             asked = {"messages": [{"role": "user", "content": _SHORT}], "stream": stream, "model": "m"}
             seconds: dict[str, list[float]] = {url: [], f"{own}/v1": []}
-            for _ in range(int(rounds)):  # one after the other, so that both meet the same machine
+            for _ in range(int(rounds)):  # in turn, so that both run under the same conditions
                 for base in seconds:
                     began = time.perf_counter()
                     reply = client.post(f"{base}/chat/completions", json=asked)
                     seconds[base].append(time.perf_counter() - began)
                     assert "short" in reply.text
             alone, through = (1000 * median(times) for times in seconds.values())
-            added = f"{through - alone:.1f} ms ({alone:.1f} alone)"
-            figure(f"serving: the service adds to {'a stream' if stream else 'a short prompt'}", added, "at most 5 ms")
+            added = f"{through - alone:.1f} ms ({alone:.1f} without it)"
+            figure(f"serving: time added to {'a stream' if stream else 'a short prompt'}", added, "at most 5 ms")
 
 
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
 class Load:
-    """Clients that ask all the time, and check what they get."""
+    """Clients that keep asking questions, and check every answer."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -198,15 +199,15 @@ def load(seconds: float = SECONDS) -> None:
     figure(f"serving: {CLIENTS} clients for {seconds:.0f} s", asked)
     figure("serving: failed requests, wrong answers", f"{len(asking.failed)}, {len(asking.wrong)}", "none")
     p99 = 1000 * quantiles(health, n=100)[98]
-    figure("serving: /health, median and 99 %", f"{1000 * median(health):.0f} and {p99:.0f} ms", "99 % under 100 ms")
+    figure("serving: /health, median and p99", f"{1000 * median(health):.0f} and {p99:.0f} ms", "p99 under 100 ms")
     half = len(memory) // 2
-    figure("serving: memory in the middle, at the end", f"{memory[half]:.0f} MB, {memory[-1]:.0f} MB", "flat")
+    figure("serving: memory in the middle and at the end", f"{memory[half]:.0f} MB, {memory[-1]:.0f} MB", "flat")
     for each in [*asking.failed[:5], *asking.wrong[:5]]:
         print("   ", each)
 
 
 def probe(url: str, seconds: float) -> None:
-    """Ask for /health ten times a second, and print the seconds that each reply took."""
+    """Request /health ten times a second, and print the seconds that each reply took."""
     found, until = list[float](), time.monotonic() + seconds
     with httpx2.Client(base_url=url, timeout=30) as client:
         while time.monotonic() < until:
@@ -221,7 +222,7 @@ def probe(url: str, seconds: float) -> None:
 
 
 def killed(readings: int = 40, kills: int = 3) -> None:
-    """Kill the service under load, again and again, and see that every reading goes on."""
+    """Kill the service under load several times, and check that every reading resumes."""
     concurrency = 16
     with serving(__file__, "model", "0.2", "0.5") as (url, seen), tempfile.TemporaryDirectory() as name:
         folder, right = Path(name), dict[str, str]()
@@ -243,11 +244,13 @@ def killed(readings: int = 40, kills: int = 3) -> None:
                 answers = {id_: client.get(f"/api/readings/{id_}").json()["answer"] for id_ in right}
     wrong = sum(answers[id_] != key for id_, key in right.items())
     figure(
-        f"serving: {len(right)} readings, {kills} times killed", f"{dict(states)}, {wrong} wrong", "all done and right"
+        f"serving: {len(right)} readings, killed {kills} times",
+        f"{dict(states)}, {wrong} wrong",
+        "all done, none wrong",
     )
     twice = sum(len(times) - 1 for times in seen.values())
     calls = sum(map(len, seen.values()))
-    figure("serving: calls paid twice", f"{twice} of {calls:,}", f"at most {kills * concurrency}: those under way")
+    figure("serving: calls paid for twice", f"{twice} of {calls:,}", f"at most {kills * concurrency}: calls in flight")
 
 
 def _ended(client: httpx2.Client, number: int) -> Counter[str]:

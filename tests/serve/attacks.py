@@ -1,4 +1,4 @@
-"""Attacks on the service, and what each must get. `python tests/serve/attacks.py` prints a table."""
+"""Attacks on the service, and the reply that each must get. `python tests/serve/attacks.py` prints a table."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _KEY = f"Authorization: Bearer {KEY}"
 
 @dataclass(frozen=True)
 class Attack:
-    """Bytes to send, and the statuses that are right. 0 means that the connection is closed without a reply."""
+    """Bytes to send, and the statuses that are acceptable. 0 means that the connection is closed without a reply."""
 
     name: str
     data: bytes
     right: tuple[int, ...]
     never: bytes = b"root:"
-    """What the reply must not contain."""
+    """Bytes that the reply must not contain."""
 
 
 def _get(path: str, *headers: str, host: str = _HOST) -> bytes:
@@ -58,10 +58,10 @@ ATTACKS = [
     Attack("no host", _get("/v1/models", _KEY, host="X: y"), (400,)),
     Attack("two hosts", _get("/v1/models", _KEY, "Host: evil.example.org"), (400,)),
     Attack("an absolute address", _get("http://evil.example.org/v1/models", _KEY), (200, 400, 404)),
-    Attack("a page of another origin", _get("/v1/models", _KEY, "Origin: https://evil.example.org"), (403,)),
+    Attack("a page from another origin", _get("/v1/models", _KEY, "Origin: https://evil.example.org"), (403,)),
     Attack("a sandboxed page", _get("/v1/models", _KEY, "Origin: null"), (403,)),
-    Attack("an image tag elsewhere", _get("/v1/models", _KEY, "Sec-Fetch-Site: cross-site"), (403,)),
-    Attack("a form elsewhere", _post("/api/readings", b"a=b", "Origin: http://evil", kind="text/plain"), (403,)),
+    Attack("an image tag on another site", _get("/v1/models", _KEY, "Sec-Fetch-Site: cross-site"), (403,)),
+    Attack("a form on another site", _post("/api/readings", b"a=b", "Origin: http://evil", kind="text/plain"), (403,)),
     Attack("traversal in the page's files", _get("/static/../../../../../../etc/passwd"), (404,)),
     Attack("the same, encoded", _get("/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd"), (404,)),
     Attack("the same, encoded twice", _get("/static/%252e%252e/%252e%252e/etc/passwd"), (404,)),
@@ -90,7 +90,7 @@ ATTACKS = [
     Attack("a lone surrogate", _ask(question="\ud800"), (400,)),
     Attack("max_tokens of 10^30", _chat("a", max_tokens=10**30), (400,)),
     Attack("bytes that are not UTF-8", _post("/api/readings", b'{"question": "\xff"}'), (400,)),
-    Attack("another kind of body", _post("/api/readings", b"<x/>", kind="application/xml"), (400,)),
+    Attack("another content type", _post("/api/readings", b"<x/>", kind="application/xml"), (400,)),
     Attack("a multipart body without its boundary", _post("/v1/files", b"x", kind="multipart/form-data"), (400,)),
     Attack("2,000 parts",
            _post("/v1/files", b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n" * 2000 + b"--x--",
@@ -105,9 +105,9 @@ ATTACKS = [
            _upload(b"a.html",
             b'<!DOCTYPE html [<!ENTITY x SYSTEM "file:///etc/passwd">]><html><p>&x; text</p></html>'), (200,)),
     Attack("a path as a document", _ask(documents=[{"path": "/etc/passwd"}]), (400,)),
-    Attack("a file's address as a document", _ask(documents=[{"url": "file:///etc/passwd"}]), (400,)),
-    Attack("the cloud's own address as a document", _ask(documents=[{"url": "http://169.254.169.254/"}]), (400,)),
-    Attack("a data URL that is no base64",
+    Attack("a file: URL as a document", _ask(documents=[{"url": "file:///etc/passwd"}]), (400,)),
+    Attack("the cloud metadata address as a document", _ask(documents=[{"url": "http://169.254.169.254/"}]), (400,)),
+    Attack("a data URL that is not base64",
            _chat([{"type": "file", "file": {"file_data": "data:,%%%"}}, {"type": "text", "text": "Who?"}]), (400,)),
     Attack("another owner's document", _ask(documents=[{"id": "file-000000000000000000000000"}]), (404,)),
     Attack("an image as a prompt", _chat([{"type": "image_url", "image_url": {"url": "http://127.0.0.1/"}}]), (400,)),
@@ -117,7 +117,7 @@ ATTACKS = [
 
 
 def send(url: str, data: bytes) -> tuple[int, bytes]:
-    """Send bytes over a connection of its own. Returns the status of the reply, 0 for none, and the whole reply."""
+    """Send bytes over a new connection. Returns the status of the reply, or 0 for no reply, and the whole reply."""
     parts = urlsplit(url)
     found = b""
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as connection:
@@ -125,7 +125,7 @@ def send(url: str, data: bytes) -> tuple[int, bytes]:
             connection.sendall(data)
             while block := connection.recv(1 << 16):
                 found += block
-        except ConnectionError:  # refused in the middle
+        except ConnectionError:  # the service refused the request before all of it was sent
             pass
     words = found.split(b" ", 2)
     return (int(words[1]) if len(words) > 1 and words[1].isdigit() else 0), found
@@ -138,7 +138,7 @@ def main() -> None:
     from memagent.serve.server import Doors
 
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), doors=Doors(Rules(keys=[KEY]))) as served:
-        print("| attack | got |\n|---|---|")
+        print("| attack | reply |\n|---|---|")
         for attack in ATTACKS:
             status, reply = send(served.url, attack.data)
             said = ""

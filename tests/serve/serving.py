@@ -1,4 +1,4 @@
-"""A real service on a port of this machine, with a perfect reader of the keeper's text as its model."""
+"""Run a real service on a local port, with a model that reads the keeper's text perfectly."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from memagent.serve.service_limits import ServiceLimits
 
 BUDGET = Budget(question=600, segment=1500, memory=500, answer=300)
 WINDOW = 6000
-"""Tokens; here, a token is a byte."""
+"""Context window in tokens; here, a token is a byte."""
 
 
 def short_or_perfect(request: Request) -> str:
-    """Reply to a short prompt with two sentences, and read as a perfect reader."""
+    """Reply to a direct prompt with two sentences, and to all other prompts as a perfect reader does."""
     return "A short reply. The end." if request.kind == "direct" else keeper.perfect(request)
 
 
@@ -35,7 +35,7 @@ class SlowChat(ScriptedChat):
     """A perfect reader that waits at a gate before each reply, and counts its calls."""
 
     left = -1
-    """Number of calls after which the gate closes again; negative for never."""
+    """Number of calls until the gate closes again; negative for never."""
 
     def __init__(self, reply: Reply = short_or_perfect, *, window: int = WINDOW, concurrency: int = 16) -> None:
         super().__init__(reply, window=window)
@@ -44,7 +44,7 @@ class SlowChat(ScriptedChat):
         self.most = self.now = 0
 
     def let(self, calls: int) -> None:
-        """Let so many calls through the gate."""
+        """Let this many calls through the gate."""
         self.left = calls
         self.gate.set()
 
@@ -67,7 +67,7 @@ def perfect_chat(reply: Reply = short_or_perfect, window: int = WINDOW) -> Scrip
 
 @dataclass
 class Served:
-    """A running service, and a client of it."""
+    """A running service, and a client for it."""
 
     url: str
     client: httpx2.Client
@@ -75,7 +75,7 @@ class Served:
     loop: asyncio.AbstractEventLoop
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function on the service's event loop, soon."""
+        """Schedule a call of a function on the service's event loop."""
         self.loop.call_soon_threadsafe(function)
 
 

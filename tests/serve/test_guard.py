@@ -52,7 +52,7 @@ def bearer(key: str) -> dict[str, str]:
 def test_a_foreign_host_is_refused(served: Served, host: str) -> None:
     found = served.client.get("/v1/models", headers={"Host": host})
     assert found.status_code == 421
-    assert "not known under that host name" in found.json()["error"]["message"]
+    assert "does not accept that host name" in found.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1", "[::1]:80"])
@@ -217,7 +217,7 @@ def test_a_file_name_is_only_a_label(served: Served, name: str, kept: str) -> No
 
 
 def test_a_zip_bomb_is_refused(served: Served) -> None:
-    """With a smaller bomb and a smaller limit than the real one, which is 2 GiB."""
+    """The bomb and the limit are smaller than the real limit of 2 GiB."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", "wordprocessingml.document.main+xml")
@@ -300,7 +300,7 @@ def test_private_addresses_are_never_fetched(tmp_path: Path) -> None:
 
 
 def test_a_redirect_to_a_private_address_is_not_followed(tmp_path: Path) -> None:
-    """The first server counts as public, the second does not, as when a public page redirects inwards."""
+    """The first server is public and the second private, as when a public page redirects to an internal one."""
     redirected: list[str] = []
 
     def resolve(host: str, *_: Any, **__: Any) -> list[Any]:
@@ -325,11 +325,11 @@ def test_a_redirect_to_a_private_address_is_not_followed(tmp_path: Path) -> None
 
 
 def _send(served: Served, data: bytes) -> bytes:
-    """Send bytes over a connection of its own, and return what comes back."""
+    """Send bytes over a new connection, and return the reply."""
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         try:
             connection.sendall(data)
             return connection.recv(1 << 16)
-        except ConnectionError:  # refused in the middle of the headers
+        except ConnectionError:  # the service refused the request before all headers were sent
             return b"HTTP/1.1 400"

@@ -26,7 +26,7 @@ TOOLS = {
     "list_readings": True,
     "cancel_reading": False,
 }
-"""Names of the tools, and whether each only looks."""
+"""Name of each tool, and whether the tool is read-only."""
 
 
 async def read(session: ClientSession, **asked: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_tools_over_stdio(tmp_path: Path) -> None:
         async with (
             stdio_client(server) as (receive, send),
             ClientSession(receive, send) as session,
-            stdio_client(server) as (other_receive, other_send),  # a second host starts one of its own
+            stdio_client(server) as (other_receive, other_send),  # a second host starts its own server
             ClientSession(other_receive, other_send) as other,
         ):
             answer = await read(session, text=keeper.text(30))

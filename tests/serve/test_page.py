@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that must not log an error, except for refused requests. Parameters: width and colour scheme."""
+    """Yield a page that must not log errors, except for refused requests. Parameters: width and color scheme."""
     width, scheme = getattr(request, "param", (1300, LIGHT))
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
@@ -57,10 +57,10 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds. The page's policy forbids what Playwright's own wait would run in it."""
+    """Wait until `holds` is true. Playwright's own wait runs a script in the page, which the page's policy forbids."""
     end = time.monotonic() + 10
     while not holds():
-        assert time.monotonic() < end, "It does not come true."
+        assert time.monotonic() < end, "The condition did not come true."
         time.sleep(0.05)
 
 
@@ -152,7 +152,7 @@ def test_hostile_texts_stay_texts(page: Page, tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         form = {"question": f"<b>{keeper.QUESTION}</b>", "documents": [{"text": evil, "name": name}]}
         id_ = served.client.post("/api/readings", json=form).json()["id"]
-        page.on("dialog", lambda dialog: pytest.fail("A script of the document ran."))
+        page.on("dialog", lambda dialog: pytest.fail("A script in the document ran."))
         page.goto(f"{served.url}/#/r/{id_}")
         page.locator(".open .answer").wait_for()
         assert page.locator(".open .asked").inner_text() == f"<b>{keeper.QUESTION}</b>"

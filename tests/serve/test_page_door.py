@@ -1,4 +1,4 @@
-"""What the page asks the service for."""
+"""The requests that the page sends to the service."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_an_answer_is_paid_for_once(tmp_path: Path) -> None:
 
 def test_a_second_service_on_a_folder_is_refused(tmp_path: Path) -> None:
     async def test(_: Service) -> None:
-        with pytest.raises(FolderInUse, match="Another memagent service uses"):
+        with pytest.raises(FolderInUse, match="Another memagent service is using"):
             Service(perfect_chat(), tmp_path)
 
     run(tmp_path, test)
@@ -120,7 +120,7 @@ def test_readings_go_on_after_a_restart(tmp_path: Path) -> None:
     second = perfect_chat()
     run(tmp_path, go_on, second)
     paid = Counter(request.messages for request in [*first.requests, *second.requests])
-    assert sum(paid.values()) - len(paid) <= 2  # only calls that were under way at the end
+    assert sum(paid.values()) - len(paid) <= 2  # only calls that were in flight when the service ended
 
 
 def test_a_reading_that_was_cancelled_can_be_resumed(tmp_path: Path) -> None:
@@ -175,14 +175,14 @@ def test_the_queue_is_bounded_and_fair(tmp_path: Path) -> None:
     async def test(service: Service) -> None:
         ids = [service.start("a", f"Which? {n}", [await document(service)]).id for n in range(3)]
         await until(lambda: chat.now == 1)
-        with pytest.raises(Busy, match="2 readings are in the queue already"):
+        with pytest.raises(Busy, match="You already have 2 readings in the queue"):
             service.start("a", "Which? 3", [await document(service)])
         other = service.start("b", keeper.QUESTION, [await document(service, "b")])
         assert [service.ahead(service.find("a", id_)) for id_ in ids] == [0, 0, 1]
         chat.gate.set()
         assert await ended(service, other.id, "b") == "done"
         assert service.find("a", ids[0]).state == "done"
-        assert service.find("a", ids[2]).state != "done"  # b came before a's third
+        assert service.find("a", ids[2]).state != "done"  # b's reading came before a's third one
 
     run(tmp_path, test, chat, ServiceLimits(readings=1, waiting=2))
 

@@ -39,7 +39,7 @@ def test_the_owner_with_the_fewest_slots_comes_next() -> None:
         assert order == ["a", "a", "b"]
         gates[1].set()
         await settle()
-        assert order == ["a", "a", "b", "a"]  # b has one already
+        assert order == ["a", "a", "b", "a"]  # b already has one
         for gate in gates:
             gate.set()
         await asyncio.gather(*tasks)
@@ -70,7 +70,7 @@ def test_a_cancelled_request_leaves_no_slot_behind(served: bool) -> None:
         await settle()
         assert slots.waiting("b") == 1
         if served:
-            await first.__aexit__(None, None, None)  # gives the slot to the second, which has not run yet
+            await first.__aexit__(None, None, None)  # gives the slot to the second task, which has not run yet
         second.cancel()
         await asyncio.wait([second])
         if not served:

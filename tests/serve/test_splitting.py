@@ -1,4 +1,4 @@
-"""What is the problem in a long conversation, and what is the document."""
+"""Split a long conversation into a question and documents."""
 
 from __future__ import annotations
 

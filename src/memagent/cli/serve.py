@@ -1,4 +1,4 @@
-"""`memagent serve` and `memagent mcp`"""
+"""`memagent serve` and `memagent mcp`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Folder = Annotated[
 ]
 Roots = Annotated[
     list[Path] | None,
-    typer.Option("--root", help="A folder whose files MCP clients may name by their paths; may be repeated."),
+    typer.Option("--root", help="A folder that MCP clients may read files from; may be repeated."),
 ]
 AllowUrls = Annotated[
     bool, typer.Option("--allow-urls", help="Let clients name documents by URL. Only public addresses are fetched.")
@@ -56,18 +56,18 @@ def serve(
     tokenizer: TokenizerFile = None,
     window: Window = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. One that others can reach needs a key.")
+        str, typer.Option(help="Address to listen on. An address that other machines can reach needs keys.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")] = 8765,
     folder: Folder = None,
     key_file: Annotated[
-        Path | None, typer.Option(help=f"A file with one client's key per line. {_KEYS} may hold one more.")
+        Path | None, typer.Option(help=f"A file with the clients' keys, one per line. {_KEYS} may hold one more.")
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name under which the service is reached; may be repeated.")
+        list[str] | None, typer.Option(help="A host name that clients may use for the service; may be repeated.")
     ] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="A web page's origin that may use the service; may be repeated.")
+        list[str] | None, typer.Option(help="Origin of a web page that may use the service; may be repeated.")
     ] = None,
     root: Roots = None,
     allow_urls: AllowUrls = False,
@@ -76,18 +76,23 @@ def serve(
         int | None,
         typer.Option(
             min=1,
-            help="Read prompts of more tokens. [default: the window, or a segment if the model was trained to read]",
+            help="Read prompts with more tokens than this. [default: the window, or one segment if the model was "
+            "trained to read]",
         ),
     ] = None,
     progress: Annotated[
-        Literal["reasoning", "comments", "none"], typer.Option(help="What streams have while reading.")
+        Literal["reasoning", "comments", "none"], typer.Option(help="How streams report progress while reading.")
     ] = "reasoning",
-    readings: Annotated[int, typer.Option(min=1, help="Number of readings at the same time.")] = 16,
-    waiting: Annotated[int, typer.Option(min=0, help="Number of readings that a client may have queued.")] = 100,
-    max_megabytes: Annotated[int, typer.Option(min=1, help="Size of the largest document.")] = 200,
-    max_seconds: Annotated[float | None, typer.Option(min=1, help="Longest time for a reading.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens for a reading.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Requests of a client in a minute.")] = None,
+    readings: Annotated[int, typer.Option(min=1, help="Maximum readings at the same time.")] = 16,
+    waiting: Annotated[int, typer.Option(min=0, help="Maximum readings that a client may have in the queue.")] = 100,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Maximum size of a document in MiB.")] = 200,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=1, help="Maximum seconds for a reading, not counting its time in the queue.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens for a reading.")] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Maximum requests per minute from one client.")
+    ] = None,
     question_tokens: QuestionTokens = None,
     segment_tokens: SegmentTokens = None,
     memory_tokens: MemoryTokens = None,
@@ -97,7 +102,7 @@ def serve(
     concurrency: Annotated[int, typer.Option(min=1, help="Simultaneous requests to the model's server.")] = 16,
     debug: Debug = False,
 ) -> None:
-    """Serve a model that reads texts of any length: OpenAI's protocol, a web page, and MCP."""
+    """Serve a model that reads texts of any length, over OpenAI's protocol, MCP and a web page."""
     _check_installed()
     from memagent.models.connect import connect
     from memagent.serve.guard import Rules
@@ -107,7 +112,7 @@ def serve(
 
     keys = _keys(key_file)
     if not keys and not _is_loopback(host):
-        raise UsageError(f"Others can reach {host}: give clients a key with --key-file, or listen on 127.0.0.1.")
+        raise UsageError(f"Other machines can reach {host}: give clients keys with --key-file, or listen on 127.0.0.1.")
     chat = connect(
         model, base_url=base_url, tokenizer=tokenizer, window=window, timeout=timeout, retries=retries,
         concurrency=concurrency,
@@ -140,7 +145,7 @@ def mcp(
     reader: Reader = None,
     debug: Debug = False,
 ) -> None:
-    """Serve MCP over standard input and output, for a program that starts this command. `serve` has MCP over HTTP."""
+    """Serve MCP over standard input and output, for a host that starts this command. `serve` offers MCP over HTTP."""
     _check_installed()
     from memagent.models.connect import connect
     from memagent.serve.service import Service
@@ -165,7 +170,8 @@ async def _serve(service: Service, doors: Doors, listener: socket.socket) -> Non
             host, port = listener.getsockname()[:2]
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             lines = (
-                f"memagent serves {service.chat.model}. Ctrl-C stops it; unfinished readings go on at the next start.",
+                f"memagent is serving {service.chat.model}. Ctrl-C stops it; unfinished readings resume at the next "
+                "start.",
                 f"  page      {address}/",
                 f"  OpenAI    {address}/v1",
                 f"  MCP       {address}/mcp",
@@ -193,23 +199,23 @@ def _check_installed() -> None:
 
 
 def _log(level: int) -> None:
-    """Log to stderr. The libraries would otherwise each choose a form of their own."""
+    """Log to stderr in one format. Otherwise each library would choose its own."""
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("memagent").setLevel(level)
 
 
 def _keys(file: Path | None) -> list[str]:
-    """Return the keys of clients: those in the file, and the one in the environment."""
+    """Return the clients' keys, from the file and from the environment."""
     found = [os.environ[_KEYS]] if os.environ.get(_KEYS) else []
     if file is not None:
         try:
             found += [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The keys in {file} cannot be read: {error}.") from error
+            raise UsageError(f"The key file {file} cannot be read: {error}.") from error
         if not found:
             raise UsageError(f"There is no key in {file}: write one per line.")
     if short := [key for key in found if len(key) < 16]:
-        raise UsageError(f"{len(short)} of the keys have fewer than 16 characters: choose longer ones.")
+        raise UsageError(f"Every key needs at least 16 characters: make {len(short)} of the keys longer.")
     return found
 
 
@@ -224,7 +230,7 @@ def _listening(host: str, port: int) -> socket.socket:
     with ExitStack() as undo:
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            # With the protocol named, asyncio sends without delay. Otherwise, each reply would wait 40 ms.
+            # asyncio sends without delay only if the protocol is named. Without it, each reply would wait 40 ms.
             listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
@@ -244,7 +250,7 @@ def _state_folder(name: str) -> Path:
 
 
 def _first_free(make: Callable[[Path], Service]) -> Service:
-    """Return a service in the first folder that no other one uses, because several hosts may start this command."""
+    """Return a service in the first free folder, because several hosts may start this command at the same time."""
     from memagent.serve.shelf import FolderInUse
 
     number = 1

@@ -1,7 +1,7 @@
-"""Connections to public addresses only, for a service that downloads what its clients name.
+"""Connect to public addresses only, for a service that downloads the URLs that its clients name.
 
-A name is resolved here, and the connection goes to the address that was checked. Every redirect is a new request, so it
-is checked in the same way.
+This module resolves each host name itself, and connects to the address that it has checked. Every redirect is a new
+request, so it is checked in the same way.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import httpx2
 
 
 class NotPublic(httpx2.RequestError):
-    """The address is not public, or the port is unusual."""
+    """The address is not public, or the port is not allowed."""
 
 
 class PublicTransport(httpx2.HTTPTransport):
-    """Sends requests to public addresses, on the ports of http and https."""
+    """Sends requests only to public addresses, on ports 80 and 443."""
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
         if url.port not in (None, 80, 443):
             raise NotPublic(f"port {url.port} is not allowed", request=request)
         address = _public_address(url.host, request)
-        # The server still gets the name, in the Host header and in the handshake, which checks its certificate.
+        # The Host header and the TLS handshake still use the host name, so that the certificate is checked against it.
         extensions = {**request.extensions, "sni_hostname": url.host}
         checked = httpx2.Request(
             request.method,
@@ -37,7 +37,7 @@ class PublicTransport(httpx2.HTTPTransport):
 
 
 def _public_address(host: str, request: httpx2.Request) -> str:
-    """Return an address of the host. Raises NotPublic if one of its addresses is not public."""
+    """Return an address of the host. Raises NotPublic if any of its addresses is not public."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as error:

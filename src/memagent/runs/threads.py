@@ -12,20 +12,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _THREAD = ThreadPoolExecutor(1, "memagent")
-"""One thread, because this work computes: with several, the event loop would wait for each of them at every system
-call."""
+"""One thread, because this work is CPU-bound: with several threads, the event loop would wait for all of them at every
+system call."""
 
 
 async def off_the_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function` in a thread that computes, and return its result.
+    """Call `function` in the thread for CPU-bound work, and return its result.
 
-    If the caller is cancelled, this still waits for the thread, which may be using what the caller is about to close.
+    If the caller is cancelled, this still waits for the thread, which may be using files that the caller will close.
     """
     return await in_a_thread_of(_THREAD, function, *args, **kwargs)
 
 
 async def in_a_thread_of(executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do the same in a thread of an executor."""
+    """Do the same as `off_the_loop`, in a thread of `executor`."""
     running = asyncio.get_running_loop().run_in_executor(executor, partial(function, *args, **kwargs))
     try:
         return await asyncio.shield(running)

@@ -1,17 +1,17 @@
 """One service that reads for other programs, and its doors. Start with service.py.
 
-service.py     readings as jobs: started, joined, cancelled, resumed after a restart
-shelf.py       what is on disk: documents, and the state of each reading, beside the journals
+service.py     runs readings as jobs: starts, joins, cancels and resumes them
+shelf.py       keeps documents and the state of each reading on disk, next to the journals
 intake.py      brings documents from clients onto the shelf
-job.py         one reading that is queued or under way, and who waits for it
-slots.py       a queue that serves owners in turn
-outcome.py     the result of a reading, from its journal
+job.py         holds one reading that is queued or in progress, and wakes the clients that wait for it
+slots.py       shares the model between owners, who take turns
+outcome.py     gets the result of a reading from its journal
 
-server.py      the doors on one HTTP server
-guard.py       what every request has to pass before a door
-*_door.py      OpenAI's protocol (chat, files), the page, MCP
-splitting.py   what is the problem in a long conversation, and what is the document
-direct.py      prompts that fit the window and need no reading
+server.py      puts the doors on one HTTP server
+guard.py       checks every request before it reaches a door
+*_door.py      speak OpenAI's protocol (chat, files), serve the page, and speak MCP
+splitting.py   splits a long conversation into a question and documents
+direct.py      passes prompts that fit the window straight to the model
 
-llm_plugin.py  memagent as a model of the program `llm`
+llm_plugin.py  makes memagent a model of the program `llm`
 """

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: a prompt that fits the window goes to the model as it is, and a longer one is read."""
+"""OpenAI's chat completions. A prompt that fits the window goes straight to the model; memagent reads a longer one."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from memagent.serve.shelf import StoredReading
 from memagent.serve.splitting import Problem, split, without
 
 ALIAS = "memagent"
-"""A name that stands for the service's model, whichever it is."""
+"""Name that always stands for the service's model."""
 
-_LONGEST = 32  # characters per token, for a quick look whether a text can fit at all
+_LONGEST = 32  # characters per token at most; a text with more cannot fit, so it is not tokenized
 
 
 class ChatDoor:
     """The handlers of /v1/chat/completions and /v1/models.
 
     Args:
-        read_over: tokens of the longest prompt that is not read; None for what suits the model, see `_longest`.
-        progress: what a stream has while reading, unless the client asks for another form.
+        read_over: number of tokens above which a prompt is read; None for the model's default, see `_longest`.
+        progress: how a stream reports progress, unless the client asks for another way.
     """
 
     def __init__(self, service: Service, read_over: int | None = None, progress: str = "reasoning") -> None:
@@ -106,10 +106,10 @@ class ChatDoor:
         return not self._fits_all(texts, self._longest(form.most or 1))
 
     def _longest(self, completion: int) -> int:
-        """Return the tokens of the longest prompt that goes to the model as it is.
+        """Return the number of tokens in the longest prompt that goes straight to the model.
 
-        That is what fits the window. A model that was trained to read does better if it reads what does not fit one
-        segment.
+        By default, every prompt that fits the window goes to the model. A model that was trained to read does better
+        if it reads every prompt that is longer than one segment.
         """
         service = self._service
         if self._read_over:
@@ -141,7 +141,7 @@ class ChatDoor:
         for name, text in problem.texts:
             found.append((await keep_text(service, owner, name, text)).id)
         if not found:
-            raise DocumentError("There is nothing to read: send a document, or a longer message.")
+            raise DocumentError("There is nothing to read: send a document or a longer message.")
         return found
 
     # -- replies ----------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class ChatDoor:
         yield DONE
 
     async def _answered(self, stored: StoredReading, job: Job | None) -> Outcome:
-        """Return the outcome of a reading that has ended. Raises the error that it ended with."""
+        """Return the outcome of a reading that has ended, or raise the error that ended it."""
         if job and job.error:
             raise job.error
         outcome = await self._service.outcome(stored)
@@ -196,7 +196,7 @@ class ChatDoor:
         return outcome
 
     def _finished(self, form: ChatForm, problem: Problem, outcome: Outcome) -> tuple[str, str]:
-        """Return the text of a reply and why it ends: what the client asked for, cut where it asked to be cut."""
+        """Return the reply's text, cut at the client's stop texts and token limit, and its finish reason."""
         text, finish = without(problem.prefix, outcome.answer or ""), str(outcome.finish)
         ends = [place for each in form.stops if (place := text.find(each)) >= 0]
         if ends:

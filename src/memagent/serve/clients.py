@@ -1,4 +1,4 @@
-"""The client behind a request: who it is, whether it is still there, and how to keep it waiting."""
+"""The client behind a request: its owner, whether it is still connected, and how to keep its connection alive."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fastapi import Request
 from fastapi.responses import Response
 
 KEEP_ALIVE_SECONDS = 10.0
-"""Seconds after which a stream says that it is still alive."""
+"""Seconds without news after which a stream sends a keep-alive."""
 
 _GONE = 499  # nginx's status for a client that closed the connection; nobody receives it
 
 
 def owner_of(request: Request) -> str:
-    """Return who sends the request, as the guard found out."""
+    """Return the owner of the request, which the guard has set."""
     owner: str = request.scope["memagent.owner"]
     return owner
 
 
 async def present(request: Request, reply: Coroutine[Any, Any, Response]) -> Response:
-    """Return the reply, or cancel it when the client goes away."""
+    """Return the reply, or cancel it when the client disconnects."""
     replying = asyncio.create_task(reply)
     leaving = asyncio.create_task(_leaves(request))
     try:
@@ -40,7 +40,7 @@ async def _leaves(request: Request) -> None:
 
 
 async def with_patience(news: AsyncIterator[None], seconds: float = KEEP_ALIVE_SECONDS) -> AsyncGenerator[None]:
-    """Yield whenever there is news, and at least every so many seconds."""
+    """Yield whenever there is news, and at least once every `seconds` seconds."""
     waiting: asyncio.Task[None] | None = None
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Prompts that fit the window: they go to the model as they are, and the reply comes back as it is."""
+"""Pass prompts that fit the window straight to the model, and return its reply unchanged."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from memagent.serve.replies import DONE, ChatReply, event
 from memagent.serve.service import Service
 from memagent.serve.slots import SharedChat
 
-_COMPLETION = 1024  # tokens, if the client does not say
+_COMPLETION = 1024  # tokens in a reply, if the client sets no maximum
 
 
 class Direct:
-    """Passes prompts on to the service's model. They share the model's places with the readings."""
+    """Passes prompts on to the service's model. The prompts share the model's slots with the readings."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -41,8 +41,8 @@ class Direct:
 
         Raises:
             WindowOverflow: the prompt does not fit the window after all.
-            ModelError: the model cannot be reached, or failed.
-            UsageError: a model on this machine cannot do what the request asks for.
+            ModelError: the model cannot be reached or fails.
+            UsageError: the request asks for something that a local model does not support.
         """
         owner = f"{owner} direct"  # so that a short prompt does not wait behind the owner's own readings
         if isinstance(self._service.chat, HttpChat):
@@ -65,17 +65,19 @@ class Direct:
                 return _Forwarded(response, stack.pop_all())
             content = await response.aread()
         if response.status_code >= 400 and is_overflow(response.status_code, content.decode("utf-8", "replace")):
-            raise WindowOverflow(f"The prompt is longer than the window of {chat.model}.")
+            raise WindowOverflow(
+                f"The prompt is longer than the window of {chat.model}: shorten it, or set memagent.read to true."
+            )
         return Response(content, response.status_code, media_type=response.headers.get("content-type"))
 
     # -- a model on this machine ------------------------------------------------------------------------------------
 
     def _request(self, form: ChatForm) -> ModelRequest:
         if form.n not in (None, 1):
-            raise UsageError("A model on this machine gives one reply at a time: leave out n.")
+            raise UsageError("A local model returns one reply per request: leave out n.")
         conversation = [message.said() for message in form.messages]
         messages = [Message("system" if said.role == "developer" else said.role, said.text) for said in conversation]
-        if len(messages) > 1 and messages[-1].role == "assistant":  # the reply continues it
+        if len(messages) > 1 and messages[-1].role == "assistant":  # the reply continues the assistant's message
             asked, begun = messages[-2:]
             messages[-2:] = [replace(asked, content=f"{asked.content}\n{begun.content}")]
         chat, most = self._service.chat, form.most
@@ -95,7 +97,7 @@ class Direct:
         return JSONResponse(ChatReply(form.model).whole(text, finish, completion.usage))
 
     async def _streamed(self, chat: Chat, request: ModelRequest, form: ChatForm) -> Response:
-        """Return a stream. It begins with the first text, so that an error before it has a status of its own."""
+        """Return a stream. It starts once there is text, so that an earlier error still gets its own HTTP status."""
         texts: asyncio.Queue[str | None] = asyncio.Queue()
         completing = asyncio.create_task(chat.complete(request, texts.put_nowait))
         completing.add_done_callback(lambda _: texts.put_nowait(None))
@@ -113,7 +115,8 @@ async def _deltas(
     first: str | None, texts: asyncio.Queue[str | None], completing: asyncio.Task[Completion], form: ChatForm
 ) -> AsyncGenerator[bytes]:
     reply, sent, text = ChatReply(form.model), "", first
-    held = max((len(each) for each in form.stops), default=1) - 1  # characters that may begin a stop
+    # The last characters may be the start of a stop text.
+    held = max((len(each) for each in form.stops), default=1) - 1
     try:
         yield reply.chunk({"role": "assistant", "content": ""})
         while text is not None:
@@ -138,13 +141,13 @@ async def _deltas(
 
 
 def _stopped(text: str, finish: str, stops: list[str]) -> tuple[str, str]:
-    """Return the text up to the first stop, and why it ends."""
+    """Return the text up to the first stop text, and the finish reason."""
     ends = [place for stop in stops if (place := text.find(stop)) >= 0]
     return (text[: min(ends)], "stop") if ends else (text, finish)
 
 
 class _Forwarded(StreamingResponse):
-    """The stream of a model's server. At its end, `stack` gives back what it took."""
+    """Forwards the stream of a model's server. At the end, `stack` closes the response and gives back the slot."""
 
     def __init__(self, response: httpx2.Response, stack: AsyncExitStack) -> None:
         super().__init__(_bytes(response), response.status_code, media_type=response.headers.get("content-type"))
@@ -160,4 +163,6 @@ async def _bytes(response: httpx2.Response) -> AsyncGenerator[bytes]:
         async for data in response.aiter_bytes():
             yield data
     except httpx2.HTTPError as error:
-        yield event(body(f"The model's server broke off its reply ({error}).", "server_error", "model"))
+        yield event(
+            body(f"The model's server broke off its reply ({error}): send the request again.", "server_error", "model")
+        )

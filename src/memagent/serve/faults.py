@@ -1,4 +1,4 @@
-"""Errors as replies: each MemagentError has an HTTP status and OpenAI's form."""
+"""Turn errors into replies: each MemagentError gets an HTTP status and a body in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from memagent.serve.service import Busy, NoSuchReading
 from memagent.serve.shelf import NoSuchDocument
 
 RETRY_AFTER = "10"
-"""Seconds after which a client may try again when the queue is full."""
+"""Seconds that a client should wait before it tries again when the queue is full."""
 
 _STATUS: dict[type[MemagentError], tuple[int, str, str]] = {
     NoSuchReading: (404, "invalid_request_error", "reading_not_found"),
@@ -39,11 +39,11 @@ _STATUS: dict[type[MemagentError], tuple[int, str, str]] = {
     Stopped: (503, "server_error", "stopped"),
     MemagentError: (500, "server_error", "failed"),
 }
-"""HTTP status, type and code of each error. The first class that matches counts."""
+"""HTTP status, type and code of each error. The first class that matches is used, so subclasses come first."""
 
 
 class Fault(BaseModel):
-    """What is wrong with a request, or what has failed."""
+    """Description of an error."""
 
     message: str
     type: str
@@ -52,17 +52,17 @@ class Fault(BaseModel):
 
 
 class FaultReply(BaseModel):
-    """An error in OpenAI's form."""
+    """Reply with an error, in OpenAI's format."""
 
     error: Fault
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": {"model": FaultReply}, "5XX": {"model": FaultReply}}
-"""The errors in the description of the service."""
+"""Error replies in the OpenAPI description of the service."""
 
 
 def body(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
-    """Return an error in OpenAI's form."""
+    """Return an error in OpenAI's format."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -73,7 +73,7 @@ def described(error: MemagentError) -> tuple[int, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer errors in OpenAI's form."""
+    """Make the app reply to errors in OpenAI's format."""
 
     @app.exception_handler(MemagentError)
     async def on_error(_: Request, error: MemagentError) -> JSONResponse:
@@ -84,13 +84,13 @@ def install(app: FastAPI) -> None:
     async def on_form(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(each) for each in first["loc"] if each not in ("body", "path", "query"))
-        message = f"{where or 'The request'} is wrong: {first['msg']}."
+        message = f"{where or 'The request'} is invalid: {first['msg']}."
         if first["type"] == "json_invalid":
             where, message = "", "The body of the request is not valid JSON."
         return JSONResponse(body(message, "invalid_request_error", "invalid_request", where or None), 400)
 
     @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> JSONResponse:  # it is also logged, with its traceback
+    async def on_bug(_: Request, error: Exception) -> JSONResponse:  # the traceback is logged
         return JSONResponse(body("The service failed unexpectedly: see its log.", "server_error", "failed"), 500)
 
     @app.exception_handler(HTTPException)

@@ -1,4 +1,4 @@
-"""OpenAI's files: upload a document once, then name it in messages."""
+"""OpenAI's files: a client uploads a document once, then refers to it by its id in messages."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class FilesDoor:
     async def upload(
         self, request: Request, file: UploadFile, purpose: Annotated[str, Form()] = "user_data"
     ) -> dict[str, Any]:
-        """Keep a document: text, HTML, PDF, DOCX or EPUB."""
+        """Store a document: text, HTML, PDF, DOCX or EPUB."""
         return _shown(await keep_file(self._service, owner_of(request), file.filename or "", file.file))
 
     async def files(self, request: Request) -> dict[str, Any]:
-        """List the documents that were uploaded, the latest first."""
+        """List the uploaded documents, newest first."""
         found = [_shown(each) for each in self._service.shelf.documents(owner_of(request))]
         return {"object": "list", "data": found, "has_more": False}
 
@@ -44,14 +44,14 @@ class FilesDoor:
         return _shown(self._service.shelf.document(owner_of(request), id_))
 
     async def remove(self, request: Request, id_: str) -> dict[str, Any]:
-        """Remove a document. Its readings keep the passages that they read, but cannot be resumed."""
+        """Delete a document. Its readings keep the passages that they have read, but cannot be resumed."""
         self._service.shelf.remove_document(owner_of(request), id_)
         return {"id": id_, "object": "file", "deleted": True}
 
     async def content(self, request: Request, id_: str) -> FileResponse:
         """Return the bytes of a document."""
         document = self._service.shelf.document(owner_of(request), id_)
-        # A download, because a browser that showed an uploaded page would run its scripts as ours.
+        # As a download, because a browser that displayed an uploaded page would run its scripts in our origin.
         return FileResponse(
             self._service.shelf.path(document), media_type="application/octet-stream", filename=document.name
         )

@@ -1,4 +1,4 @@
-"""OpenAI's requests, as far as memagent looks at them. A model's server gets the other fields as they came."""
+"""The fields of OpenAI's requests that memagent uses. A model's server also gets the other fields, unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FileForm(_Form):
     file_id: str = ""
     filename: str = ""
     file_data: str = ""
-    """The content as a data URL, or in base64 alone."""
+    """Content as a data URL or as plain base64."""
 
 
 class PartForm(_Form):
@@ -35,7 +35,7 @@ class MessageForm(_Form):
     content: str | list[PartForm] | None = None
 
     def said(self) -> Said:
-        """Return the message. Raises UsageError if it has a part that cannot be read, such as an image."""
+        """Return the message for `split`. Raises UsageError if it has a part that cannot be read, such as an image."""
         if self.content is None or isinstance(self.content, str):
             return Said(self.role, (Part(self.content or ""),))
         return Said(self.role, tuple(_part(part) for part in self.content))
@@ -46,20 +46,20 @@ class StreamForm(_Form):
 
 
 class TextForm(BaseModel):
-    """A document in a request."""
+    """A document whose text is in the request."""
 
     text: Text
     name: Annotated[str, Field(max_length=255)] = "text"
 
 
 class IdForm(BaseModel):
-    """A document that was uploaded before."""
+    """A document that was uploaded earlier."""
 
     id: Text
 
 
 class UrlForm(BaseModel):
-    """A document to fetch, if the service allows it."""
+    """A document to fetch from a URL, if the service allows it."""
 
     url: Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -68,21 +68,21 @@ DocumentForm = TextForm | IdForm | UrlForm
 
 
 class ReadingForm(BaseModel):
-    """How to read: memagent's own part of a request."""
+    """memagent's own part of a request, which says how to read."""
 
     model_config = ConfigDict(extra="forbid")
 
     question: Text | None = None
-    """The question. Without `documents`, all messages are then the document."""
+    """The question. If `documents` is left out, all messages are the document."""
     documents: list[DocumentForm] | None = None
-    """What to read, instead of what is in the messages."""
+    """Documents to read instead of the messages and their files."""
     reader: str | None = None
     read: bool | None = None
-    """Whether to read: true even if the prompt fits the window, false never."""
+    """True reads even a prompt that fits the window. False never reads. None lets the service decide."""
     fresh: bool = False
-    """Whether to read anew even if there is an answer."""
+    """Whether to read again even if there is already an answer."""
     progress: Literal["reasoning", "comments", "none"] | None = None
-    """What a stream has while reading: reasoning_content, comments, or only what keeps it alive."""
+    """How a stream reports progress: as reasoning_content, as comments, or only with keep-alives."""
 
 
 class ChatForm(_Form):
@@ -104,12 +104,12 @@ class ChatForm(_Form):
 
     @property
     def most(self) -> int | None:
-        """The most tokens that the reply may have; None if the client does not say."""
+        """Maximum number of tokens in the reply; None if the client sets no maximum."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
     def stops(self) -> list[str]:
-        """Texts at which the reply ends."""
+        """Texts that end the reply."""
         return [each for each in ([self.stop] if isinstance(self.stop, str) else self.stop or []) if each]
 
     @property
@@ -117,19 +117,19 @@ class ChatForm(_Form):
         return self.memagent or ReadingForm()
 
     def refuse_unreadable(self) -> None:
-        """Raise UsageError if a reading cannot do what the request asks for."""
+        """Raise UsageError if the request asks for something that a reading does not support."""
         kind = (self.response_format or {}).get("type", "text")
         for asked, what in (
             (self.n not in (None, 1), "n > 1"),
             (kind != "text", f"response_format {kind}"),
-            (self.tool_choice not in (None, "auto", "none"), "a tool_choice that demands a tool"),
+            (self.tool_choice not in (None, "auto", "none"), "a tool_choice that requires a tool"),
         ):
             if asked:
-                raise UsageError(f"The prompt is too long for the model, and a reading cannot do {what}: leave it out.")
+                raise UsageError(f"This prompt has to be read, and a reading does not support {what}: leave it out.")
 
     @property
     def ignored(self) -> list[str]:
-        """Sentences about what a reading does not do, although the request asks for it."""
+        """Warnings about settings in the request that a reading ignores."""
         found = [name for name in ("temperature", "top_p", "seed") if getattr(self, name)]
         found += ["tools"] if self.tools and self.tool_choice != "none" else []
         return [f"The reading ignored {name}." for name in found]
@@ -140,4 +140,4 @@ def _part(part: PartForm) -> Part:
         return Part(text=part.text)
     if part.type == "file" and part.file and (part.file.file_id or part.file.file_data):
         return Part(file_id=part.file.file_id, file_name=part.file.filename, file_data=part.file.file_data)
-    raise UsageError(f"A reading cannot look at a part of type {part.type[:40]}: send text and files.")
+    raise UsageError(f"memagent cannot read a message part of type {part.type[:40]}: send text and files.")

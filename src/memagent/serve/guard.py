@@ -1,7 +1,7 @@
-"""What every request has to pass before it reaches a door: its host, its origin, its key, its size and its rate.
+"""Check the host, origin, key, size and rate of every request before it reaches a door.
 
 A web page that the user visits can send requests to a server on the user's own machine. Such a request has the page's
-`Origin`, or, if the page's name was made to point to this machine, a foreign `Host`.
+`Origin`. If the page's host name was made to point to this machine (DNS rebinding), the request has a foreign `Host`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ LOCAL = "local"
 """Owner of everything on a service without keys."""
 
 HEADER_BYTES = 32 << 10
-"""Size of the headers of a request."""
+"""Maximum size of a request's headers."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _OPEN = {"/", "/health", "/api/about"}
-"""Paths that need no key, beside the files of the page."""
+"""Paths that need no key, besides the page's own files."""
 _OPEN_BELOW = "/static/"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -41,19 +41,19 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_CHUNK_SECONDS = 30.0  # for which a client may stay silent while it sends a body
+_CHUNK_SECONDS = 30.0  # for which a client may pause while it sends a body
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a guard lets pass.
+    """Conditions that a request must meet.
 
     Args:
-        hosts: names under which the service may be reached, beside those of this machine.
-        origins: other web pages that may use the service, such as https://chat.example.org.
-        keys: keys of the clients; without any, nobody needs one.
-        body_bytes: size of the body of a request.
-        requests_per_minute: for each key, or each address if there are no keys; None for no limit.
+        hosts: host names that clients may use, besides those of this machine.
+        origins: origins of other web pages that may use the service, such as https://chat.example.org.
+        keys: keys of the clients; if there are none, no client needs a key.
+        body_bytes: maximum size of a request's body.
+        requests_per_minute: limit for each key, or for each address if there are no keys; None for no limit.
     """
 
     hosts: Sequence[str] = ()
@@ -64,7 +64,7 @@ class Rules:
 
 
 class Guard:
-    """An ASGI app around another one. It sets the request's owner, and refuses what the rules do not let pass."""
+    """ASGI middleware that sets the owner of each request and refuses requests that break the rules."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
@@ -95,22 +95,22 @@ class Guard:
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
-            return _refusal(431, "The headers of the request are too large.", "headers")
-        if "transfer-encoding" in headers and "content-length" in headers:  # a proxy might go by the other one
-            return _refusal(400, "The request says its length in two ways.", "headers", {"Connection": "close"})
+            return _refusal(431, "The request's headers are too large.", "headers")
+        if "transfer-encoding" in headers and "content-length" in headers:  # a proxy might use the other one
+            return _refusal(400, "Send either Content-Length or Transfer-Encoding.", "headers", {"Connection": "close"})
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
-            return _refusal(421, "This service is not known under that host name: start it with --allow-host.", "host")
+            return _refusal(421, "This service does not accept that host name: allow it with --allow-host.", "host")
         origin = headers.get("origin")
         allowed = origin in self._rules.origins
         if origin is not None and not allowed and urlsplit(origin).netloc.lower() != host.lower():
-            return _refusal(403, "Web pages of other origins may not use this service.", "origin")
+            return _refusal(403, "Web pages from other origins need --allow-origin to use this service.", "origin")
         if (
             origin is None
             and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
             and not _visits(scope, headers)
         ):
-            return _refusal(403, "Web pages of other origins may not use this service.", "origin")
+            return _refusal(403, "Web pages from other origins need --allow-origin to use this service.", "origin")
         if allowed and scope["method"] == "OPTIONS":
             return Response(status_code=204)
         length = headers.get("content-length", "0")
@@ -118,19 +118,19 @@ class Guard:
             return _refusal(413, _too_large(self._rules.body_bytes), "body")
         owner = self._owner(headers)
         if owner is None and not (scope["path"] in _OPEN or scope["path"].startswith(_OPEN_BELOW)):
-            said = "This service needs a key: send it as Authorization: Bearer KEY."
+            said = "This service needs a key. Send it in a header: Authorization: Bearer KEY."
             return _refusal(401, said, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
         scope["memagent.owner"] = owner or LOCAL
         client = scope["client"][0] if scope.get("client") else ""
         return self._too_fast(owner if self._keys and owner else client)
 
     def _owner(self, headers: Headers) -> str | None:
-        """Return the owner that belongs to the request's key; None for a wrong one."""
+        """Return the owner that belongs to the request's key; None if the key is wrong."""
         if not self._keys:
             return LOCAL
         scheme, _, key = headers.get("authorization", "").partition(" ")
         digest = hashlib.sha256(key.strip().encode()).digest()
-        # Every key is compared, in constant time, so that the time says nothing about any of them.
+        # Every key is compared, in constant time, so that the time reveals nothing about the keys.
         found = [hmac.compare_digest(digest, each) for each in self._keys]
         return f"key-{digest.hex()[:16]}" if any(found) and scheme.lower() == "bearer" else None
 
@@ -138,7 +138,7 @@ class Guard:
         most = self._rules.requests_per_minute
         if most is None:
             return None
-        if len(self._rates) > 10_000:  # clients that have been quiet for a minute are as good as new
+        if len(self._rates) > 10_000:  # after a quiet minute, a client's bucket is full again
             self._rates = {name: rate for name, rate in self._rates.items() if rate.quiet < 60}
         wait = self._rates.setdefault(client, _Rate(most)).wait(most)
         if not wait:
@@ -148,7 +148,7 @@ class Guard:
 
 
 class _Rate:
-    """A bucket of requests that fills up again over a minute."""
+    """Token bucket that refills within a minute."""
 
     def __init__(self, most: int) -> None:
         self._left, self._last = float(most), time.monotonic()
@@ -158,7 +158,7 @@ class _Rate:
         return time.monotonic() - self._last
 
     def wait(self, most: int) -> float:
-        """Take a request out of the bucket. Returns the seconds until there is one if it is empty."""
+        """Take a request out of the bucket and return 0. If the bucket is empty, return the seconds to wait."""
         self._left = min(most, self._left + self.quiet * most / 60)
         self._last = time.monotonic()
         if self._left < 1:
@@ -174,7 +174,7 @@ class _BadBody(Exception):
 
 
 class _Receiving:
-    """Counts the bytes of a body as they come, and does not wait for ever for the next ones."""
+    """Counts the bytes of a body as they arrive, and limits the wait for the next ones."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self._most, self._bytes, self._whole = receive, most, 0, False
@@ -182,12 +182,12 @@ class _Receiving:
 
     async def __call__(self) -> Message:
         if self._whole:
-            return await self._receive()  # waits for the client to leave
+            return await self._receive()  # waits for the client to disconnect
         try:
             async with asyncio.timeout(_CHUNK_SECONDS):
                 message = await self._receive()
         except TimeoutError as error:
-            self.error = _BadBody(408, "The body of the request did not come in time.")
+            self.error = _BadBody(408, "The body of the request did not arrive in time.")
             raise self.error from error
         self._bytes += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
@@ -198,9 +198,9 @@ class _Receiving:
 
 
 class _Sending:
-    """Adds the headers that keep a browser from doing more than it should.
+    """Adds security headers to a reply.
 
-    If the body was refused, it drops what the app makes of that: the guard's own reply follows.
+    If the guard has refused the body, this drops the app's reply, because the guard then sends its own.
     """
 
     def __init__(self, send: Send, origin: str | None) -> None:
@@ -225,7 +225,7 @@ class _Sending:
 
 
 def _visits(scope: Scope, headers: Headers) -> bool:
-    """Whether a browser opens the page, for example from a link elsewhere."""
+    """Return whether a browser is opening the page, for example from a link on another site."""
     return scope["method"] == "GET" and scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
 
 

@@ -1,4 +1,4 @@
-"""Bring documents from clients onto the shelf: uploads, texts, data URLs, and files below the allowed folders."""
+"""Bring documents from clients onto the shelf: uploads, texts, data URLs, web pages, and files in allowed folders."""
 
 from __future__ import annotations
 
@@ -27,25 +27,27 @@ _NAME = 255  # characters
 
 
 async def keep_file(service: Service, owner: str, name: str, file: BinaryIO) -> StoredDocument:
-    """Keep an uploaded file. Raises DocumentError if it cannot be read as a document, and StorageError."""
+    """Store an uploaded file. Raises DocumentError if it cannot be read as a document, and StorageError."""
     return await _keep_checked(service, owner, name, iter(lambda: file.read(_BLOCK), b""), listed=True)
 
 
 async def keep_text(service: Service, owner: str, name: str, text: str, *, listed: bool = False) -> StoredDocument:
-    """Keep a text as it is. Raises DocumentError if it is too long or blank, and StorageError."""
+    """Store a text unchanged. Raises DocumentError if it is too long or blank, and StorageError."""
     name = _label(name)
     if not text.strip():
         raise DocumentError(f"{name} has no text in it: give a document with something to read.")
     try:
         content = await in_a_thread_of(service.opening, text.encode)
     except UnicodeEncodeError as error:
-        raise DocumentError(f"{name} contains a lone surrogate at position {error.start}: repair it first.") from error
+        raise DocumentError(
+            f"{name} contains a lone surrogate at position {error.start}: repair the text first."
+        ) from error
     stored = await in_a_thread_of(service.opening, service.shelf.store, [content], name, service.limits.document_bytes)
     return service.shelf.add_document(owner, name, stored, text=True, listed=listed)
 
 
 async def keep_data(service: Service, owner: str, name: str, data: str) -> StoredDocument:
-    """Keep a file that a message holds as a data URL, or in base64 alone. Raises DocumentError and StorageError."""
+    """Store a file that a message holds as a data URL or plain base64. Raises DocumentError and StorageError."""
     encoded = data.partition(",")[2] if data.startswith("data:") else data
     try:
         content = await in_a_thread_of(service.opening, base64.b64decode, encoded, validate=True)
@@ -55,15 +57,17 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
 
 
 async def keep_path(service: Service, owner: str, path: str, roots: Sequence[Path]) -> StoredDocument:
-    """Keep a copy of a file below one of the `roots`. Raises DocumentError and StorageError."""
+    """Store a copy of a file inside one of the `roots`. Raises DocumentError and StorageError."""
     with await in_a_thread_of(service.opening, open_below, path, roots) as file:
         return await _keep_checked(service, owner, Path(path).name, iter(lambda: file.read(_BLOCK), b""), listed=False)
 
 
 async def keep_url(service: Service, owner: str, url: str) -> StoredDocument:
-    """Keep what is at a public URL. Raises DocumentError and StorageError."""
+    """Download the document at a public URL, and store it. Raises DocumentError and StorageError."""
     if not service.limits.urls:
-        raise DocumentError("This service does not fetch URLs: download the document, and send it.")
+        raise DocumentError(
+            "This service does not fetch URLs: send the document itself, or start the service with --allow-urls."
+        )
     with tempfile.TemporaryDirectory() as folder:
         most = service.limits.document_bytes
         target, seconds = Path(folder) / "page", _URL_SECONDS
@@ -76,7 +80,7 @@ async def keep_url(service: Service, owner: str, url: str) -> StoredDocument:
 
 
 async def keep_named(service: Service, owner: str, forms: Iterable[DocumentForm]) -> list[str]:
-    """Keep the documents that a request names, and return their ids. Raises DocumentError and StorageError."""
+    """Store the documents that a request names, and return their ids. Raises DocumentError and StorageError."""
     found = []
     for form in forms:
         if isinstance(form, IdForm):
@@ -89,12 +93,13 @@ async def keep_named(service: Service, owner: str, forms: Iterable[DocumentForm]
 
 
 def open_below(path: str, roots: Sequence[Path]) -> BinaryIO:
-    """Open a file that lies below one of the `roots`, also after all links are followed.
+    """Open a file whose path, with all links resolved, lies inside one of the `roots`.
 
-    The path is opened folder by folder without following links, so that nobody can exchange one after the check.
+    The resolved path is opened folder by folder without following links, so that nobody can swap in a link after the
+    check.
 
     Raises:
-        DocumentError: there is no such file below the roots. The message does not say whether it is elsewhere.
+        DocumentError: there is no such file inside the roots. The message does not reveal whether it exists elsewhere.
     """
     refused = DocumentError(f"{path!r} is not a file in a folder that this service may read.")
     try:
@@ -142,6 +147,6 @@ def _check(file: StoredFile) -> None:
 
 
 def _label(name: str) -> str:
-    """Return a file's name without folders, not too long, and in characters that can be stored."""
+    """Return a file's name without its folders, cut to a maximum length, in characters that can be stored."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return last.encode("utf-8", "replace").decode()[-_NAME:] or "document"

@@ -1,4 +1,4 @@
-"""One reading that is queued or under way: its progress, and who waits for it."""
+"""One reading that is queued or in progress: how far it has come, and how many clients wait for it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from memagent.evidence.timeline import Change, changed
 from memagent.runs.watch import Watch
 from memagent.serve.shelf import State, StoredReading
 
-_REMEMBERED = 200  # steps; a watcher that is further behind misses some
+_REMEMBERED = 200  # steps; a watcher that falls further behind misses some
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a reading is."""
+    """How far a reading has come."""
 
     characters: int = 0
-    """Characters of the documents; 0 before they are open."""
+    """Number of characters in the documents; 0 until they are open."""
     read: int = 0
-    """Characters in the segments that were read."""
+    """Number of characters in the segments read so far."""
     segments: int = 0
-    """Number of segments read."""
+    """Number of segments read so far."""
     turns: int = 0
     memory: str = ""
     prompt_tokens: int = 0
@@ -35,32 +35,32 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a turn did to the memory."""
+    """A turn's change to the memory."""
 
     change: Change
     segment: int | None
-    """Number of the segment that the turn read, from 0; None if it read none."""
+    """Number of the segment that the turn read, counted from 0; None if it read no segment."""
     memory: str
     """Memory after the turn."""
 
 
 @dataclass(eq=False)
 class Job:
-    """A reading that is queued or under way. It is changed by the service only."""
+    """A reading that is queued or in progress. Only the service changes it."""
 
     stored: StoredReading
     waiting: int = 0
-    """Number of clients that wait for the answer."""
+    """Number of clients that are waiting for the answer."""
     task: asyncio.Task[None] | None = None
     left: bool = False
-    """Whether the service ends before the reading."""
+    """Whether the service is shutting down before the reading has ended."""
     error: MemagentError | None = None
-    """Reason why the reading ended without an answer."""
+    """Error that ended the reading without an answer."""
     progress: Progress = field(default_factory=Progress)
     steps: deque[Step] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The latest steps."""
     segments: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Numbers of the segments that this process has read, from 0, by their places in the document."""
+    """Number of each segment that this process has read, counted from 0, by the segment's place in the document."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -72,7 +72,7 @@ class Job:
         self._tell()
 
     async def news(self) -> AsyncIterator[None]:
-        """Yield at once, and then whenever something has changed, until the reading or the service ends."""
+        """Yield at once, and then after every change, until the reading or the service ends."""
         while True:
             news = self._news
             yield
@@ -81,7 +81,7 @@ class Job:
             await news.wait()
 
     def leave(self) -> None:
-        """Let nobody wait any longer, because the service ends."""
+        """Release all waiting clients, because the service is shutting down."""
         self.left = True
         self._tell()
 

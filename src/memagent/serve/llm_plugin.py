@@ -1,7 +1,7 @@
 """memagent as a model of the program `llm`: llm -m memagent -f book.txt "Who is the captain?"
 
-Fragments and attachments are the documents, and the prompt is the question. Without them, a long prompt is split as
-`splitting.py` says, and a short one goes to the model as it is.
+Fragments and attachments are the documents, and the prompt is the question. If there are none, `splitting.py` splits a
+long prompt into question and document, and a short prompt goes straight to the model.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Memagent(llm.Model):
 
         model: str = Field("local", description="The model that reads, as for `memagent ask --model`")
         base_url: str | None = Field(None, description="The address of an OpenAI-compatible server that has the model")
-        window: int | None = Field(None, ge=1, description="Context window in tokens, if the model does not say")
+        window: int | None = Field(None, ge=1, description="Context window in tokens, if the model does not report it")
         reader: str | None = Field(None, description="How to read, as for `memagent ask --reader`")
 
     def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str | StreamEvent]:
@@ -71,7 +71,7 @@ class Memagent(llm.Model):
 
 def _replies(agent: MemoryAgent, prompt: Any, response: Any) -> Iterator[str | StreamEvent]:
     files = [*prompt.fragments, *prompt.system_fragments, *prompt.attachments]
-    question = prompt._prompt or ""  # without the fragments, which `prompt.prompt` has, too
+    question = prompt._prompt or ""  # `prompt.prompt` would include the fragments
     with asyncio.Runner() as runner, ExitStack() as stack:
         runner.run(agent.chat.open())
         stack.callback(lambda: runner.run(agent.aclose()))
@@ -108,7 +108,7 @@ def _direct(agent: MemoryAgent, prompt: Any, runner: asyncio.Runner) -> str:
 
 
 def _document(files: list[Any], texts: list[tuple[str, str]], stack: ExitStack) -> Document:
-    """Open fragments (strings with a source), attachments, and texts with their names, as one document."""
+    """Open fragments (strings with a source), attachments and named texts as one document."""
     folder, stored = Path(stack.enter_context(tempfile.TemporaryDirectory())), []
     for number, each in enumerate([*files, *texts]):
         if isinstance(each, str):
@@ -125,5 +125,6 @@ def _document(files: list[Any], texts: list[tuple[str, str]], stack: ExitStack) 
 
 def _line(turn: Turn, document: Document) -> str:
     segment = turn.request.segment
-    read = f"Read {segment.end / max(document.length, 1):.0%}" if segment else f"Wrote the {turn.request.kind}"
-    return f"{read}.\n"
+    if segment:
+        return f"Read {segment.end / max(document.length, 1):.0%}.\n"
+    return "Wrote the answer.\n" if turn.request.kind == "answer" else "Worked on the memory.\n"

@@ -1,4 +1,4 @@
-"""The Model Context Protocol. Hosts end a tool call after a minute, so a reading is started, watched and fetched."""
+"""The Model Context Protocol. Hosts end long tool calls, so separate tools start, watch and fetch a reading."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from memagent.serve.views import brief, full
 
 _INSTRUCTIONS = """\
 Answers questions about texts that are longer than your context window. Call start_reading with a question and the
-documents. Then call reading_status until the state is "done", and get_answer for the answer with its citations. A long
-text takes minutes to hours. The reading goes on when you do not ask."""
+documents. Then call reading_status until the state is no longer "queued" or "reading". When it is "done", call get_answer
+for the answer with its citations. A long text takes minutes to hours. The reading continues between your calls."""
 
 
 class ReadingStatus(BaseModel):
-    """How far a reading is."""
+    """State and progress of a reading."""
 
     id: str
     question: str
     documents: list[str]
     state: State
-    """"queued", "reading", "done", or, if it ended early, "stopped", "failed" or "cancelled"."""
+    """"queued", "reading" or "done"; "stopped", "failed" or "cancelled" if the reading ended early."""
     error: str | None
     read: float
-    """Share of the documents that was read, from 0 to 1."""
+    """Share of the documents read so far, from 0 to 1."""
     segments: int
-    """Number of segments read."""
+    """Number of segments read so far."""
     seconds: float
 
 
 class Source(BaseModel):
-    """A passage that the answer rests on."""
+    """A passage behind the answer."""
 
     document: str
     page: int | None
     quote: str
     start: int
-    """Place of the quote in the document, in characters."""
+    """Start of the quote in the document, in characters."""
     end: int
 
 
@@ -62,9 +62,9 @@ class ReadingAnswer(BaseModel):
     answer: str
     citations: list[Source]
     memory: str
-    """What the reading had in its memory at the end."""
+    """Memory at the end of the reading."""
     warnings: list[str]
-    """Sentences about what was not read, and about why the answer may be wrong."""
+    """Warnings about text that was not read, and about other reasons why the answer may be wrong."""
 
 
 class ReadingList(BaseModel):
@@ -80,16 +80,16 @@ class Tools:
     async def start_reading(
         self,
         context: Context,
-        question: Annotated[str, Field(description="What to find out. One question.")],
+        question: Annotated[str, Field(description="One question to answer.")],
         paths: Annotated[list[str] | None, Field(description="Paths of documents in the allowed folders.")] = None,
-        text: Annotated[str | None, Field(description="A text to read, instead of paths or after them.")] = None,
-        urls: Annotated[list[str] | None, Field(description="Addresses of documents, if they are allowed.")] = None,
+        text: Annotated[str | None, Field(description="Text to read, alone or after the other documents.")] = None,
+        urls: Annotated[list[str] | None, Field(description="URLs of documents, if the service allows them.")] = None,
         reader: Annotated[
             Literal["overwrite", "gated", "exit", "parallel", "search", "reread"] | None,
-            Field(description="How to read. Leave it out for the way that suits the model."),
+            Field(description="How to read. Leave it out to use the service's default."),
         ] = None,
     ) -> ReadingStatus:
-        """Start to read documents (text, HTML, PDF, DOCX, EPUB) of any length for a question."""
+        """Start reading documents (text, HTML, PDF, DOCX, EPUB) of any length to answer a question."""
         service, owner = self._service, _owner(context)
         with _told():
             ids = [(await keep_path(service, owner, path, self._roots)).id for path in paths or ()]
@@ -97,28 +97,28 @@ class Tools:
             if text is not None:
                 ids.append((await keep_text(service, owner, "text", text)).id)
             if not ids:
-                raise UsageError("There is nothing to read: give paths, URLs or a text.")
+                raise UsageError("There is nothing to read: give paths, URLs or text.")
             return _status(service, service.start(owner, question, ids, reader=reader))
 
     async def reading_status(self, context: Context, id: str) -> ReadingStatus:
-        """Say how far a reading is."""
+        """Return the state and progress of a reading."""
         return _status(self._service, self._found(context, id))
 
     async def get_answer(self, context: Context, id: str) -> ReadingAnswer:
-        """Return the answer of a finished reading, with the passages that it rests on."""
+        """Return the answer of a finished reading, with the passages behind it."""
         stored = self._found(context, id)
         if stored.state != "done":
             why = f" {stored.error}" if stored.error else ""
-            raise ToolError(f"The reading has no answer yet: it is {stored.state}.{why}")
+            raise ToolError(f"The reading has no answer (state: {stored.state}).{why}")
         return ReadingAnswer.model_validate(await full(self._service, stored))
 
     async def list_readings(self, context: Context) -> ReadingList:
-        """List the latest readings, the newest first."""
+        """List the latest readings, newest first."""
         found = self._service.shelf.readings(_owner(context), 50)
         return ReadingList(readings=[_status(self._service, each) for each in found])
 
     async def cancel_reading(self, context: Context, id: str) -> ReadingStatus:
-        """Stop a reading. What it has read is kept: start_reading with the same question and documents resumes it."""
+        """Stop a reading and keep its finished turns. start_reading with the same question and documents resumes it."""
         self._found(context, id)
         return _status(self._service, await self._service.cancel(_owner(context), id))
 
@@ -131,7 +131,7 @@ def mcp_server(service: Service, roots: Sequence[Path]) -> MCPServer[None]:
     """Return the MCP server of a service.
 
     Args:
-        roots: folders whose files may be read by their paths.
+        roots: folders that clients may read files from.
     """
     folders = ", ".join(str(root.absolute()) for root in roots)
     allowed = [f"files in these folders: {folders}"] if roots else []
@@ -149,7 +149,7 @@ def mcp_server(service: Service, roots: Sequence[Path]) -> MCPServer[None]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn our errors into errors that the model behind the client can read."""
+    """Turn a MemagentError into a ToolError, whose message the client's model can read."""
     try:
         yield
     except MemagentError as error:
@@ -157,7 +157,7 @@ def _told() -> Iterator[None]:
 
 
 def _owner(context: Context) -> str:
-    """Return who calls a tool. Over stdio, there is only one owner."""
+    """Return the owner that calls a tool. Over stdio, there is only one owner."""
     request = context.request_context.request
     return request.scope["memagent.owner"] if request else LOCAL
 

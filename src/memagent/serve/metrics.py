@@ -1,4 +1,4 @@
-"""Figures for Prometheus at /metrics."""
+"""Metrics for Prometheus at /metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memagent.serve.service import Service
 
 
 class Metrics(Collector):
-    """Counts requests, and shows the service's readings."""
+    """Counts requests, and reports the number of readings in each state."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -40,7 +40,7 @@ class Metrics(Collector):
 
 
 class Measured:
-    """An ASGI app around another one, which measures its requests."""
+    """ASGI middleware that measures requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -54,7 +54,7 @@ class Measured:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = scope.get("route")
-                path = getattr(route, "path", "other")  # the route's own path: ids would make endless labels
+                path = getattr(route, "path", "other")  # the route's pattern: every id would add a label
                 self._metrics.requests.labels(path, message["status"]).inc()
                 self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
             await send(message)

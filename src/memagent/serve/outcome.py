@@ -1,4 +1,4 @@
-"""The result of a reading, from its journal."""
+"""Get the result of a reading from its journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memagent.runs.run import Run
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a reading has found so far. `answer` is None, and there are no citations, while it is unfinished."""
+    """Result of a reading so far. Until the reading is finished, `answer` is None and there are no citations."""
 
     answer: str | None
     finish: Finish
@@ -22,12 +22,12 @@ class Outcome:
     warnings: tuple[str, ...]
     usage: Usage
     segments: int
-    """Number of segments read."""
+    """Number of segments read so far."""
     turns: int
 
 
 def outcome_of(folder: Path) -> Outcome:
-    """Return the outcome of the run in `folder`. Raises RunError if there is none."""
+    """Return the outcome of the run in `folder`. Raises RunError if the folder has no run."""
     run = Run(folder)
     trace = run.trace
     segments = trace.segments
@@ -46,7 +46,7 @@ def outcome_of(folder: Path) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A citation in its segment: `before + quote + after` is text of the document."""
+    """A citation in its segment: `before + quote + after` is the text of the segment."""
 
     cited: Cited
     before: str
@@ -54,7 +54,7 @@ class Passage:
 
 
 def passage_of(folder: Path, number: int) -> Passage | None:
-    """Return the passage of a run's citation, counted from 0; None if there is no such citation."""
+    """Return the passage of a run's citation `number`, counted from 0; None if there is no such citation."""
     run = Run(folder)
     found = citations_of(run) or []
     if not 0 <= number < len(found):

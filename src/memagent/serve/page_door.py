@@ -76,36 +76,36 @@ class PageDoor:
         }
 
     async def upload(self, request: Request, file: UploadFile) -> JSONResponse:
-        """Keep a document: text, HTML, PDF, DOCX or EPUB."""
+        """Store a document: text, HTML, PDF, DOCX or EPUB."""
         kept = await keep_file(self._service, owner_of(request), file.filename or "", file.file)
         return JSONResponse({"id": kept.id, "name": kept.name, "bytes": kept.bytes}, 201)
 
     async def ask(self, request: Request, form: AskForm) -> dict[str, Any]:
-        """Start a reading, or join the same one."""
+        """Start a reading, or join an identical one."""
         owner = owner_of(request)
         ids = await keep_named(self._service, owner, form.documents)
         stored = self._service.start(owner, form.question, ids, reader=form.reader or None)
         return await full(self._service, stored)
 
     async def readings(self, request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:
-        """List readings, the latest first."""
+        """List readings, newest first."""
         found = self._service.shelf.readings(owner_of(request), limit)
         return {"readings": [brief(self._service, each) for each in found]}
 
     async def reading(self, request: Request, id_: str) -> dict[str, Any]:
-        """Return a reading as far as it is."""
+        """Return a reading with its progress so far."""
         return await full(self._service, self._service.find(owner_of(request), id_))
 
     async def cancel(self, request: Request, id_: str) -> dict[str, Any]:
-        """Stop a reading. What it has read is kept."""
+        """Stop a reading. Its finished turns are kept."""
         return await full(self._service, await self._service.cancel(owner_of(request), id_))
 
     async def resume(self, request: Request, id_: str) -> dict[str, Any]:
-        """Go on with a reading that ended early."""
+        """Resume a reading that ended early."""
         return await full(self._service, self._service.resume(owner_of(request), id_))
 
     async def remove(self, request: Request, id_: str) -> Response:
-        """Remove a reading for good."""
+        """Delete a reading permanently."""
         await self._service.remove(owner_of(request), id_)
         return Response(status_code=204)
 
@@ -115,7 +115,7 @@ class PageDoor:
         return StreamingResponse(self._events(stored), media_type="text/event-stream")
 
     async def passage(self, request: Request, id_: str, number: int) -> dict[str, Any]:
-        """Return the passage of a citation, counted from 0."""
+        """Return the passage of a citation. Citations are counted from 0."""
         stored = self._service.find(owner_of(request), id_)
         found = await off_the_loop(passage_of, self._service.shelf.journal(stored.id), number)
         if found is None:
@@ -123,7 +123,7 @@ class PageDoor:
         return citation_of(found.cited) | {"before": found.before, "after": found.after}
 
     async def download(self, request: Request, id_: str) -> HTMLResponse:
-        """Return a reading as one page that needs no other file."""
+        """Return a reading as one self-contained HTML page."""
         stored = self._service.find(owner_of(request), id_)
         text = await off_the_loop(lambda: run_page(Run(self._service.shelf.journal(stored.id))))
         return HTMLResponse(text, headers={"Content-Disposition": f'attachment; filename="{id_}.html"'})
@@ -134,7 +134,7 @@ class PageDoor:
         with service.attached(stored) as job:
             if job is None:
                 return
-            told = job.steps[-1].change.turn - 1 if job.steps else -1  # the latest step is shown again
+            told = job.steps[-1].change.turn - 1 if job.steps else -1  # the latest step is sent again
             last = None
             async for _ in with_patience(job.news()):
                 steps = [step for step in job.steps if step.change.turn > told]

@@ -1,4 +1,4 @@
-"""Replies in the form of OpenAI's chat completions, whole and streamed."""
+"""Replies in the format of OpenAI's chat completions, whole and streamed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from memagent.core.records import Usage
 from memagent.evidence.answer import Cited
 
 KEEP_ALIVE = b": reading\n\n"
-"""A comment in a stream, which clients skip."""
+"""Comment in a stream, which clients ignore."""
 DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """Makes the parts of one reply."""
+    """Builds one reply, whole or in chunks."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
@@ -36,7 +36,7 @@ class ChatReply:
         """Return a chat completion.
 
         Args:
-            about: memagent's own part of the reply.
+            about: content of the reply's `memagent` field.
         """
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         message |= {"annotations": list(annotations)} if annotations else {}
@@ -45,13 +45,13 @@ class ChatReply:
         return reply | ({"memagent": about} if about else {})
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None, about: dict[str, Any] | None = None) -> bytes:
-        """Return a part of a stream."""
+        """Return a chunk of a stream."""
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
         part = self._head("chat.completion.chunk") | {"choices": [choice]}
         return event(part | ({"memagent": about} if about else {}))
 
     def last(self, usage: Usage) -> bytes:
-        """Return the part of a stream that has the usage."""
+        """Return the chunk of a stream that has the usage."""
         return event(self._head("chat.completion.chunk") | {"choices": [], "usage": usage_of(usage)})
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class ChatReply:
 
 
 def event(value: dict[str, Any], name: str = "") -> bytes:
-    """Return a server-sent event. JSON has no line breaks, so one line of data is enough."""
+    """Return a server-sent event. `json.dumps` writes no line breaks, so one line of data is enough."""
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(value)}\n\n".encode()
 
@@ -73,7 +73,7 @@ def usage_of(usage: Usage) -> dict[str, int]:
 
 
 def annotations_of(citations: Sequence[Cited]) -> list[dict[str, Any]]:
-    """Return citations as annotations of a message. Start and end are characters of the document."""
+    """Return citations as annotations of a message. `start` and `end` count characters in the document."""
     return [{"type": "file_citation", "file_citation": citation_of(each)} for each in citations]
 
 

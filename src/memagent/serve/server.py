@@ -1,4 +1,4 @@
-"""The doors on one HTTP server."""
+"""Put the doors on one HTTP server."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _HEADER_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """How the doors behave.
+    """Settings of the doors.
 
     Args:
-        read_over: tokens of the longest prompt that is not read; None for what suits the model.
-        progress: what a stream has while reading.
-        roots: folders whose files MCP clients may name.
+        read_over: number of tokens above which a prompt is read; None for the model's default.
+        progress: how a stream reports progress.
+        roots: folders that MCP clients may read files from.
     """
 
     rules: Rules = field(default_factory=Rules)
@@ -52,22 +52,22 @@ class Doors:
 async def opened(service: Service, doors: Doors) -> AsyncIterator[ASGIApp]:
     """Open a service, and yield the ASGI app with its doors."""
     mcp = mcp_server(service, doors.roots)
-    # The guard has checked the host and the size.
+    # The guard has already checked the host and the size.
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     tools = mcp.streamable_http_app(max_request_body_size=doors.rules.body_bytes, transport_security=unchecked)
-    # FastAPI's own pages about the service load scripts from elsewhere.
+    # FastAPI's own documentation pages load scripts from other sites.
     app = FastAPI(title="memagent", version=__version__, docs_url=None, redoc_url=None, responses=faults.RESPONSES)
     faults.install(app)
     metrics = Metrics(service)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        """Say that the service is alive."""
+        """Report that the service is running."""
         return {"status": "ok"}
 
     @app.get("/metrics", response_class=Response)
     async def figures() -> Response:
-        """Return figures for Prometheus."""
+        """Return metrics for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     app.include_router(ChatDoor(service, doors.read_over, doors.progress).router())
@@ -79,7 +79,7 @@ async def opened(service: Service, doors: Doors) -> AsyncIterator[ASGIApp]:
 
 
 class Protocol(H11Protocol):
-    """HTTP that does not wait for ever for the headers of a request."""
+    """HTTP with a time limit for the headers of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._deadline: asyncio.TimerHandle | None = None
@@ -100,7 +100,7 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves a service's app. When it is told to end, it first ends the streams that wait for readings."""
+    """Runs the app of a service. On shutdown, it first ends the streams that wait for readings."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(

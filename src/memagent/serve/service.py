@@ -1,4 +1,4 @@
-"""Readings as jobs on disk, for all protocols: started, joined, watched, cancelled, and resumed after a restart."""
+"""Readings as jobs on disk, for all protocols. Start, join, watch and cancel them, and resume them after a restart."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class NoSuchReading(UsageError):
 
 
 class Busy(MemagentError):
-    """The owner has too many readings in the queue. The protocol's reply is to ask again later."""
+    """The owner has too many readings in the queue. The doors tell the client to try again later."""
 
 
 class Service:
-    """Reads documents with one model for many clients. An async context manager, which opens and closes the model.
+    """Reads documents with one model for many clients. It is an async context manager that opens and closes the model.
 
     Args:
-        chat: the model. Nobody else may use it.
-        folder: where documents, states and journals are kept. One service at a time uses a folder.
+        chat: the model, which nothing else may use.
+        folder: the folder for documents, states and journals. Only one service at a time can use it.
         budget: tokens for question, segment, memory and answer; None for the model's default.
-        reader: name of the reader that is used unless a client chooses another; None for the model's default.
+        reader: name of the reader to use unless a client chooses another; None for the model's default.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Service:
         self.budget = budget or chat.defaults.budget
         self.reader = find_reader(reader or chat.defaults.reader, chat.defaults.reader).__name__
         self.calls = Slots(chat.concurrency)
-        """The model's places. Readings and short prompts share them."""
+        """The model's slots. Readings and short prompts share them."""
         self.shelf = Shelf(folder)
         self._reading = Slots(self.limits.readings)
         self._jobs: dict[str, Job] = {}
         self.opening = ThreadPoolExecutor(4, "memagent-documents")
-        """Threads that open documents. They are apart, because a slow document must not hold up the journals."""
+        """Threads that open documents. They are separate, so that a slow document does not hold up the journals."""
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -91,13 +91,13 @@ class Service:
         return self
 
     def leave(self) -> None:
-        """Let no client wait any longer, because the service is about to end."""
+        """Release all waiting clients, because the service is about to shut down."""
         self._closing = True
         for job in self._jobs.values():
             job.leave()
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop all readings. Those that are not finished go on when the next service opens the folder."""
+        """Stop all readings. Unfinished readings resume when the next service opens the folder."""
         self.leave()
         tasks = [job.task for job in self._jobs.values() if job.task]
         for task in tasks:
@@ -120,15 +120,15 @@ class Service:
         detached: bool = True,
         fresh: bool = False,
     ) -> StoredReading:
-        """Start a reading, or join the one that reads the same documents for the same question.
+        """Start a reading, or join the one with the same owner, question, documents and settings.
 
-        A finished reading is returned as it is. One that ended early is resumed.
+        A finished reading is returned as it is. A reading that ended early is resumed.
 
         Args:
-            documents: ids of documents of the owner.
-            reader: name of the reader; None for the service's own.
-            detached: whether the reading goes on when nobody waits for it.
-            fresh: whether to read anew even if there is an answer.
+            documents: ids of the owner's documents.
+            reader: name of the reader; None for the service's default.
+            detached: whether the reading continues when no client waits for it.
+            fresh: whether to read again even if there is already an answer.
 
         Raises:
             UsageError: there is no such reader, or the question is empty or too long.
@@ -154,7 +154,7 @@ class Service:
         return self._queue(stored, detached, fresh)
 
     def resume(self, owner: str, id_: str) -> StoredReading:
-        """Go on with a reading that ended early. Raises NoSuchReading if there is none, and Busy as `start`."""
+        """Resume a reading that ended early. Raises NoSuchReading if there is none, and Busy as `start` does."""
         stored = self.find(owner, id_)
         if stored.state == "done" or id_ in self._jobs:
             return stored
@@ -168,7 +168,7 @@ class Service:
         return self.find(owner, id_)
 
     async def remove(self, owner: str, id_: str) -> None:
-        """Stop a reading and remove it for good. Raises NoSuchReading if there is none."""
+        """Stop a reading and remove it permanently. Raises NoSuchReading if there is none."""
         stored = await self.cancel(owner, id_)
         self.shelf.remove_reading(stored)
 
@@ -181,21 +181,21 @@ class Service:
         return stored
 
     def job(self, id_: str) -> Job | None:
-        """Return the job of a reading that is queued or under way."""
+        """Return the job of a reading that is queued or in progress; None for any other reading."""
         return self._jobs.get(id_)
 
     def ahead(self, stored: StoredReading) -> int:
-        """Return how many of the owner's readings are in the queue before this one."""
+        """Return how many of the owner's readings are ahead of this one in the queue."""
         before = [job.stored for job in self._jobs.values() if job.stored.owner == stored.owner]
         return sum(each.state == "queued" and each.created < stored.created for each in before)
 
     @property
     def states(self) -> list[State]:
-        """States of the readings that are queued or under way."""
+        """States of the readings that are queued or in progress."""
         return [job.stored.state for job in self._jobs.values()]
 
     async def outcome(self, stored: StoredReading) -> Outcome | None:
-        """Return what a reading has found so far; None if it has not finished a turn."""
+        """Return the outcome of a reading so far; None if its journal is missing or still empty."""
         folder = self.shelf.journal(stored.id)
         if not (folder / FILE).exists():
             return None
@@ -204,13 +204,13 @@ class Service:
         except RunError:
             if stored.state == "done":
                 raise
-            return None  # its first line is not written yet
+            return None  # the journal's first line is not written yet
 
     @contextmanager
     def attached(self, stored: StoredReading) -> Iterator[Job | None]:
-        """Count as a client that waits for a reading. Yields its job, or None if it is not active.
+        """Count the caller as a client that waits for a reading. Yields its job, or None if it is not active.
 
-        When its last client has left, a reading that is not detached is cancelled, unless a client comes back soon.
+        A reading that is not detached is cancelled when its last client has left, unless a client comes back soon.
         """
         job = self._jobs.get(stored.id)
         if job is None:
@@ -238,7 +238,7 @@ class Service:
 
     def _queue(self, stored: StoredReading, detached: bool, fresh: bool) -> StoredReading:
         if self._reading.waiting(stored.owner) >= self.limits.waiting:
-            raise Busy(f"{self.limits.waiting} readings are in the queue already: wait until some are finished.")
+            raise Busy(f"You already have {self.limits.waiting} readings in the queue: wait until some are finished.")
         return self._begin(self._put(stored, state="queued", error=None, detached=detached), fresh)
 
     def _put(self, stored: StoredReading, **changes: Any) -> StoredReading:
@@ -253,7 +253,7 @@ class Service:
         return stored
 
     async def _read(self, job: Job, fresh: bool) -> None:
-        """Read for a job, and leave it in its final state."""
+        """Run the reading of a job, and set the job's final state."""
         async with self._reading.take(job.stored.owner):
             began = time.monotonic()
             state: State = "failed"
@@ -284,7 +284,7 @@ class Service:
                 )
 
     async def _ask(self, job: Job, fresh: bool) -> str:
-        """Read for a job, and return the answer."""
+        """Run the reading of a job, and return the answer."""
         stored, folder = job.stored, self.shelf.journal(job.stored.id)
         if not fresh and (before := await self.outcome(stored)):
             job.progress.memory, job.progress.segments = before.memory, before.segments
@@ -299,7 +299,7 @@ class Service:
         return answer.text
 
     async def _open(self, stored: StoredReading) -> Document:
-        """Open the documents of a reading. If the caller is cancelled, the thread closes what it has opened."""
+        """Open the documents of a reading. If the caller is cancelled, the thread closes them again."""
         opening = self.opening.submit(stored_documents, self.shelf.files(stored))
         try:
             return await asyncio.shield(asyncio.wrap_future(opening))
@@ -313,16 +313,16 @@ class Service:
         bug = None if task.cancelled() else task.exception()
         if bug:
             _LOG.error("A reading failed unexpectedly.", exc_info=bug)
-            job.error = ModelError("The reading failed unexpectedly: see the log of the service.")
+            job.error = ModelError("The reading failed unexpectedly: see the service's log.")
             self._become(job, "failed", error=str(job.error))
-        elif job.active and not self._closing:  # it was cancelled in the queue
+        elif job.active and not self._closing:  # the reading was cancelled in the queue
             self._become(job, "cancelled")
 
     async def _stop(self, job: Job) -> None:
         assert job.task is not None
         job.task.cancel()
         await asyncio.wait([job.task])
-        await asyncio.sleep(0)  # so that `_ended` has run
+        await asyncio.sleep(0)  # so that `_ended` runs before this returns
 
     def _abandoned(self, job: Job) -> bool:
         return job.active and not job.waiting and not job.stored.detached
@@ -335,9 +335,9 @@ class Service:
         job.become(state, **changes)
         try:
             self.shelf.put(job.stored)
-        except StorageError as error:  # the journal is on disk; the next service goes on with the reading
+        except StorageError as error:  # the journal is on disk, so the next service resumes the reading
             _LOG.error("%s", error)
-        _LOG.info("%s is %s.", job.stored.id, state)
+        _LOG.info("%s: %s.", job.stored.id, state)
 
 
 def _close(opening: Future[Document]) -> None:

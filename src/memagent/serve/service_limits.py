@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """The most that clients may ask of a service. None means no limit."""
+    """Limits for the clients of a service. None means no limit."""
 
     readings: int = 16
-    """Number of readings under way at the same time."""
+    """Maximum number of readings in progress at the same time."""
     waiting: int = 100
-    """Number of readings that one owner may have queued."""
+    """Maximum number of readings that one owner may have in the queue."""
     document_bytes: int = 200 << 20
-    """Size of a document."""
+    """Maximum size of a document, in bytes."""
     seconds: float | None = None
-    """Wall time of a reading, not counting its time in the queue."""
+    """Maximum seconds of a reading, not counting its time in the queue."""
     tokens: int | None = None
-    """Tokens of a reading, read and written."""
+    """Maximum tokens of a reading, in its prompts and completions together."""
     patience: float = 30.0
-    """Seconds for which a reading goes on after its last client has left."""
+    """Seconds for which a reading continues after its last client has left."""
     urls: bool = False
     """Whether clients may name documents by URL. Only public addresses are fetched."""

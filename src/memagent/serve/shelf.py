@@ -1,7 +1,7 @@
-"""Keep documents and the state of readings on disk: files, and one SQLite database beside them.
+"""Keep documents and the state of readings on disk, in files and one SQLite database.
 
 FOLDER/state.sqlite      documents and readings, with their owners
-FOLDER/documents/SHA256  the bytes of documents, each once
+FOLDER/documents/SHA256  the bytes of each document, stored once
 FOLDER/readings/ID       the journal of each reading
 """
 
@@ -25,7 +25,7 @@ from memagent.errors import DocumentError, StorageError, UsageError
 
 
 class FolderInUse(UsageError):
-    """Another service uses the folder."""
+    """Another service is using the folder."""
 
 
 class NoSuchDocument(DocumentError):
@@ -33,7 +33,7 @@ class NoSuchDocument(DocumentError):
 
 
 State = Literal["queued", "reading", "done", "stopped", "failed", "cancelled"]
-"""State of a reading. "stopped" (a limit), "failed" and "cancelled" can be resumed."""
+"""State of a reading. A reading that is "stopped" (by a limit), "failed" or "cancelled" can be resumed."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -52,7 +52,7 @@ CREATE INDEX IF NOT EXISTS by_sha256 ON documents (sha256);
 
 @dataclass(frozen=True, slots=True)
 class StoredBytes:
-    """Bytes on the shelf that nobody owns yet."""
+    """Bytes on the shelf that have no owner yet."""
 
     sha256: str
     bytes: int
@@ -66,13 +66,13 @@ class StoredDocument:
     owner: str
     name: str
     text: bool
-    """Whether the bytes are text that is not searched for another format."""
+    """Whether the bytes are UTF-8 text, which is not checked for other formats."""
     sha256: str
     bytes: int
     created: float
     """Seconds since 1970."""
     listed: bool
-    """Whether the owner uploaded it as a file; otherwise it is part of a prompt."""
+    """Whether the owner uploaded the document as a file. Other documents came with a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +83,30 @@ class StoredReading:
     owner: str
     question: str
     reader: str
-    """Name of the reader; empty for the model's own."""
+    """Name of the reader."""
     documents: tuple[str, ...]
-    """Ids of its documents, in order."""
+    """Ids of the documents, in reading order."""
     state: State
     error: str | None
     detached: bool
-    """Whether the reading goes on when nobody waits for it."""
+    """Whether the reading continues when no client waits for it."""
     created: float
     """Seconds since 1970."""
     seconds: float
-    """Seconds of reading so far, over all tries."""
+    """Seconds spent reading so far, over all attempts."""
     answer: str | None = None
     characters: int = 0
-    """Characters of the documents; 0 before they are open."""
+    """Number of characters in the documents; 0 until they are open."""
     read: int = 0
-    """Characters in the segments that were read."""
+    """Number of characters in the segments read so far."""
 
 
 class Shelf:
     """The folder of a service, locked until `close()`.
 
     Raises:
-        FolderInUse: another service uses the folder.
-        StorageError: the folder cannot be written.
+        FolderInUse: another service is using the folder.
+        StorageError: the folder cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -118,14 +118,14 @@ class Shelf:
             self._lock.acquire()
         except Timeout:
             raise FolderInUse(
-                f"Another memagent service uses {self.folder}: stop it, or give another --folder."
+                f"Another memagent service is using {self.folder}: stop it, or give another --folder."
             ) from None
         except OSError as error:
-            raise StorageError(f"The folder {self.folder} cannot be written: {error.strerror or error}.") from error
+            raise StorageError(f"The folder {self.folder} cannot be written to: {error.strerror or error}.") from error
         try:
             self._database = sqlite3.connect(self.folder / "state.sqlite", isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last states, no more
+            self._database.execute("PRAGMA synchronous = NORMAL")  # a power cut can lose the latest states, but no more
             self._database.executescript(_SCHEMA)
         except sqlite3.Error as error:
             self._lock.release()
@@ -138,7 +138,7 @@ class Shelf:
     # -- documents --------------------------------------------------------------------------------------------------
 
     def store(self, blocks: Iterable[bytes], name: str, most: int) -> StoredBytes:
-        """Write bytes to the shelf. May be called in a thread.
+        """Write bytes to the shelf. This may run in a thread.
 
         Raises:
             DocumentError: there are more than `most` bytes.
@@ -159,7 +159,7 @@ class Shelf:
         return StoredBytes(digest.hexdigest(), size)
 
     def add_document(self, owner: str, name: str, content: StoredBytes, *, text: bool, listed: bool) -> StoredDocument:
-        """Give stored bytes a name and an owner. The same bytes, name and owner are one document."""
+        """Give stored bytes a name and an owner. Equal bytes with the same name and owner are one document."""
         id_ = f"file-{_digest(owner, name, text, content.sha256)}"
         self._run(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
@@ -169,14 +169,14 @@ class Shelf:
         return self.document(owner, id_)
 
     def document(self, owner: str, id_: str) -> StoredDocument:
-        """Raises NoSuchDocument if the owner has none."""
+        """Return a document of the owner. Raises NoSuchDocument if there is none."""
         found = self._run("SELECT * FROM documents WHERE id = ? AND owner = ?", (id_, owner)).fetchone()
         if not found:
             raise NoSuchDocument(f"There is no document {id_}: upload it again.")
         return _document(found)
 
     def documents(self, owner: str) -> list[StoredDocument]:
-        """Return the files that the owner uploaded, the latest first."""
+        """Return the files that the owner uploaded, newest first."""
         rows = self._run("SELECT * FROM documents WHERE owner = ? AND listed ORDER BY created DESC", (owner,))
         return [_document(row) for row in rows]
 
@@ -184,14 +184,14 @@ class Shelf:
         return self._documents / document.sha256
 
     def files(self, reading: StoredReading) -> list[StoredFile]:
-        """Raises NoSuchDocument if one of the reading's documents was removed."""
+        """Return the files of a reading's documents. Raises NoSuchDocument if one was removed."""
         found = [self.document(reading.owner, id_) for id_ in reading.documents]
         return [StoredFile(each.name, self.path(each), each.text) for each in found]
 
     def remove_document(self, owner: str, id_: str) -> None:
-        """Remove a document for good. Its readings keep the passages that they read, but cannot be resumed.
+        """Remove a document permanently. Its readings keep the passages that they have read, but cannot be resumed.
 
-        Raises NoSuchDocument if the owner has none.
+        Raises NoSuchDocument if the owner has no such document.
         """
         document = self.document(owner, id_)
         self._run("DELETE FROM documents WHERE id = ?", (id_,))
@@ -214,17 +214,17 @@ class Shelf:
         return _reading(row) if row else None
 
     def readings(self, owner: str, most: int) -> list[StoredReading]:
-        """Return the owner's readings, the latest first."""
+        """Return the owner's readings, newest first."""
         rows = self._run("SELECT * FROM readings WHERE owner = ? ORDER BY created DESC LIMIT ?", (owner, most))
         return [_reading(row) for row in rows]
 
     def unfinished(self) -> list[StoredReading]:
-        """Return the readings that were queued or under way when the service ended, the oldest first."""
+        """Return the readings that were queued or in progress when the service ended, oldest first."""
         rows = self._run("SELECT * FROM readings WHERE state IN ('queued', 'reading') ORDER BY created", ())
         return [_reading(row) for row in rows]
 
     def remove_reading(self, reading: StoredReading) -> None:
-        """Remove a reading, its journal, and the documents that were part of its prompt."""
+        """Remove a reading, its journal and its documents, except uploads and documents of other readings."""
         self._run("DELETE FROM readings WHERE id = ?", (reading.id,))
         folder = self.journal(reading.id)
         for path in folder.glob("*"):
@@ -233,7 +233,7 @@ class Shelf:
             folder.rmdir()
         kept = {id_ for (text,) in self._run("SELECT documents FROM readings", ()) for id_ in json.loads(text)}
         for id_ in set(reading.documents) - kept:
-            with suppress(NoSuchDocument):  # the owner removed it before
+            with suppress(NoSuchDocument):  # the owner has already removed it
                 if not self.document(reading.owner, id_).listed:
                     self.remove_document(reading.owner, id_)
 
@@ -245,12 +245,12 @@ class Shelf:
         try:
             return self._database.execute(statement, tuple(values))
         except sqlite3.OperationalError as error:  # a full disk, for example
-            raise StorageError(f"The database in {self.folder} cannot be written: {error}.") from error
+            raise StorageError(f"The database in {self.folder} cannot be written to: {error}.") from error
 
 
 @contextmanager
 def keeping(folder: Path) -> Iterator[None]:
-    """Turn errors of a full disk into a StorageError."""
+    """Turn errors of the disk, such as a full one, into a StorageError."""
     try:
         yield
     except OSError as error:
@@ -260,7 +260,7 @@ def keeping(folder: Path) -> Iterator[None]:
 
 
 def reading_id(owner: str, *identity: Any) -> str:
-    """Return the id of a reading: the same for the same owner, question, documents and settings."""
+    """Return the id of a reading. It depends only on the owner, question, documents and settings."""
     return f"reading-{_digest(owner, *identity)}"
 
 

@@ -12,7 +12,10 @@ from memagent.models.chat import Chat, OnText
 
 
 class Slots:
-    """A number of slots. A free slot goes to the owner with the fewest, and among equals to who waited longest."""
+    """A fixed number of slots.
+
+    A free slot goes to the owner that holds the fewest. Among equals, it goes to the owner that has waited longest.
+    """
 
     def __init__(self, number: int) -> None:
         self._free = number
@@ -39,7 +42,7 @@ class Slots:
             self._give_back(owner)
 
     def waiting(self, owner: str) -> int:
-        """Return how many of an owner's requests wait for a slot."""
+        """Return how many of an owner's requests are waiting for a slot."""
         return len(self._waiting.get(owner, ()))
 
     def _hand_out(self) -> None:
@@ -70,10 +73,10 @@ class Slots:
 
 
 class SharedChat:
-    """A Chat that one owner shares with others. It is opened and closed by the service.
+    """A Chat that one owner shares with others. The service opens and closes the Chat.
 
     Args:
-        slots: as many as the model takes calls at the same time.
+        slots: one slot for each call that the model takes at the same time.
     """
 
     def __init__(self, chat: Chat, slots: Slots, owner: str) -> None:

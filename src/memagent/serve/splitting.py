@@ -1,13 +1,13 @@
-"""Split a conversation that is too long for the model into a problem and the documents to read for it.
+"""Split a conversation that is too long for the model into a question and the documents to read for it.
 
-1. If the client says outright what the question is, and what the documents are, that counts.
-2. Else the question is the last message of the user. The documents are all files, and the earlier messages.
-3. If that message is itself too long for a question, all of it is a document, too. The question is then its first and
-   its last line, because instructions stand before or after a long text. A line that is too long counts with its first
-   or last words.
+1. If the client gives the question explicitly, that is the question.
+2. Otherwise the question is the user's last message. The documents are all files and the earlier messages.
+3. If that message is too long to be a question, the whole message is a document, too. The question is then its first
+   and last lines, because instructions usually come before or after a long text. If one of these lines is too long,
+   only its first or last words are used.
 
-A short system message goes before the question. A long one is a document. If the last message is the assistant's, the
-reply continues it: it goes after the question.
+A short system message goes before the question. A long system message is a document. If the last message is the
+assistant's, it goes after the question, and the reply continues it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from memagent.errors import UsageError
 
 Fits = Callable[[str, int], bool]
-"""A function that says whether a text has at most so many tokens."""
+"""A function that returns whether a text has at most the given number of tokens."""
 
 _END = 256
-"""Tokens of the first and of the last line of a long message."""
+"""Maximum tokens in the first line of a long message, and also in the last line."""
 _SYSTEM = 256
-"""Tokens of a system message that goes before the question."""
-_CUT = 400  # characters of a line that is too long
+"""Maximum tokens in a system message that goes before the question."""
+_CUT = 400  # characters to keep of a line that is too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,24 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question, and the texts and files to read for it. The answer goes on after `prefix`."""
+    """A question, and the texts and files to read for it. The answer continues `prefix`."""
 
     question: str
     texts: tuple[tuple[str, str], ...]
-    """Names and contents."""
+    """Name and content of each text."""
     files: tuple[Part, ...]
     prefix: str = ""
 
 
 def split(conversation: Sequence[Said], question_tokens: int, fits: Fits, question: str = "") -> Problem:
-    """Return the problem in a conversation, see above.
+    """Return the question and documents of a conversation. The rules are at the top of this file.
 
     Args:
-        question_tokens: the most tokens that a question may have.
-        question: the question, if the client said it outright. Then all messages are documents.
+        question_tokens: maximum number of tokens in a question.
+        question: the question, if the client gave it explicitly. All messages are then documents.
 
     Raises:
-        UsageError: there is no message of the user.
+        UsageError: the user has sent no message.
     """
     prefix = conversation[-1].text if conversation and conversation[-1].role == "assistant" else ""
     messages = list(conversation[:-1] if prefix else conversation)
@@ -81,7 +81,7 @@ def split(conversation: Sequence[Said], question_tokens: int, fits: Fits, questi
         return Problem(question, _texts(messages), files, prefix)
     last = max((place for place, each in enumerate(messages) if each.role == "user"), default=None)
     if last is None:
-        raise UsageError("There is no message with the role user: ask something in one.")
+        raise UsageError("There is no message with the role user: send the question in one.")
     system = [each for each in messages if each.role in ("system", "developer")]
     rules = "\n".join(each.text for each in system if each.text)
     if not fits(rules, min(_SYSTEM, question_tokens // 4)):
@@ -98,12 +98,12 @@ def split(conversation: Sequence[Said], question_tokens: int, fits: Fits, questi
 
 
 def without(prefix: str, reply: str) -> str:
-    """Return a reply without the prefix that it should have continued, in case the model repeated it."""
+    """Return a reply without the prefix, in case the model repeated the prefix instead of continuing it."""
     return reply[len(prefix.strip()) :].lstrip() if prefix.strip() and reply.startswith(prefix.strip()) else reply
 
 
 def _texts(messages: Iterable[Said]) -> tuple[tuple[str, str], ...]:
-    """Return messages as one text, each with its role. A single message is returned as it is."""
+    """Return messages as one named text, each with its role. A single message is returned as it is."""
     spoken = [message for message in messages if message.text.strip()]
     if not spoken:
         return ()
@@ -113,7 +113,7 @@ def _texts(messages: Iterable[Said]) -> tuple[tuple[str, str], ...]:
 
 
 def _ends(text: str, tokens: int, fits: Fits) -> str:
-    """Return the first and the last line of a long text, or what fits of them."""
+    """Return the first and last lines of a long text, each shortened to fit."""
     body = text.strip()
     first, last = body.split("\n", 1)[0].strip(), body.rsplit("\n", 1)[-1].strip()
     if not fits(first, tokens):
@@ -124,7 +124,7 @@ def _ends(text: str, tokens: int, fits: Fits) -> str:
 
 
 def _trimmed(text: str, fits: Fits, tokens: int) -> str:
-    """Halve a text until it fits: 400 characters can have more tokens in some scripts."""
+    """Halve a text until it fits, because 400 characters have too many tokens in some scripts."""
     while not fits(text, tokens):
         text = text[: len(text) // 2]
     return text

@@ -13,7 +13,7 @@ from memagent.serve.shelf import NoSuchDocument, StoredReading
 
 
 def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
-    """Return a reading without its memory and its citations. Once it has ended, its usage is 0: see `full`."""
+    """Return a reading without its memory and citations. Once the reading has ended, its usage is 0: see `full`."""
     job = service.job(stored.id)
     progress = job.progress if job else None
     return {
@@ -62,7 +62,7 @@ async def full(service: Service, stored: StoredReading) -> dict[str, Any]:
 
 
 def step_of(step: Step) -> dict[str, Any]:
-    """Return what a turn did to the memory, as the words that stayed, went and came."""
+    """Return a turn's change to the memory: the words that stayed, were removed and were added."""
     change = step.change
     return {
         "turn": change.turn,

@@ -1,26 +1,26 @@
-/** What a person fills in: a question with its documents, the server's key, and the confirmation to delete. */
+/** The forms: a question with its documents, the server's key, and the confirmation before a reading is deleted. */
 
 import { stamp } from "./reading.js";
 import { ServerError, harmlessName, post, upload } from "./server.js";
 
 const UNITS = [[2 ** 30, "GB"], [2 ** 20, "MB"], [2 ** 10, "KB"]];
-const MISSING = "Choose a file or paste a text first.";
-const REFUSED = "Remove the refused file, or choose another one.";
+const MISSING = "Choose a file or paste some text first.";
+const REFUSED = "Remove the refused file, or replace it with another one.";
 const READERS = {
   overwrite: "rewrites the whole memory after each segment",
-  gated: "rewrites the memory only if a segment matters",
+  gated: "rewrites the memory only if a segment is relevant",
   extract: "keeps only lines from the document",
   collect: "collects quotes from the document",
   exit: "stops when the memory answers the question",
   parallel: "reads all segments at once and merges the notes",
   search: "reads only the segments that match the question",
-  reread: "reads some segments again for what is missing",
+  reread: "reads some segments again to find what is missing",
 };
 
 const part = id => document.getElementById(id);
 
 export class QuestionForm {
-  /** `asked` gets each reading that the server has accepted. */
+  /** `asked` is called with each reading that the server has accepted. */
   constructor(asked) {
     this.asked = asked;
     this.files = []; // {file, row, document, refused, abort}
@@ -51,17 +51,17 @@ export class QuestionForm {
     this.takeDrops();
   }
 
-  /** Offer what the server can do. */
+  /** Show the readers and the largest file that the server accepts. */
   offer({ reader, readers, max_document_bytes: largest }) {
     this.largest = largest;
     part("file-hint").textContent = `PDF, DOCX, EPUB, HTML or text, up to ${size(largest)} each`;
-    // The other names are combinations, and the short ones choose the combination that suits the model.
+    // Names with an underscore are combinations. A short name chooses the combination that suits the model.
     const short = readers.filter(name => !name.includes("_"));
     const names = short.map(name => new Option(READERS[name] ? `${name}: ${READERS[name]}` : name, name));
-    part("reader").replaceChildren(new Option(`As the model was trained (${reader})`, ""), ...names);
+    part("reader").replaceChildren(new Option(`Default (${reader})`, ""), ...names);
   }
 
-  /** Ask about these documents from now on, or let the person choose documents if there are none. */
+  /** Ask about these documents from now on. If there are none, let the person choose documents. */
   about(documents) {
     if (documents?.[0].id !== this.documents?.[0].id) {
       ["documents", "question", "ask"].forEach(field => showProblem(field, ""));
@@ -115,7 +115,7 @@ export class QuestionForm {
     };
     try {
       if (file.size > this.largest) {
-        throw new ServerError(`This file has ${size(file.size)}. The server takes up to ${size(this.largest)}.`, 413);
+        throw new ServerError(`This file is ${size(file.size)}. The server accepts up to ${size(this.largest)}.`, 413);
       }
       await readable(file);
       entry.document = await upload(file, progress, abort.signal);
@@ -157,7 +157,7 @@ export class QuestionForm {
     }
   }
 
-  /** Return whether nothing is missing. Otherwise say what is, and focus the field. */
+  /** Return whether the form is complete. If it is not, show what is missing and focus that field. */
   complete(question) {
     const missing = !this.documents && !this.files.length && !part("text").value.trim();
     const refused = !this.documents && this.files.find(each => each.refused);
@@ -171,7 +171,7 @@ export class QuestionForm {
     return !faulty;
   }
 
-  /** Return the documents that the person chose, as the server expects them, when they are uploaded. */
+  /** Wait until all files are uploaded, and return the chosen documents in the form that the server expects. */
   async chosen() {
     while (this.uploading()) {
       await Promise.all(this.files.map(each => each.upload)); // meanwhile the person may add and remove files
@@ -212,7 +212,7 @@ export class QuestionForm {
   }
 }
 
-/** Ask whether to delete a reading, and return the reply. */
+/** Ask whether to delete a reading, and return whether the person agreed. */
 export function confirmed() {
   const dialog = part("confirm");
   return new Promise(resolve => {
@@ -252,12 +252,12 @@ function showProblem(field, sentence) {
   control?.setAttribute("aria-invalid", Boolean(sentence));
 }
 
-/** Throw an error with a sentence for people if a dropped file is a folder, or cannot be read. */
+/** Throw an error with a sentence for people if a dropped file is a folder or cannot be read. */
 async function readable(file) {
   try {
     await file.slice(0, 1).arrayBuffer();
   } catch {
-    throw new ServerError("This is a folder, or a file that cannot be read. Choose the files in the folder.", 0);
+    throw new ServerError("This is a folder or an unreadable file. If it is a folder, choose the files in it.", 0);
   }
 }
 

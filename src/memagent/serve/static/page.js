@@ -5,12 +5,12 @@ import { PassagePanel, ReadingView, stamp } from "./reading.js";
 import { connection, download, events, get, onKeyNeeded, post, remove, tryNow } from "./server.js";
 import { harmless, harmlessName, hashOf, isActive, shareRead } from "./server.js";
 
-const PAGE = 50; // readings that are listed at first, and more at a time
-const POLL = 3; // seconds between looks at readings that are active but not watched
+const PAGE = 50; // readings to list at first, and to add each time
+const POLL = 3; // seconds between updates of readings that are active but not watched
 const FRAME = 200; // milliseconds between updates while turns arrive
 const STEP = 10; // percent of the document between announcements to screen readers
-const NAMED = 3; // documents that are named where there is little room
-const QUIET = 10_000; // milliseconds without announcements after one
+const NAMED = 3; // documents to name where there is little room
+const QUIET = 10_000; // milliseconds without another announcement after each one
 const BLANK = { memory: "", answer: null, citations: [], warnings: [], usage: null };
 const STATES = {
   queued: "Queued", reading: "Reading", done: "Answered", stopped: "Stopped", failed: "Failed", cancelled: "Cancelled",
@@ -29,14 +29,14 @@ let limit = PAGE;
 let watching = new AbortController();
 let announced = { percent: 0, at: -QUIET };
 
-/** Keep what the server says about a reading. What it leaves out stays, unless the reading has ended since. */
+/** Keep news from the server about a reading. Fields that it leaves out stay, unless the reading has just ended. */
 function keep(news) {
   const known = readings.get(news.id);
   const old = known && (known.state === news.state || isActive(news)) ? known : BLANK;
   readings.set(news.id, { ...old, ...news, full: "citations" in news || Boolean(old.full) });
 }
 
-/** Load the list. An open reading that has ended is left alone, because the list may be older. */
+/** Load the list. An open reading that has ended stays as it is, because the list may be older. */
 async function refresh() {
   try {
     const { readings: listed } = await get(`api/readings?limit=${limit}`);
@@ -52,7 +52,7 @@ async function refresh() {
   }
 }
 
-/** Load what the list leaves out, for the open reading and then for its thread. */
+/** Load the details that the list leaves out, for the open reading and then for its thread. */
 async function complete() {
   for (const { id } of [{ id: openId }, ...thread()]) {
     const reading = readings.get(id);
@@ -63,7 +63,7 @@ async function complete() {
   }
 }
 
-/** Return the readings of the documents of the open one. */
+/** Return all readings of the open reading's documents. */
 function thread() {
   const documents = reading => reading.documents.map(each => each.id).join("\n");
   const open = readings.get(openId);
@@ -90,7 +90,7 @@ async function route(focus) {
     await get(path(id)).then(keep, error => (missing = error.message));
   }
   if (openId !== id) {
-    return; // the person went on while the reading was loading
+    return; // the person opened something else while the reading was loading
   }
   render();
   scrollTo(0, 0);
@@ -132,7 +132,7 @@ function announceProgress(reading) {
   if (reading.state === "done") {
     announce(`Answer: ${harmless(reading.answer)}`);
   } else if (!isActive(reading)) {
-    announce(`The reading is ${reading.state}.`);
+    announce(`Reading ${reading.state}.`);
   } else if (percent > announced.percent && performance.now() > announced.at + QUIET) {
     announced = { percent, at: performance.now() };
     announce(`${percent} percent read.`);
@@ -143,7 +143,7 @@ function announce(sentence) {
   part("announcer").textContent = sentence;
 }
 
-/** Show a reading that was just asked for. Do not leave one that is still being read. */
+/** Show a reading that was just started, but do not leave an open reading that is still in progress. */
 function asked(reading) {
   const busy = readings.has(openId) && isActive(readings.get(openId));
   keep(reading);
@@ -206,7 +206,7 @@ function render() {
   document.title = open ? `${progress}${harmless(open.question)} – memagent` : "memagent";
 }
 
-/** Show one element for each reading. Elements that are there already stay, and so does the focus in them. */
+/** Show one element for each reading. Existing elements stay, so they keep the focus. */
 function arrange(parent, wanted, known, create, update) {
   const elements = wanted.map(reading => {
     const each = known.get(reading.id) ?? create(reading);
@@ -255,7 +255,7 @@ function toggleList(open) {
 }
 
 function showConnection(wait) {
-  const sentence = "The server does not answer.";
+  const sentence = "The server is not responding.";
   if (wait && part("connection").hidden) {
     announce(sentence);
   }
@@ -263,7 +263,7 @@ function showConnection(wait) {
   part("connection-message").textContent = `${sentence} ${wait}`;
 }
 
-/** Keep up to date what changes without an event: the time, and readings that are not watched. */
+/** Update everything that changes without an event: the time, and readings that are not watched. */
 function everySecond() {
   const waiting = reading => reading.state === "queued" || (isActive(reading) && reading.id !== openId);
   if ([...readings.values()].some(waiting) && !document.hidden && Math.floor(performance.now() / 1000) % POLL === 0) {
@@ -278,7 +278,7 @@ part("readings-more").addEventListener("click", () => {
   refresh();
 });
 part("skip").addEventListener("click", event => {
-  event.preventDefault(); // the address names the open reading
+  event.preventDefault(); // the link would change the address, which names the open reading
   part("main").focus();
 });
 part("connection-retry").addEventListener("click", tryNow);

@@ -4,19 +4,19 @@ import { get, harmless, harmlessName, hashOf, isActive, shareRead } from "./serv
 
 const CELLS = 200; // width of the ribbon in its own units
 const ESTIMATE_AFTER = 5; // seconds of reading before the page estimates how long the rest will take
-const LONG = 240; // characters of a question or an answer from which the type is smaller
+const LONG = 240; // characters from which a question or an answer is set in smaller type
 
 const number = new Intl.NumberFormat("en");
 const shown = new WeakMap();
 
 /** Show one reading: in full if it is open, otherwise only its question, answer and state. */
 export class ReadingView {
-  /** `act` gets the name of an action. `cite` gets the view and the number of a citation. */
+  /** `act` is called with the name of an action, and `cite` with the view and the number of a citation. */
   constructor(act, cite) {
     this.element = stamp("reading-template");
     this.cite = cite;
     this.change = null; // the last turn that changed the memory
-    this.began = null; // when the page learned that the reading is under way, in milliseconds
+    this.began = null; // when the reading started, in milliseconds of the page's clock
     this.element.querySelectorAll("[data-action]").forEach(button => {
       button.addEventListener("click", () => act(button.dataset.action));
     });
@@ -44,7 +44,7 @@ export class ReadingView {
     this.offer("delete", !isActive(reading));
   }
 
-  /** Take a turn's change to the memory. */
+  /** Record a turn's change to the memory. */
   turn(turn) {
     if (turn.added || turn.removed) {
       this.change = turn;
@@ -88,7 +88,7 @@ export class ReadingView {
     return item;
   }
 
-  /** Show how much was read and where the memory changed or, when that is over, where the passages are. */
+  /** Show how much was read and where the memory changed. When the reading is done, show where the passages are. */
   showRibbon() {
     const { citations, documents, progress, state } = this.reading;
     const ribbon = this.part(".ribbon");
@@ -174,7 +174,7 @@ export class PassagePanel {
   }
 
   open() {
-    this.dialog.close(); // a dialog has to be closed to become modal, or the opposite
+    this.dialog.close(); // an open dialog cannot become modal or stop being modal
     document.body.classList.toggle("with-passage", this.wide.matches);
     this.wide.matches ? this.dialog.show() : this.dialog.showModal();
   }
@@ -196,20 +196,20 @@ export class PassagePanel {
   }
 }
 
-/** Return a copy of what a template holds. */
+/** Return a copy of a template's element. */
 export function stamp(template) {
   return document.getElementById(template).content.firstElementChild.cloneNode(true);
 }
 
-/** Return what a reading is doing, or why it ended. */
+/** Return a sentence that says what a reading is doing, or why it ended. */
 function stateSentence({ state, error, progress: { ahead, characters, read } }) {
-  const first = ahead === 1 ? "one reading comes first" : `${number.format(ahead)} readings come first`;
+  const first = ahead === 1 ? "one reading is ahead" : `${number.format(ahead)} readings are ahead`;
   const sentences = {
     queued: `In the queue: ${ahead ? first : "this reading is next"}.`,
     reading: !characters ? "Opening the document…" : read < characters ? "Reading…" : "Answering…",
     stopped: "Stopped.",
     failed: "Failed.",
-    cancelled: "Cancelled. You can resume it where it ended.",
+    cancelled: "Cancelled. You can resume it where it stopped.",
   };
   return [sentences[state], error && harmless(error)].filter(Boolean).join(" ");
 }

@@ -1,15 +1,15 @@
 /** Requests to the server, and text from outside made harmless. */
 
 const KEY = "memagent-key";
-const DELAYS = [1, 2, 4, 8, 15, 30]; // seconds between attempts to reach a server that is gone
+const DELAYS = [1, 2, 4, 8, 15, 30]; // seconds between attempts to reach a server that does not respond
 const SILENCE = 60; // seconds after which a stream without a keep-alive counts as broken
 const GONE = 0; // status of an error without a reply
-const UNREACHABLE = new Set([502, 504]); // what a proxy replies for a server that is gone
+const UNREACHABLE = new Set([502, 504]); // statuses that a proxy sends when the server is down
 
-/** Sends "lost" every second, with the seconds until the next attempt, then "trying", and in the end "back". */
+/** Sends "lost" every second, with the seconds until the next attempt, then "trying", and finally "back". */
 export const connection = new EventTarget();
 
-/** An error with a sentence for people. `parameter` names the part of the request that is wrong, if it is known. */
+/** An error with a sentence for people. `parameter` names the part of the request that is wrong, if the server says. */
 export class ServerError extends Error {
   constructor(message, status, parameter = null) {
     super(message);
@@ -25,12 +25,12 @@ let impatient = false;
 let wake = () => {};
 let askForKey = () => Promise.reject(new ServerError("This server needs a key.", 401));
 
-/** Set the function that asks the person for a key. It is told whether the server has refused one. */
+/** Set the function that asks the person for a key. The function is told whether the server has refused a key. */
 export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-/** Return the reply to a GET request. Wait for a server that is gone or busy. */
+/** Return the reply to a GET request. If the server is down or busy, wait and try again. */
 export async function get(path, signal) {
   for (;;) {
     try {
@@ -59,7 +59,7 @@ export async function download(path, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Upload a file and return the document. `onProgress` gets the share that was sent. */
+/** Upload a file and return the document. `onProgress` is called with the share that was sent. */
 export async function upload(file, onProgress, signal) {
   for (;;) {
     const used = key;
@@ -110,7 +110,7 @@ export function tryNow() {
   wake();
 }
 
-// Characters that could hide or reorder text: bidirectional controls and controls of a terminal.
+// Characters that could hide or reorder text: bidirectional and terminal control characters.
 const TREACHEROUS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u202a-\u202e\u2066-\u2069]/g;
 const INVISIBLE = /[\t\n\u200b\u200e\u200f\u2028\u2029\ufeff]/g;
 
@@ -119,7 +119,7 @@ export function harmless(text) {
   return String(text).replaceAll("\r\n", "\n").replace(TREACHEROUS, sign);
 }
 
-/** Return a name from outside with everything made visible that a name should not have. */
+/** Return a name from outside with control characters, line breaks and invisible characters made visible. */
 export function harmlessName(name) {
   return String(name).replace(TREACHEROUS, sign).replace(INVISIBLE, sign);
 }
@@ -155,7 +155,7 @@ async function reach(path, options) {
 
 function gone() {
   untilBack();
-  return new ServerError("The server does not answer. Try again when it is back.", GONE);
+  return new ServerError("The server is not responding. Try again when it is back.", GONE);
 }
 
 function sendFile(file, used, onProgress, signal) {
@@ -211,7 +211,7 @@ function parsed(block) {
   return fields.data.length ? { type: fields.event, data: JSON.parse(fields.data.join("\n")) } : null;
 }
 
-/** Wait until the reason for a failed GET request may have passed. Throw the error if the request is pointless. */
+/** Wait until it makes sense to repeat a failed GET request. Throw the error if repeating it would be pointless. */
 async function endOf(error, signal) {
   if (signal?.aborted || error instanceof SyntaxError) {
     throw error;
@@ -251,7 +251,7 @@ async function knock() {
 
 async function newKey(used) {
   if (key !== used) {
-    return; // another request has asked for the key already
+    return; // another request has already asked for the key
   }
   keyWanted ??= askForKey(used !== "").finally(() => {
     keyWanted = null;
