@@ -52,7 +52,7 @@ def test_it_says_where_it_is_and_stops_when_asked(tmp_path: Path, script: str) -
         assert "<title>" in httpx2.get(address).text
         second = inside("serve", "--model", script, "--folder", str(folder), "--port", "0")
         assert (second.returncode, second.stdout) == (2, "")
-        assert "Another memagent service uses" in second.stderr
+        assert "Another memagent service is using" in second.stderr
         form = {"question": keeper.QUESTION, "documents": [{"text": keeper.text(20)}]}
         secret = httpx2.post(f"{address}/api/readings", json=form).json()["id"]
         with httpx2.stream("GET", f"{address}/api/readings/{secret}/events") as events:
@@ -90,8 +90,8 @@ def test_what_cannot_be_served_is_said_in_one_sentence(tmp_path: Path, script: s
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for arguments, status, says in (
-            (["--host", "0.0.0.0"], 2, "Others can reach 0.0.0.0: give clients a key with --key-file"),
-            (["--host", "::"], 2, "Others can reach ::"),
+            (["--host", "0.0.0.0"], 2, "Other machines can reach 0.0.0.0: give clients keys with --key-file"),
+            (["--host", "::"], 2, "Other machines can reach ::"),
             (["--key-file", str(empty)], 2, f"There is no key in {empty}"),
             (["--key-file", str(short)], 2, "fewer than 16 characters"),
             (["--key-file", str(tmp_path / "none")], 2, "cannot be read"),

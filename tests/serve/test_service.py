@@ -40,7 +40,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def ended(service: Service, id_: str, owner: str = "a") -> str:
-    if job := service.job(id_):
+    if job := service.worker.jobs.get(id_):
         await job.end()
         await asyncio.sleep(0)
     return service.find(owner, id_).state
@@ -50,7 +50,7 @@ def test_a_reading_is_found_by_its_owner_only(tmp_path: Path) -> None:
     async def test(service: Service) -> None:
         stored = service.start("a", keeper.QUESTION, [await document(service)])
         assert await ended(service, stored.id) == "done"
-        outcome = await service.outcome(service.find("a", stored.id))
+        outcome = await service.worker.outcome(service.find("a", stored.id))
         assert outcome
         assert (outcome.answer, [each.document for each in outcome.citations]) == (keeper.KEYS, ["keeper.txt"] * 2)
         for asked in (service.find, service.resume):
@@ -113,7 +113,7 @@ def test_readings_go_on_after_a_restart(tmp_path: Path) -> None:
 
     async def go_on(service: Service) -> None:
         assert [await ended(service, id_) for id_ in ids] == ["done"] * 3
-        found = [await service.outcome(service.find("a", id_)) for id_ in ids]
+        found = [await service.worker.outcome(service.find("a", id_)) for id_ in ids]
         assert [each.answer for each in found if each] == [keeper.KEYS] * 3
 
     run(tmp_path, begin, first)
@@ -132,7 +132,7 @@ def test_a_reading_that_was_cancelled_can_be_resumed(tmp_path: Path) -> None:
         await until(lambda: len(chat.requests) > 1)
         chat.gate.clear()
         assert (await service.cancel("a", stored.id)).state == "cancelled"
-        assert service.job(stored.id) is None
+        assert service.worker.jobs.get(stored.id) is None
         before = len(chat.requests)
         chat.gate.set()
         assert service.resume("a", stored.id).state == "queued"

@@ -11,6 +11,18 @@ import socket
 
 import httpx2
 
+_NEVER = [
+    ipaddress.ip_network(net)
+    for net in (
+        "::/8",
+        "64:ff9b::/32",
+        "2002::/16",
+        "2001::/32",
+        "fec0::/10",
+    )  # they contain an IPv4 address, or are old
+]
+"""Networks that Python counts as public, but that can lead to private addresses."""
+
 
 class NotPublic(httpx2.RequestError):
     """The address is not public, or the port is not allowed."""
@@ -44,7 +56,6 @@ def _public_address(host: str, request: httpx2.Request) -> str:
         raise httpx2.ConnectError(f"{host} cannot be found", request=request) from error
     for each in found:
         address = ipaddress.ip_address(each.partition("%")[0])
-        inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
-        if not (address.is_global and inner.is_global) or address.is_multicast:
+        if not address.is_global or address.is_multicast or any(address in net for net in _NEVER):
             raise NotPublic(f"{host} is not a public address", request=request)
     return sorted(found)[0]

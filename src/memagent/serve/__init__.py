@@ -1,6 +1,7 @@
 """One service that reads for other programs, and its doors. Start with service.py.
 
-service.py     runs readings as jobs: starts, joins, cancels and resumes them
+service.py     offers readings as jobs: start, join, cancel and resume them
+worker.py      runs the readings; each waits for its turn
 shelf.py       keeps documents and the state of each reading on disk, next to the journals
 intake.py      brings documents from clients onto the shelf
 job.py         holds one reading that is queued or in progress, and wakes the clients that wait for it

@@ -147,7 +147,7 @@ class ChatDoor:
     # -- replies ----------------------------------------------------------------------------------------------------
 
     async def _whole(self, form: ChatForm, problem: Problem, stored: StoredReading) -> Response:
-        with self._service.attached(stored) as job:
+        with self._service.worker.attached(stored) as job:
             if job:
                 await job.end()
         outcome = await self._answered(stored, job)
@@ -159,7 +159,7 @@ class ChatDoor:
     async def _stream(self, form: ChatForm, problem: Problem, stored: StoredReading) -> AsyncGenerator[bytes]:
         reply, progress = ChatReply(form.model), form.how.progress or self._progress
         yield reply.chunk({"role": "assistant", "content": ""})
-        with self._service.attached(stored) as job:
+        with self._service.worker.attached(stored) as job:
             if job:
                 told = -1
                 async for _ in with_patience(job.news()):
@@ -190,7 +190,7 @@ class ChatDoor:
         """Return the outcome of a reading that has ended, or raise the error that ended it."""
         if job and job.error:
             raise job.error
-        outcome = await self._service.outcome(stored)
+        outcome = await self._service.worker.outcome(stored)
         if outcome is None or outcome.answer is None:
             raise Stopped("The reading was stopped: send the request again to resume it.")
         return outcome

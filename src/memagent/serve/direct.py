@@ -48,7 +48,7 @@ class Direct:
         if isinstance(self._service.chat, HttpChat):
             return await present(request, self._forwarded(self._service.chat, form, owner))
         model_request = self._request(form)
-        chat = SharedChat(self._sampled(form), self._service.calls, owner)
+        chat = SharedChat(self._sampled(form), self._service.worker.calls, owner)
         if form.stream:
             return await self._streamed(chat, model_request, form)
         return await present(request, self._completed(chat, model_request, form))
@@ -58,7 +58,7 @@ class Direct:
     async def _forwarded(self, chat: HttpChat, form: ChatForm, owner: str) -> Response:
         asked = form.model_dump(exclude_unset=True, exclude={"memagent"}) | {"model": chat.model}
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._service.calls.take(owner))
+            await stack.enter_async_context(self._service.worker.calls.take(owner))
             response = await chat.forward("/chat/completions", json.dumps(asked).encode())
             stack.push_async_callback(response.aclose)
             if form.stream and response.status_code < 400:

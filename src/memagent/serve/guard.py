@@ -12,7 +12,6 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -68,7 +67,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
-        self._hosts = _LOOPBACK | {host.lower() for host in rules.hosts}
+        self._hosts = _LOOPBACK | {f"[{host}]" if ":" in host else host.lower() for host in rules.hosts}
         self._keys = [hashlib.sha256(key.encode()).digest() for key in rules.keys]
         self._rates: dict[str, _Rate] = {}
 
@@ -103,7 +102,7 @@ class Guard:
             return _refusal(421, "This service does not accept that host name: allow it with --allow-host.", "host")
         origin = headers.get("origin")
         allowed = origin in self._rules.origins
-        if origin is not None and not allowed and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and not allowed and origin.partition("://")[2].lower() != host.lower():
             return _refusal(403, "Web pages from other origins need --allow-origin to use this service.", "origin")
         if (
             origin is None
@@ -112,17 +111,20 @@ class Guard:
         ):
             return _refusal(403, "Web pages from other origins need --allow-origin to use this service.", "origin")
         if allowed and scope["method"] == "OPTIONS":
-            return Response(status_code=204)
+            asked = headers.get("access-control-request-headers", "Authorization, Content-Type")
+            return Response(status_code=204, headers={"Access-Control-Allow-Headers": asked})
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._rules.body_bytes:
             return _refusal(413, _too_large(self._rules.body_bytes), "body")
         owner = self._owner(headers)
+        client = scope["client"][0] if scope.get("client") else ""
+        if slow := self._too_fast(owner if self._keys and owner else client):  # a wrong key counts for its address
+            return slow
         if owner is None and not (scope["path"] in _OPEN or scope["path"].startswith(_OPEN_BELOW)):
-            said = "This service needs a key. Send it in a header: Authorization: Bearer KEY."
+            said = "This service needs a key: send it as Authorization: Bearer KEY."
             return _refusal(401, said, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
         scope["memagent.owner"] = owner or LOCAL
-        client = scope["client"][0] if scope.get("client") else ""
-        return self._too_fast(owner if self._keys and owner else client)
+        return None
 
     def _owner(self, headers: Headers) -> str | None:
         """Return the owner that belongs to the request's key; None if the key is wrong."""
@@ -217,8 +219,8 @@ class _Sending:
                 headers.setdefault(name, value)
             if self._origin:
                 headers["Access-Control-Allow-Origin"] = self._origin
-                headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
                 headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+                headers["Access-Control-Expose-Headers"] = "Mcp-Session-Id, Retry-After"
                 headers["Cross-Origin-Resource-Policy"] = "cross-origin"
                 headers.add_vary_header("Origin")
         await self._send(message)

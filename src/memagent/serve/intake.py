@@ -37,12 +37,14 @@ async def keep_text(service: Service, owner: str, name: str, text: str, *, liste
     if not text.strip():
         raise DocumentError(f"{name} has no text in it: give a document with something to read.")
     try:
-        content = await in_a_thread_of(service.opening, text.encode)
+        content = await in_a_thread_of(service.worker.opening, text.encode)
     except UnicodeEncodeError as error:
         raise DocumentError(
             f"{name} contains a lone surrogate at position {error.start}: repair the text first."
         ) from error
-    stored = await in_a_thread_of(service.opening, service.shelf.store, [content], name, service.limits.document_bytes)
+    stored = await in_a_thread_of(
+        service.worker.opening, service.shelf.store, [content], name, service.limits.document_bytes
+    )
     return service.shelf.add_document(owner, name, stored, text=True, listed=listed)
 
 
@@ -50,7 +52,7 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
     """Store a file that a message holds as a data URL or plain base64. Raises DocumentError and StorageError."""
     encoded = data.partition(",")[2] if data.startswith("data:") else data
     try:
-        content = await in_a_thread_of(service.opening, base64.b64decode, encoded, validate=True)
+        content = await in_a_thread_of(service.worker.opening, base64.b64decode, encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DocumentError(f"{_label(name)} is not valid base64 ({error}): send file_data as a data URL.") from error
     return await _keep_checked(service, owner, name, [content], listed=False)
@@ -58,7 +60,7 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
 
 async def keep_path(service: Service, owner: str, path: str, roots: Sequence[Path]) -> StoredDocument:
     """Store a copy of a file inside one of the `roots`. Raises DocumentError and StorageError."""
-    with await in_a_thread_of(service.opening, open_below, path, roots) as file:
+    with await in_a_thread_of(service.worker.opening, open_below, path, roots) as file:
         return await _keep_checked(service, owner, Path(path).name, iter(lambda: file.read(_BLOCK), b""), listed=False)
 
 
@@ -71,7 +73,9 @@ async def keep_url(service: Service, owner: str, url: str) -> StoredDocument:
     with tempfile.TemporaryDirectory() as folder:
         most = service.limits.document_bytes
         target, seconds = Path(folder) / "page", _URL_SECONDS
-        page = await in_a_thread_of(service.opening, fetch, url, target, public=True, largest=most, seconds=seconds)
+        page = await in_a_thread_of(
+            service.worker.opening, fetch, url, target, public=True, largest=most, seconds=seconds
+        )
         name = without_password(url)
         if page.type in MARKUP_TYPES and not is_markup_name(name):
             name = f"{name}.html"
@@ -132,10 +136,12 @@ async def _keep_checked(
     service: Service, owner: str, name: str, blocks: Iterable[bytes], *, listed: bool
 ) -> StoredDocument:
     name = _label(name)
-    stored = await in_a_thread_of(service.opening, service.shelf.store, blocks, name, service.limits.document_bytes)
+    stored = await in_a_thread_of(
+        service.worker.opening, service.shelf.store, blocks, name, service.limits.document_bytes
+    )
     document = service.shelf.add_document(owner, name, stored, text=False, listed=listed)
     try:
-        await in_a_thread_of(service.opening, _check, StoredFile(name, service.shelf.path(document)))
+        await in_a_thread_of(service.worker.opening, _check, StoredFile(name, service.shelf.path(document)))
     except DocumentError:
         service.shelf.remove_document(owner, document.id)
         raise

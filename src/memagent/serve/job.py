@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from memagent.core.records import Turn
@@ -32,6 +32,11 @@ class Progress:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """Everything but the memory."""
+        return {name: value for name, value in asdict(self).items() if name != "memory"}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -52,6 +57,10 @@ class Job:
     waiting: int = 0
     """Number of clients that are waiting for the answer."""
     task: asyncio.Task[None] | None = None
+    stopping: bool = False
+    """Whether the job has been cancelled. A new job then begins when this one has ended."""
+    giving_up: asyncio.TimerHandle | None = None
+    """Timer that cancels the job because its last client has left."""
     left: bool = False
     """Whether the service is shutting down before the reading has ended."""
     error: MemagentError | None = None

@@ -23,8 +23,9 @@ from memagent.serve.views import brief, full
 
 _INSTRUCTIONS = """\
 Answers questions about texts that are longer than your context window. Call start_reading with a question and the
-documents. Then call reading_status until the state is no longer "queued" or "reading". When it is "done", call get_answer
-for the answer with its citations. A long text takes minutes to hours. The reading continues between your calls."""
+documents. Then call reading_status until the state is no longer "queued" or "reading". When it is "done", call
+get_answer for the answer with its citations. A long text takes minutes to hours. The reading continues between your
+calls."""
 
 
 class ReadingStatus(BaseModel):

@@ -131,7 +131,7 @@ class PageDoor:
     async def _events(self, stored: StoredReading) -> AsyncGenerator[bytes]:
         service = self._service
         yield event(await full(service, stored), "reading")
-        with service.attached(stored) as job:
+        with service.worker.attached(stored) as job:
             if job is None:
                 return
             told = job.steps[-1].change.turn - 1 if job.steps else -1  # the latest step is sent again

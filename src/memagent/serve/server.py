@@ -118,5 +118,5 @@ class Server(uvicorn.Server):
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.leave()
+        self._service.worker.leave()
         await super().shutdown(sockets)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -42,8 +43,10 @@ CREATE TABLE IF NOT EXISTS documents (
 );
 CREATE TABLE IF NOT EXISTS readings (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, question TEXT NOT NULL, reader TEXT NOT NULL, documents TEXT NOT NULL,
-    state TEXT NOT NULL, error TEXT, detached INTEGER NOT NULL, created REAL NOT NULL, seconds REAL NOT NULL,
-    answer TEXT, characters INTEGER NOT NULL, read INTEGER NOT NULL
+    settings TEXT NOT NULL, state TEXT NOT NULL,
+    error TEXT, detached INTEGER NOT NULL, created REAL NOT NULL, seconds REAL NOT NULL,
+    answer TEXT, characters INTEGER NOT NULL, read INTEGER NOT NULL, segments INTEGER NOT NULL,
+    turns INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_owner ON readings (owner, created);
 CREATE INDEX IF NOT EXISTS by_sha256 ON documents (sha256);
@@ -86,19 +89,25 @@ class StoredReading:
     """Name of the reader."""
     documents: tuple[str, ...]
     """Ids of the documents, in reading order."""
-    state: State
-    error: str | None
-    detached: bool
+    settings: str
+    """Digest of the settings that the reading depends on."""
+    state: State = "queued"
+    error: str | None = None
+    detached: bool = True
     """Whether the reading continues when no client waits for it."""
-    created: float
+    created: float = 0.0
     """Seconds since 1970."""
-    seconds: float
+    seconds: float = 0.0
     """Seconds spent reading so far, over all attempts."""
     answer: str | None = None
     characters: int = 0
     """Number of characters in the documents; 0 until they are open."""
     read: int = 0
     """Number of characters in the segments read so far."""
+    segments: int = 0
+    turns: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class Shelf:
@@ -113,7 +122,9 @@ class Shelf:
         self.folder = folder.absolute()
         self._documents = self.folder / "documents"
         try:
-            self._documents.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
+            self._documents.mkdir(exist_ok=True)
             self._lock = FileLock(self.folder / "lock", blocking=False, thread_local=False)
             self._lock.acquire()
         except Timeout:
@@ -160,7 +171,7 @@ class Shelf:
 
     def add_document(self, owner: str, name: str, content: StoredBytes, *, text: bool, listed: bool) -> StoredDocument:
         """Give stored bytes a name and an owner. Equal bytes with the same name and owner are one document."""
-        id_ = f"file-{_digest(owner, name, text, content.sha256)}"
+        id_ = f"file-{digest(owner, name, text, content.sha256)}"
         self._run(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET listed = max(listed, excluded.listed)",
@@ -202,12 +213,9 @@ class Shelf:
 
     def put(self, reading: StoredReading) -> None:
         """Write the state of a reading."""
-        documents = json.dumps(reading.documents)
-        values = (
-            reading.id, reading.owner, reading.question, reading.reader, documents, reading.state, reading.error,
-            reading.detached, reading.created, reading.seconds, reading.answer, reading.characters, reading.read,
-        )  # fmt: skip
-        self._run("INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        values = [getattr(reading, field.name) for field in fields(StoredReading)]
+        values[_DOCUMENTS] = json.dumps(reading.documents)
+        self._run(f"INSERT OR REPLACE INTO readings VALUES ({', '.join('?' * len(values))})", values)
 
     def reading(self, owner: str, id_: str) -> StoredReading | None:
         row = self._run("SELECT * FROM readings WHERE id = ? AND owner = ?", (id_, owner)).fetchone()
@@ -226,16 +234,15 @@ class Shelf:
     def remove_reading(self, reading: StoredReading) -> None:
         """Remove a reading, its journal and its documents, except uploads and documents of other readings."""
         self._run("DELETE FROM readings WHERE id = ?", (reading.id,))
-        folder = self.journal(reading.id)
-        for path in folder.glob("*"):
-            path.unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            folder.rmdir()
+        self.remove_journal(reading.id)
         kept = {id_ for (text,) in self._run("SELECT documents FROM readings", ()) for id_ in json.loads(text)}
         for id_ in set(reading.documents) - kept:
             with suppress(NoSuchDocument):  # the owner has already removed it
                 if not self.document(reading.owner, id_).listed:
                     self.remove_document(reading.owner, id_)
+
+    def remove_journal(self, id_: str) -> None:
+        shutil.rmtree(self.journal(id_), ignore_errors=True)
 
     def journal(self, id_: str) -> Path:
         """Return the folder of a reading's journal."""
@@ -261,10 +268,11 @@ def keeping(folder: Path) -> Iterator[None]:
 
 def reading_id(owner: str, *identity: Any) -> str:
     """Return the id of a reading. It depends only on the owner, question, documents and settings."""
-    return f"reading-{_digest(owner, *identity)}"
+    return f"reading-{digest(owner, *identity)}"
 
 
-def _digest(*values: Any) -> str:
+def digest(*values: Any) -> str:
+    """Return a digest of values that JSON can hold."""
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -275,6 +283,10 @@ def _document(row: tuple[Any, ...]) -> StoredDocument:
 
 
 def _reading(row: tuple[Any, ...]) -> StoredReading:
-    id_, owner, question, reader, documents, state, error, detached, *others = row
-    listed = tuple(json.loads(documents))
-    return StoredReading(id_, owner, question, reader, listed, state, error, bool(detached), *others)
+    values = dict(zip((field.name for field in fields(StoredReading)), row, strict=True))
+    values["documents"] = tuple(json.loads(values["documents"]))
+    values["detached"] = bool(values["detached"])
+    return StoredReading(**values)
+
+
+_DOCUMENTS = [field.name for field in fields(StoredReading)].index("documents")

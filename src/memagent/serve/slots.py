@@ -15,10 +15,13 @@ class Slots:
     """A fixed number of slots.
 
     A free slot goes to the owner that holds the fewest. Among equals, it goes to the owner that has waited longest.
+
+    Args:
+        one_each: whether an owner without a slot gets one even if none is free.
     """
 
-    def __init__(self, number: int) -> None:
-        self._free = number
+    def __init__(self, number: int, one_each: bool = False) -> None:
+        self._free, self._one_each = number, one_each
         self._used: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # owners in the order of their last turn
 
@@ -46,8 +49,10 @@ class Slots:
         return len(self._waiting.get(owner, ()))
 
     def _hand_out(self) -> None:
-        while self._free and self._waiting:
+        while self._waiting:
             owner = min(self._waiting, key=lambda each: self._used[each])
+            if self._free <= 0 and (self._used[owner] or not self._one_each):
+                return
             queue = self._waiting.pop(owner)
             turn = queue.popleft()
             if queue:

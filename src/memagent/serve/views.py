@@ -13,9 +13,9 @@ from memagent.serve.shelf import NoSuchDocument, StoredReading
 
 
 def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
-    """Return a reading without its memory and citations. Once the reading has ended, its usage is 0: see `full`."""
-    job = service.job(stored.id)
-    progress = job.progress if job else None
+    """Return a reading without its memory, citations and warnings."""
+    job = service.worker.jobs.get(stored.id)
+    at = job.progress if job else stored
     return {
         "id": stored.id,
         "question": stored.question,
@@ -25,16 +25,16 @@ def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
         "created": stored.created,
         "error": stored.error,
         "progress": {
-            "characters": progress.characters if progress else stored.characters,
-            "read": progress.read if progress else stored.read,
-            "segments": progress.segments if progress else 0,
-            "turns": progress.turns if progress else 0,
+            "characters": at.characters,
+            "read": at.read,
+            "segments": at.segments,
+            "turns": at.turns,
             "ahead": service.ahead(stored) if stored.state == "queued" else 0,
         },
         "answer": stored.answer,
         "usage": {
-            "prompt_tokens": progress.prompt_tokens if progress else 0,
-            "completion_tokens": progress.completion_tokens if progress else 0,
+            "prompt_tokens": at.prompt_tokens,
+            "completion_tokens": at.completion_tokens,
         },
         "seconds": stored.seconds,
     }
@@ -43,15 +43,14 @@ def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
 async def full(service: Service, stored: StoredReading) -> dict[str, Any]:
     """Return a reading with its memory and, once it is finished, its answer and citations."""
     view = brief(service, stored)
-    job = service.job(stored.id)
+    job = service.worker.jobs.get(stored.id)
     if job:
         progress = job.progress
         usage = Usage(progress.prompt_tokens, progress.completion_tokens)
         found = Outcome(None, "stop", progress.memory, (), (), usage, progress.segments, progress.turns)
     else:
         nothing = Outcome(None, "stop", "", (), (), Usage(), 0, 0)
-        found = await service.outcome(stored) or nothing
-        view["progress"] |= {"segments": found.segments, "turns": found.turns}
+        found = await service.worker.outcome(stored) or nothing
     return view | {
         "memory": found.memory,
         "answer": found.answer,
