@@ -145,7 +145,7 @@ def test_the_models_are_listed(client: openai.OpenAI) -> None:
     ("asked", "says"),
     [
         ({"model": "gpt-x"}, "There is no model gpt-x here"),
-        ({"n": 2}, "a reading does not support n > 1"),
+        ({"n": 2}, "A reading does not support n > 1"),
         ({"response_format": {"type": "json_object"}}, "does not support response_format json_object"),
         ({"messages": []}, "messages"),
         ({"max_tokens": 0}, "max_tokens"),

@@ -253,3 +253,90 @@ def test_bad_questions_are_refused_at_once(tmp_path: Path) -> None:
         assert service.shelf.readings("a", 9) == []
 
     run(tmp_path, test)
+
+
+def test_a_reading_is_not_resumed_with_another_model(tmp_path: Path) -> None:
+    ids = list[str]()
+
+    async def begin(service: Service) -> None:
+        ids.append(service.start("a", keeper.QUESTION, [await document(service)]).id)
+
+    async def look(service: Service) -> None:
+        stored = service.find("a", ids[0])
+        assert stored.state == "stopped"
+        assert stored.error
+        assert "another model" in stored.error
+        with pytest.raises(UsageError, match="another model"):
+            service.resume("a", ids[0])
+        assert service.start("a", keeper.QUESTION, stored.documents).id != ids[0]
+
+    async def go_on(service: Service) -> None:
+        service.resume("a", ids[0])
+        assert await ended(service, ids[0]) == "done"
+
+    run(tmp_path, begin, SlowChat())
+    other = perfect_chat()
+    other.model = "other"
+    run(tmp_path, look, other)
+    run(tmp_path, go_on)
+
+
+def test_a_fresh_reading_is_fresh_after_a_restart(tmp_path: Path) -> None:
+    async def read(service: Service) -> None:
+        await ended(service, service.start("a", keeper.QUESTION, [await document(service)]).id)
+
+    async def again(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)], fresh=True)
+        assert stored.answer is None
+
+    async def look(service: Service) -> None:
+        [stored] = service.shelf.readings("a", 9)
+        assert await ended(service, stored.id) == "done"
+
+    run(tmp_path, read)
+    run(tmp_path, again, SlowChat())
+    chat = perfect_chat()
+    run(tmp_path, look, chat)
+    assert len(chat.requests) > 5
+
+
+def test_a_request_during_a_cancellation_begins_anew(tmp_path: Path) -> None:
+    chat = SlowChat()
+
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        await until(lambda: chat.now == 1)
+        cancelling = asyncio.create_task(service.cancel("a", stored.id))
+        await asyncio.sleep(0)
+        assert service.start("a", keeper.QUESTION, stored.documents).state == "queued"
+        await cancelling
+        chat.gate.set()
+        assert await ended(service, stored.id) == "done"
+
+    run(tmp_path, test, chat)
+
+
+def test_an_owner_without_a_reading_does_not_wait_for_others(tmp_path: Path) -> None:
+    chat = SlowChat()
+
+    async def test(service: Service) -> None:
+        mine = [service.start("a", f"Which? {n}", [await document(service)]).id for n in range(3)]
+        other = service.start("b", "Which?", [await document(service, "b")]).id
+        await until(lambda: chat.now == 2)
+        assert [service.find("a", id_).state for id_ in mine] == ["reading", "queued", "queued"]
+        assert service.find("b", other).state == "reading"
+
+    run(tmp_path, test, chat, ServiceLimits(readings=1))
+
+
+def test_patience_starts_when_the_last_client_leaves(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)], detached=False)
+        for _ in range(3):
+            with service.worker.attached(stored):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)
+        assert service.find("a", stored.id).state == "reading"
+        await until(lambda: service.find("a", stored.id).state == "cancelled")
+
+    run(tmp_path, test, SlowChat(), ServiceLimits(patience=0.3))

@@ -19,10 +19,12 @@ from memagent.serve.forms import ChatForm
 from memagent.serve.intake import keep_data, keep_named, keep_text
 from memagent.serve.job import Job
 from memagent.serve.outcome import Outcome
-from memagent.serve.replies import DONE, KEEP_ALIVE, ChatReply, annotations_of, event
+from memagent.serve.replies import DONE, KEEP_ALIVE, ChatReply, annotations_of, citation_of, event
 from memagent.serve.service import Service
 from memagent.serve.shelf import StoredReading
 from memagent.serve.splitting import Problem, split, without
+
+_COMPLETION = 1024  # tokens to leave for the reply if the client does not say
 
 ALIAS = "memagent"
 """Name that always stands for the service's model."""
@@ -65,12 +67,13 @@ class ChatDoor:
             return refused
         owner = owner_of(request)
         if not self._must_read(form):
+            may_read = form.how.read is None and not self._fits_all(form.texts, self._longest(0) // 2)
             try:
-                return await self._direct.reply(form, owner, request)
+                return await self._direct.reply(form, owner, request, may_read)
             except WindowOverflow:
-                if form.how.read is False:
+                if not may_read:
                     raise
-        form.refuse_unreadable()
+        form.check("a reading")
         problem = split(
             [message.said() for message in form.messages], self._service.budget.question, self._fits,
             form.how.question or "",
@@ -98,12 +101,9 @@ class ChatDoor:
             return how.read
         if how.question or how.documents:
             return True
-        parts = [part for each in form.messages if isinstance(each.content, list) for part in each.content]
-        if any(part.type == "file" for part in parts):
+        if any(part.type == "file" for part in form.parts):
             return True
-        texts = [part.text or "" for part in parts]
-        texts += [each.content for each in form.messages if isinstance(each.content, str)]
-        return not self._fits_all(texts, self._longest(form.most or 1))
+        return not self._fits_all(form.texts, self._longest(form.most or _COMPLETION))
 
     def _longest(self, completion: int) -> int:
         """Return the number of tokens in the longest prompt that goes straight to the model.
@@ -118,7 +118,7 @@ class ChatDoor:
             return service.budget.segment
         budget = service.budget
         window = service.chat.window or budget.question + budget.segment + 2 * budget.memory
-        return window - min(completion, window // 2)
+        return window - min(completion, window // 4)
 
     def _fits(self, text: str, tokens: int) -> bool:
         return len(text) <= _LONGEST * tokens and count(self._service.chat.tokenizer, text) <= tokens
@@ -190,9 +190,10 @@ class ChatDoor:
         """Return the outcome of a reading that has ended, or raise the error that ended it."""
         if job and job.error:
             raise job.error
-        outcome = await self._service.worker.outcome(stored)
+        now = self._service.find(stored.owner, stored.id)
+        outcome = await self._service.worker.outcome(now) if now.state == "done" else None
         if outcome is None or outcome.answer is None:
-            raise Stopped("The reading was stopped: send the request again to resume it.")
+            raise Stopped(now.error or "The reading was stopped: send the request again to resume it.")
         return outcome
 
     def _finished(self, form: ChatForm, problem: Problem, outcome: Outcome) -> tuple[str, str]:
@@ -225,5 +226,6 @@ def _about(form: ChatForm, stored: StoredReading, outcome: Outcome) -> dict[str,
         "reading": stored.id,
         "question": stored.question,
         "segments": outcome.segments,
-        "warnings": [*outcome.warnings, *form.ignored],
+        "citations": [citation_of(each) for each in outcome.citations],
+        "warnings": [*outcome.warnings, *form.ignored_by("the reading")],
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import httpx2
 from fastapi import Request
@@ -15,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from memagent.core.records import Completion, Message
 from memagent.core.records import Request as ModelRequest
+from memagent.core.tokenizer import count
 from memagent.errors import ModelError, UsageError, WindowOverflow
 from memagent.models.chat import Chat, Sampling
 from memagent.models.http import HttpChat
@@ -27,6 +30,9 @@ from memagent.serve.replies import DONE, ChatReply, event
 from memagent.serve.service import Service
 from memagent.serve.slots import SharedChat
 
+_TAIL = 4096  # bytes
+_END = re.compile(rb'\[DONE\]|"finish_reason": ?"')
+_HEADERS = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-")
 _COMPLETION = 1024  # tokens in a reply, if the client sets no maximum
 
 
@@ -36,8 +42,12 @@ class Direct:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def reply(self, form: ChatForm, owner: str, request: Request) -> Response:
+    async def reply(self, form: ChatForm, owner: str, request: Request, may_read: bool) -> Response:
         """Return the model's reply.
+
+        Args:
+            may_read: whether to raise WindowOverflow if the model's server says that the prompt is too long. Otherwise,
+                the client gets the server's own reply.
 
         Raises:
             WindowOverflow: the prompt does not fit the window after all.
@@ -46,7 +56,10 @@ class Direct:
         """
         owner = f"{owner} direct"  # so that a short prompt does not wait behind the owner's own readings
         if isinstance(self._service.chat, HttpChat):
-            return await present(request, self._forwarded(self._service.chat, form, owner))
+            asked = await request.json()  # as the client wrote it
+            asked.pop("memagent", None)
+            stream = bool(form.stream)
+            return await present(request, self._forwarded(self._service.chat, asked, stream, owner, may_read))
         model_request = self._request(form)
         chat = SharedChat(self._sampled(form), self._service.worker.calls, owner)
         if form.stream:
@@ -55,27 +68,31 @@ class Direct:
 
     # -- a model on a server ----------------------------------------------------------------------------------------
 
-    async def _forwarded(self, chat: HttpChat, form: ChatForm, owner: str) -> Response:
-        asked = form.model_dump(exclude_unset=True, exclude={"memagent"}) | {"model": chat.model}
+    async def _forwarded(
+        self, chat: HttpChat, asked: dict[str, Any], stream: bool, owner: str, may_read: bool
+    ) -> Response:
+        content = json.dumps(asked | {"model": chat.model}).encode()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._service.worker.calls.take(owner))
-            response = await chat.forward("/chat/completions", json.dumps(asked).encode())
+            response = await chat.forward("/chat/completions", content)
             stack.push_async_callback(response.aclose)
-            if form.stream and response.status_code < 400:
+            if stream and response.status_code < 400:
                 return _Forwarded(response, stack.pop_all())
-            content = await response.aread()
-        if response.status_code >= 400 and is_overflow(response.status_code, content.decode("utf-8", "replace")):
-            raise WindowOverflow(
-                f"The prompt is longer than the window of {chat.model}: shorten it, or set memagent.read to true."
-            )
-        return Response(content, response.status_code, media_type=response.headers.get("content-type"))
+            try:
+                said = await response.aread()
+            except httpx2.HTTPError as error:
+                raise ModelError(f"{chat.model} broke off its reply ({error}): send the request again.") from error
+        if may_read and is_overflow(response.status_code, said.decode("utf-8", "replace")):
+            raise WindowOverflow(f"The prompt is longer than the window of {chat.model}: shorten it.")
+        return Response(said, response.status_code, _kept(response))
 
     # -- a model on this machine ------------------------------------------------------------------------------------
 
     def _request(self, form: ChatForm) -> ModelRequest:
-        if form.n not in (None, 1):
-            raise UsageError("A local model returns one reply per request: leave out n.")
+        form.check("a local model")
         conversation = [message.said() for message in form.messages]
+        if any(said.files for said in conversation):
+            raise UsageError("A local model cannot open files: leave out memagent.read, so that they are read.")
         messages = [Message("system" if said.role == "developer" else said.role, said.text) for said in conversation]
         if len(messages) > 1 and messages[-1].role == "assistant":  # the reply continues the assistant's message
             asked, begun = messages[-2:]
@@ -83,6 +100,9 @@ class Direct:
         chat, most = self._service.chat, form.most
         if most is None:
             most = min(_COMPLETION, chat.window // 4) if chat.window else _COMPLETION
+        if chat.window:  # a short prompt may ask for more than the window has left
+            used = sum(count(chat.tokenizer, message.content) + 8 for message in messages) + 64
+            most = max(1, min(most, chat.window - used))
         return ModelRequest(tuple(messages), most, kind="direct")
 
     def _sampled(self, form: ChatForm) -> Chat:
@@ -94,7 +114,9 @@ class Direct:
     async def _completed(self, chat: Chat, request: ModelRequest, form: ChatForm) -> Response:
         completion = await chat.complete(request)
         text, finish = _stopped(completion.text, completion.finish, form.stops)
-        return JSONResponse(ChatReply(form.model).whole(text, finish, completion.usage))
+        warnings = form.ignored_by("the local model", ("temperature", "top_p", "seed"))
+        about = {"warnings": warnings} if warnings else None
+        return JSONResponse(ChatReply(form.model).whole(text, finish, completion.usage, about=about))
 
     async def _streamed(self, chat: Chat, request: ModelRequest, form: ChatForm) -> Response:
         """Return a stream. It starts once there is text, so that an earlier error still gets its own HTTP status."""
@@ -150,7 +172,7 @@ class _Forwarded(StreamingResponse):
     """Forwards the stream of a model's server. At the end, `stack` closes the response and gives back the slot."""
 
     def __init__(self, response: httpx2.Response, stack: AsyncExitStack) -> None:
-        super().__init__(_bytes(response), response.status_code, media_type=response.headers.get("content-type"))
+        super().__init__(_bytes(response), response.status_code, _kept(response))
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,10 +181,24 @@ class _Forwarded(StreamingResponse):
 
 
 async def _bytes(response: httpx2.Response) -> AsyncGenerator[bytes]:
+    """Yield the events of a stream as they arrive, each whole, and an error event if the stream breaks off."""
+    last, held, why = b"", b"", "it ended early"
     try:
         async for data in response.aiter_bytes():
-            yield data
+            last, held = (last + data)[-_TAIL:], held + data
+            whole = max(held.rfind(b"\n\n") + 2, held.rfind(b"\r\n\r\n") + 4)
+            if whole >= 4:
+                yield held[:whole]
+                held = held[whole:]
     except httpx2.HTTPError as error:
-        yield event(
-            body(f"The model's server broke off its reply ({error}): send the request again.", "server_error", "model")
-        )
+        why = str(error) or type(error).__name__
+    if _END.search(last):
+        yield held
+    else:
+        said = f"The model's server broke off its reply ({why}): send the request again."
+        yield event(body(said, "server_error", "model"))
+
+
+def _kept(response: httpx2.Response) -> dict[str, str]:
+    """Return the headers of a server's reply that clients look at."""
+    return {name: value for name, value in response.headers.items() if name.lower().startswith(_HEADERS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +11,19 @@ from memagent.errors import UsageError
 from memagent.serve.splitting import Part, Said
 
 Text = Annotated[str, Field(min_length=1)]
-Positive = Annotated[int, Field(ge=1, le=1 << 31)]
+
+
+_MOST = 1 << 31
+_HARMLESS = {
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "parallel_tool_calls",
+    "safety_identifier",
+    "prompt_cache_key",
+}
+"""Fields that do not change a reply."""
 
 
 class _Form(BaseModel):
@@ -27,6 +40,7 @@ class FileForm(_Form):
 class PartForm(_Form):
     type: str
     text: str | None = None
+    refusal: str | None = None
     file: FileForm | None = None
 
 
@@ -90,17 +104,30 @@ class ChatForm(_Form):
     messages: Annotated[list[MessageForm], Field(min_length=1)]
     stream: bool | None = False
     stream_options: StreamForm | None = None
-    max_tokens: Positive | None = None
-    max_completion_tokens: Positive | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
     n: int | None = 1
     stop: str | list[str] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
     response_format: dict[str, Any] | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
     memagent: ReadingForm | None = None
+
+    @property
+    def parts(self) -> list[PartForm]:
+        """The parts of all messages that have parts."""
+        return [part for each in self.messages if isinstance(each.content, list) for part in each.content]
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts in the messages."""
+        return [
+            *(part.text or "" for part in self.parts),
+            *(each.content for each in self.messages if isinstance(each.content, str)),
+        ]
 
     @property
     def most(self) -> int | None:
@@ -116,28 +143,33 @@ class ChatForm(_Form):
     def how(self) -> ReadingForm:
         return self.memagent or ReadingForm()
 
-    def refuse_unreadable(self) -> None:
-        """Raise UsageError if the request asks for something that a reading does not support."""
+    def check(self, who: str) -> None:
+        """Raise UsageError if the request asks for something that `who`, such as "a reading", does not support."""
         kind = (self.response_format or {}).get("type", "text")
         for asked, what in (
             (self.n not in (None, 1), "n > 1"),
             (kind != "text", f"response_format {kind}"),
             (self.tool_choice not in (None, "auto", "none"), "a tool_choice that requires a tool"),
+            (self.most is not None and not 1 <= self.most <= _MOST, f"max_tokens {self.most}"),
         ):
             if asked:
-                raise UsageError(f"This prompt has to be read, and a reading does not support {what}: leave it out.")
+                raise UsageError(f"{who.capitalize()} does not support {what}: leave it out.")
 
-    @property
-    def ignored(self) -> list[str]:
-        """Warnings about settings in the request that a reading ignores."""
-        found = [name for name in ("temperature", "top_p", "seed") if getattr(self, name)]
+    def ignored_by(self, who: str, kept: Sequence[str] = ()) -> list[str]:
+        """Return warnings about fields of the request that `who` ignores.
+
+        Args:
+            kept: names of fields that it does not ignore.
+        """
+        found = [name for name in ("temperature", "top_p", "seed") if getattr(self, name) and name not in kept]
         found += ["tools"] if self.tools and self.tool_choice != "none" else []
-        return [f"The reading ignored {name}." for name in found]
+        found += [name for name, value in (self.model_extra or {}).items() if value and name not in _HARMLESS]
+        return [f"{who.capitalize()} ignored {name[:100]}." for name in found]
 
 
 def _part(part: PartForm) -> Part:
-    if part.type == "text" and part.text is not None:
-        return Part(text=part.text)
+    if part.type in ("text", "refusal"):
+        return Part(text=part.text or part.refusal or "")
     if part.type == "file" and part.file and (part.file.file_id or part.file.file_data):
         return Part(file_id=part.file.file_id, file_name=part.file.filename, file_data=part.file.file_data)
     raise UsageError(f"memagent cannot read a message part of type {part.type[:40]}: send text and files.")

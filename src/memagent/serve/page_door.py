@@ -132,7 +132,8 @@ class PageDoor:
         service = self._service
         yield event(await full(service, stored), "reading")
         with service.worker.attached(stored) as job:
-            if job is None:
+            if job is None:  # it has ended meanwhile
+                yield event(await full(service, service.find(stored.owner, stored.id)), "reading")
                 return
             told = job.steps[-1].change.turn - 1 if job.steps else -1  # the latest step is sent again
             last = None

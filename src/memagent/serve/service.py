@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -12,18 +11,13 @@ from typing import Any, Self
 from memagent.agent import MemoryAgent
 from memagent.core.budget import Budget
 from memagent.core.tokenizer import count
-from memagent.errors import (
-    BudgetError,
-    MemagentError,
-    UsageError,
-)
+from memagent.errors import BudgetError, MemagentError, UsageError
 from memagent.models.chat import Chat
 from memagent.readers import find_reader
 from memagent.serve.service_limits import ServiceLimits
 from memagent.serve.shelf import Shelf, State, StoredReading, digest, reading_id
 from memagent.serve.worker import Worker
 
-_LOG = logging.getLogger(__name__)
 _OTHER_SETTINGS = (
     "This reading was started with another model or other settings: ask again, or start the service as it was then."
 )
