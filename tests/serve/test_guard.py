@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import keeper
 import pytest
-from serving import Served, serving
+from serving import Served, SlowChat, serving
 
 from memagent.documents import kinds
 from memagent.documents.web import fetch
@@ -174,8 +174,9 @@ def test_clients_that_are_too_fast_wait(tmp_path: Path) -> None:
 
 
 def test_the_queue_says_when_to_come_back(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=ServiceLimits(waiting=0)) as served:
-        found = served.client.post("/api/readings", json=ASK)
+    with serving(tmp_path, SlowChat(), limits=ServiceLimits(readings=1, waiting=0)) as served:
+        assert served.client.post("/api/readings", json=ASK).status_code == 202
+        found = served.client.post("/api/readings", json=ASK | {"question": "Who else?"})
     assert (found.status_code, found.headers["retry-after"]) == (429, "10")
 
 
@@ -284,9 +285,29 @@ def test_urls_are_not_fetched_unless_allowed(served: Served) -> None:
     assert (found.status_code, "does not fetch URLs" in found.text) == (400, True)
 
 
-PRIVATE = ["127.0.0.1", "localhost", "0.0.0.0", "10.0.0.1", "192.168.1.1", "169.254.169.254", "[::1]", "[::]",
-           "[::ffff:127.0.0.1]", "[fd00::1]", "[fe80::1]", "2130706433", "0x7f.1", "017700000001", "100.64.0.1",
-           "224.0.0.1", "[2002:7f00:1::]"]  # fmt: skip
+PRIVATE = """
+127.0.0.1
+localhost
+0.0.0.0
+10.0.0.1
+192.168.1.1
+169.254.169.254
+[::1]
+[::]
+[::ffff:127.0.0.1]
+[fd00::1]
+[fe80::1]
+2130706433
+0x7f.1
+017700000001
+100.64.0.1
+224.0.0.1
+[2002:7f00:1::]
+[64:ff9b::a9fe:a9fe]
+[64:ff9b:1::a00:1]
+[::7f00:1]
+[fec0::1]
+""".split()
 
 
 def test_private_addresses_are_never_fetched(tmp_path: Path) -> None:

@@ -65,3 +65,18 @@ def test_an_error_is_one_sentence(run: Any, tmp_path: Path) -> None:
     assert found.returncode == 1
     assert found.stderr.startswith("Error: There is no reader telepathy")
     assert "Traceback" not in found.stderr
+
+
+def test_the_system_prompt_is_asked_too(run: Any, tmp_path: Path) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text(keeper.text(400))
+    found = run("-s", "Answer in one word.", "-f", str(book), keeper.QUESTION)
+    assert found.returncode == 0, found.stderr
+    [journal] = (tmp_path / "state" / "memagent" / "runs").glob("*/journal.jsonl")
+    assert json.loads(journal.read_text().split("\n")[0])["question"] == f"Answer in one word.\n{keeper.QUESTION}"
+
+
+def test_a_conversation_goes_on_after_a_long_text(run: Any) -> None:
+    assert run(keeper.QUESTION, stdin=keeper.text(400)).returncode == 0
+    found = run("-c", "And the other one?")
+    assert (found.returncode, found.stdout.strip()) == (0, "\n".join(keeper.FACTS)), found.stderr

@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import keeper
 import pytest
-from serving import BUDGET, SlowChat, perfect_chat
+from serving import BUDGET, SlowChat, perfect_chat, serving
 
 from memagent.errors import BudgetError, DocumentError, ModelError, UsageError
 from memagent.models.chat import Chat
@@ -340,3 +341,36 @@ def test_patience_starts_when_the_last_client_leaves(tmp_path: Path) -> None:
         await until(lambda: service.find("a", stored.id).state == "cancelled")
 
     run(tmp_path, test, SlowChat(), ServiceLimits(patience=0.3))
+
+
+def test_nothing_is_kept_for_a_question_that_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        for more in ({"question": "why " * 400}, {"reader": "telepathy"}):
+            form = {"question": "Who?", "documents": [{"text": keeper.text(20)}]} | more
+            assert served.client.post("/api/readings", json=form).status_code == 400
+        assert list((tmp_path / "documents").iterdir()) == []
+
+
+def test_what_a_killed_service_left_behind_is_swept_up(tmp_path: Path) -> None:
+    async def leave(service: Service) -> None:
+        await document(service)  # and no reading for it
+        service.start("a", keeper.QUESTION, [await document(service, "a", keeper.text(30))])
+        (tmp_path / "documents" / ".0123").write_text("half an upload")
+
+    async def look(service: Service) -> None:
+        [stored] = service.shelf.readings("a", 9)
+        assert await ended(service, stored.id) == "done"
+        assert len(list((tmp_path / "documents").iterdir())) == 1
+
+    run(tmp_path, leave, SlowChat())
+    assert len(list((tmp_path / "documents").iterdir())) == 3
+    run(tmp_path, look)
+
+
+def test_a_document_that_is_refused_does_not_take_another_with_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        kept = served.client.post("/v1/files", files={"file": ("a.txt", b"Something to read.")}).json()
+        with patch("memagent.serve.intake.stored_documents", side_effect=DocumentError("A passing reason.")):
+            again = served.client.post("/v1/files", files={"file": ("a.txt", b"Something to read.")})
+        assert again.status_code == 400
+        assert served.client.get(f"/v1/files/{kept['id']}/content").content == b"Something to read."

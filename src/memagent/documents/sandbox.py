@@ -77,6 +77,11 @@ class Sandbox:
             raise (NotADocument if found["skip"] else DocumentError)(found["error"])
         return Conversion(tuple(found["pages"]), tuple(found["warnings"]))
 
+    def interrupt(self) -> None:
+        """End the conversion in progress, which then raises a DocumentError. May be called in another thread."""
+        if self._process and self._owner == os.getpid():
+            self._process.kill()
+
     def close(self) -> None:
         if self._process and self._owner == os.getpid():
             self._process.kill()

@@ -47,6 +47,11 @@ class Engine:
         """Function that ends the process."""
 
     @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._link.alive
+
+    @property
     def seconds(self) -> float:
         """Seconds spent in the pipeline so far."""
         return self._link.busy
@@ -74,6 +79,11 @@ class Engine:
     def prompt_tokens(self, messages: Messages) -> int:
         """Return the number of tokens of a prompt, chat template included. Waits for the engine's current step."""
         tokens: int = self._link.call_and_wait("prompt_tokens", messages)
+        return tokens
+
+    async def count(self, messages: Messages) -> int:
+        """Do the same as `prompt_tokens`, while the event loop keeps running."""
+        tokens: int = await self._link.call("prompt_tokens", messages)
         return tokens
 
     async def encode(self, text: str) -> list[int]:

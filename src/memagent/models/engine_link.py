@@ -61,6 +61,11 @@ class Link:
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
     async def call(self, name: str, *values: Any, on_text: Callable[[str], None] | None = None) -> Any:
         """Call `name` in the process and return its result. If this is cancelled, the process cancels the call, too."""
         number, future = next(self._numbers), Future[Any]()

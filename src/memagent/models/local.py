@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -20,6 +21,8 @@ from memagent.models.weights import find_weights
 # Two tokenizers that encode this text in the same way are taken to be the same. It has spaces, digits, upper case,
 # accents and several scripts.
 _PROBE = "It's 12345 o'clock,\n\n  naïve DON'T\twait…\r\n x=3.14; 日本語 😀\n\u00a0end "
+
+_FEW = 8  # messages in a conversation whose template's tokens are remembered
 
 
 class LocalChat:
@@ -51,6 +54,7 @@ class LocalChat:
         self.window = window or self._weights.window
         self.tokenizer: Tokenizer = self._weights.tokenizer or EstimatedTokenizer()
         self._engine: Engine | None = None
+        self._opening = asyncio.Lock()
         # Number of tokens that the chat template adds to messages of these roles.
         self._templates: dict[tuple[str, ...], int] = {}
 
@@ -66,13 +70,18 @@ class LocalChat:
         return other
 
     async def open(self) -> None:
-        if self._engine is None:
-            engine = Engine(self._weights, prompt_lookup=self._prompt_lookup)
-            await engine.open()
-            ours = self._weights.tokenizer
-            if ours and ours.ids(_PROBE) != await engine.encode(_PROBE):
-                raise ModelError(f"The tokenizer of {self.model} is not the one the engine uses: give another model.")
-            self._engine = engine
+        async with self._opening:
+            if self._engine is None or not self._engine.alive:
+                engine = Engine(self._weights, prompt_lookup=self._prompt_lookup)
+                await engine.open()
+                ours = self._weights.tokenizer
+                if ours and ours.ids(_PROBE) != await engine.encode(_PROBE):
+                    raise ModelError(
+                        f"The tokenizer of {self.model} is not the one the engine uses: give another model."
+                    )
+                if ours:
+                    self._templates[("user",)] = await engine.count([("user", [])])
+                self._engine = engine
 
     async def close(self) -> None:
         if self._engine:
@@ -83,8 +92,10 @@ class LocalChat:
         return self._count(self._encoded(messages))
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+        if self._engine and not self._engine.alive:  # its process was killed since the last call
+            await self.open()
         prompt = self._encoded(request.messages)
-        tokens = self._count(prompt)
+        tokens = await self._counted(prompt)
         if self.window is not None and tokens + request.max_tokens > self.window:
             raise WindowOverflow(
                 f"A prompt of {tokens:,} tokens and {request.max_tokens:,} for the completion do not fit the "
@@ -104,6 +115,15 @@ class LocalChat:
         """Return each role and content. The content is token ids, or text if only the engine can encode it."""
         own = self.tokenizer if isinstance(self.tokenizer, FileTokenizer) else None
         return [(message.role, own.ids(message.content) if own else message.content) for message in messages]
+
+    async def _counted(self, prompt: Messages) -> int:
+        """Return the number of tokens of a prompt. The event loop does not wait for the engine's current step."""
+        roles = tuple(role for role, _ in prompt)
+        if any(isinstance(content, str) for _, content in prompt) or len(roles) > _FEW:
+            return await self._opened.count(prompt)
+        if roles not in self._templates:
+            self._templates[roles] = await self._opened.count([(role, []) for role in roles])
+        return self._count(prompt)
 
     def _count(self, prompt: Messages) -> int:
         if any(isinstance(content, str) for _, content in prompt):

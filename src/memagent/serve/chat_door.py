@@ -78,6 +78,7 @@ class ChatDoor:
             [message.said() for message in form.messages], self._service.budget.question, self._fits,
             form.how.question or "",
         )  # fmt: skip
+        self._service.check(problem.question, form.how.reader)
         documents = await self._documents(form, problem, owner)
         stored = self._service.start(
             owner, problem.question, documents, reader=form.how.reader, detached=False, fresh=form.how.fresh

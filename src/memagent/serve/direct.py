@@ -30,6 +30,7 @@ from memagent.serve.replies import DONE, ChatReply, event
 from memagent.serve.service import Service
 from memagent.serve.slots import SharedChat
 
+_ROLES = {"system", "developer", "user", "assistant"}
 _TAIL = 4096  # bytes
 _END = re.compile(rb'\[DONE\]|"finish_reason": ?"')
 _HEADERS = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-")
@@ -63,7 +64,7 @@ class Direct:
         model_request = self._request(form)
         chat = SharedChat(self._sampled(form), self._service.worker.calls, owner)
         if form.stream:
-            return await self._streamed(chat, model_request, form)
+            return await present(request, self._streamed(chat, model_request, form))
         return await present(request, self._completed(chat, model_request, form))
 
     # -- a model on a server ----------------------------------------------------------------------------------------
@@ -91,6 +92,8 @@ class Direct:
     def _request(self, form: ChatForm) -> ModelRequest:
         form.check("a local model")
         conversation = [message.said() for message in form.messages]
+        if unknown := {said.role for said in conversation} - _ROLES:
+            raise UsageError(f"A message has the role {unknown.pop()[:100]}: give {', '.join(sorted(_ROLES))}.")
         if any(said.files for said in conversation):
             raise UsageError("A local model cannot open files: leave out memagent.read, so that they are read.")
         messages = [Message("system" if said.role == "developer" else said.role, said.text) for said in conversation]

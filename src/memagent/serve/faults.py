@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -22,6 +23,8 @@ from memagent.errors import (
 )
 from memagent.serve.service import Busy, NoSuchReading
 from memagent.serve.shelf import NoSuchDocument
+
+_LOG = logging.getLogger(__name__)
 
 RETRY_AFTER = "10"
 """Seconds that a client should wait before it tries again when the queue is full."""
@@ -69,6 +72,9 @@ def body(message: str, kind: str, code: str | None, param: str | None = None) ->
 def described(error: MemagentError) -> tuple[int, dict[str, Any]]:
     """Return the HTTP status and the body for an error."""
     status, kind, code = next(found for known, found in _STATUS.items() if isinstance(error, known))
+    if isinstance(error, StorageError):  # its message names folders of the server
+        _LOG.error("%s", error)
+        return status, body("The disk of the service is full, or cannot be written to: try again later.", kind, code)
     return status, body(str(error), kind, code)
 
 

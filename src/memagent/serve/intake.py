@@ -136,16 +136,13 @@ async def _keep_checked(
     service: Service, owner: str, name: str, blocks: Iterable[bytes], *, listed: bool
 ) -> StoredDocument:
     name = _label(name)
-    stored = await in_a_thread_of(
-        service.worker.opening, service.shelf.store, blocks, name, service.limits.document_bytes
-    )
-    document = service.shelf.add_document(owner, name, stored, text=False, listed=listed)
+    opening = service.worker.opening
+    stored = await in_a_thread_of(opening, service.shelf.store, blocks, name, service.limits.document_bytes)
     try:
-        await in_a_thread_of(service.worker.opening, _check, StoredFile(name, service.shelf.path(document)))
-    except DocumentError:
-        service.shelf.remove_document(owner, document.id)
-        raise
-    return document
+        await in_a_thread_of(opening, _check, StoredFile(name, stored.path))
+        return service.shelf.add_document(owner, name, stored, text=False, listed=listed)
+    finally:
+        stored.path.unlink(missing_ok=True)
 
 
 def _check(file: StoredFile) -> None:

@@ -71,7 +71,7 @@ class Memagent(llm.Model):
 
 def _replies(agent: MemoryAgent, prompt: Any, response: Any) -> Iterator[str | StreamEvent]:
     files = [*prompt.fragments, *prompt.system_fragments, *prompt.attachments]
-    question = prompt._prompt or ""  # `prompt.prompt` would include the fragments
+    conversation = _conversation(prompt, bool(files))
     with asyncio.Runner() as runner, ExitStack() as stack:
         runner.run(agent.chat.open())
         stack.callback(lambda: runner.run(agent.aclose()))
@@ -79,14 +79,13 @@ def _replies(agent: MemoryAgent, prompt: Any, response: Any) -> Iterator[str | S
         def fits(text: str, tokens: int) -> bool:
             return len(text) <= 32 * tokens and count(agent.chat.tokenizer, text) <= tokens
 
-        texts: list[tuple[str, str]] = []
-        if not files:
-            if fits(prompt.prompt, (agent.chat.window or agent.budget.segment) // 2):
-                yield _direct(agent, prompt, runner)
-                return
-            problem = split([Said("user", (Part(question),))], agent.budget.question, fits)
-            question, texts = problem.question, list(problem.texts)
-        document = stack.enter_context(_document(files, texts, stack))
+        whole = "\n".join(said.text for said in conversation)
+        if not files and fits(whole, (agent.chat.window or agent.budget.segment) // 2):
+            yield _direct(agent, prompt, runner)
+            return
+        problem = split(conversation, agent.budget.question, fits)
+        question = problem.question
+        document = stack.enter_context(_document(files, list(problem.texts), stack))
         run = runs_folder() / run_name(agent.header(question, document))
         reading = agent.stream(question, document, run=run)
         stack.callback(lambda: runner.run(reading.aclose()))
@@ -97,12 +96,22 @@ def _replies(agent: MemoryAgent, prompt: Any, response: Any) -> Iterator[str | S
         yield from (StreamEvent("reasoning", f"\nWarning: {warning}") for warning in step.warnings)
 
 
+def _conversation(prompt: Any, files: bool) -> list[Said]:
+    """Return the conversation so far, without fragments and attachments, which `files` says there are."""
+    system = [Said("system", (Part(prompt._system),))] if prompt._system else []
+    earlier = [Said(each.role, (Part(_text(each)),)) for each in prompt.messages[:-1] if each.role != "system"]
+    # `prompt.prompt` would include the fragments. The file only says that there is one.
+    last = Said("user", (Part(prompt._prompt or ""), *([Part(file_id="fragment")] if files else [])))
+    return [*system, *earlier, last]
+
+
+def _text(message: Any) -> str:
+    return "".join(part.text for part in message.parts if isinstance(part, TextPart))
+
+
 def _direct(agent: MemoryAgent, prompt: Any, runner: asyncio.Runner) -> str:
     """Return the model's reply to the conversation so far."""
-    messages = (
-        Message(each.role, "".join(part.text for part in each.parts if isinstance(part, TextPart)))
-        for each in prompt.messages
-    )
+    messages = (Message(each.role, _text(each)) for each in prompt.messages)
     request = Request(tuple(messages), agent.budget.answer, kind="direct")
     return runner.run(agent.chat.complete(request)).text
 

@@ -93,6 +93,7 @@ class Tools:
         """Start reading documents (text, HTML, PDF, DOCX, EPUB) of any length to answer a question."""
         service, owner = self._service, _owner(context)
         with _told():
+            service.check(question, reader)
             ids = [(await keep_path(service, owner, path, self._roots)).id for path in paths or ()]
             ids += [(await keep_url(service, owner, url)).id for url in urls or ()]
             if text is not None:

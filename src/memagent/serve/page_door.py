@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from memagent._version import __version__
 from memagent.evidence.run_page import run_page
 from memagent.readers import NAMES
-from memagent.runs.run import Run
+from memagent.runs.run import FILE, Run
 from memagent.runs.threads import off_the_loop
 from memagent.serve.clients import owner_of, with_patience
 from memagent.serve.forms import DocumentForm
@@ -83,6 +83,7 @@ class PageDoor:
     async def ask(self, request: Request, form: AskForm) -> dict[str, Any]:
         """Start a reading, or join an identical one."""
         owner = owner_of(request)
+        self._service.check(form.question, form.reader or None)
         ids = await keep_named(self._service, owner, form.documents)
         stored = self._service.start(owner, form.question, ids, reader=form.reader or None)
         return await full(self._service, stored)
@@ -125,7 +126,10 @@ class PageDoor:
     async def download(self, request: Request, id_: str) -> HTMLResponse:
         """Return a reading as one self-contained HTML page."""
         stored = self._service.find(owner_of(request), id_)
-        text = await off_the_loop(lambda: run_page(Run(self._service.shelf.journal(stored.id))))
+        folder = self._service.shelf.journal(stored.id)
+        if not (folder / FILE).exists():
+            raise NoSuchReading("This reading has not read anything yet.")
+        text = await off_the_loop(lambda: run_page(Run(folder)))
         return HTMLResponse(text, headers={"Content-Disposition": f'attachment; filename="{id_}.html"'})
 
     async def _events(self, stored: StoredReading) -> AsyncGenerator[bytes]:

@@ -63,6 +63,7 @@ class Service:
         except BaseException:
             self.shelf.close()
             raise
+        self.shelf.sweep()
         for stored in self.shelf.unfinished():
             if stored.settings == self._settings(stored.reader):
                 self.worker.begin(stored)
@@ -77,6 +78,25 @@ class Service:
         await self.chat.close()
 
     # -- what clients ask for ---------------------------------------------------------------------------------------
+
+    def check(self, question: str, reader: str | None) -> str:
+        """Check a question and the name of a reader, before documents are kept for them.
+
+        Returns:
+            The full name of the reader.
+
+        Raises:
+            UsageError: there is no such reader, or the question is empty or too long.
+        """
+        if not question.strip():
+            raise BudgetError("The question is empty: ask something.")
+        tokens = count(self.chat.tokenizer, question)
+        if tokens > self.budget.question:
+            raise BudgetError(
+                f"The question has {tokens:,} tokens, {tokens - self.budget.question:,} more than its budget of "
+                f"{self.budget.question:,}: shorten it."
+            )
+        return find_reader(reader, self.chat.defaults.reader).__name__ if reader else self.reader
 
     def start(
         self,
@@ -103,8 +123,7 @@ class Service:
             DocumentError: the owner has no such document.
             Busy: the owner has too many readings in the queue.
         """
-        self._check(question)
-        chosen = find_reader(reader, self.chat.defaults.reader).__name__ if reader else self.reader
+        chosen = self.check(question, reader)
         for document in documents:
             self.shelf.document(owner, document)
         settings = self._settings(chosen)
@@ -169,23 +188,13 @@ class Service:
 
     # -- internal ---------------------------------------------------------------------------------------------------
 
-    def _check(self, question: str) -> None:
-        if not question.strip():
-            raise BudgetError("The question is empty: ask something.")
-        tokens = count(self.chat.tokenizer, question)
-        if tokens > self.budget.question:
-            raise BudgetError(
-                f"The question has {tokens:,} tokens, {tokens - self.budget.question:,} more than its budget of "
-                f"{self.budget.question:,}: shorten it."
-            )
-
     def _settings(self, reader: str) -> str:
         """Return a digest of everything that a reading depends on, apart from its question and documents."""
         agent = MemoryAgent(self.chat, budget=self.budget, reader=reader)
         return digest(self.chat.model, asdict(self.chat.sampling), agent.settings)
 
     def _queue(self, stored: StoredReading, detached: bool, fresh: bool = False) -> StoredReading:
-        if self.worker.queued(stored.owner) >= self.limits.waiting:
+        if self.worker.queued(stored.owner) >= self.limits.waiting and not self.worker.has_room(stored.owner):
             raise Busy(f"You already have {self.limits.waiting} readings in the queue: wait until some are finished.")
         if fresh:
             self.shelf.remove_journal(stored.id)

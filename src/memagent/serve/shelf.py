@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,8 @@ class StoredBytes:
 
     sha256: str
     bytes: int
+    path: Path
+    """The temporary file that has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,35 +151,41 @@ class Shelf:
     # -- documents --------------------------------------------------------------------------------------------------
 
     def store(self, blocks: Iterable[bytes], name: str, most: int) -> StoredBytes:
-        """Write bytes to the shelf. This may run in a thread.
+        """Write bytes to a temporary file, for `add_document`. This may run in a thread.
 
         Raises:
             DocumentError: there are more than `most` bytes.
             StorageError: the disk is full.
         """
-        temporary, digest, size = self._documents / f".{uuid4().hex}", hashlib.sha256(), 0
+        temporary, sha256, size = self._documents / f".{uuid4().hex}", hashlib.sha256(), 0
         try:
             with keeping(self.folder), temporary.open("wb") as file:
                 for block in blocks:
                     size += len(block)
                     if size > most:
                         raise DocumentError(f"{name} is larger than {most / (1 << 20):,.0f} MiB: split it into parts.")
-                    digest.update(block)
+                    sha256.update(block)
                     file.write(block)
-            temporary.replace(self._documents / digest.hexdigest())
-        finally:
+        except (DocumentError, StorageError):
             temporary.unlink(missing_ok=True)
-        return StoredBytes(digest.hexdigest(), size)
+            raise
+        return StoredBytes(sha256.hexdigest(), size, temporary)
 
     def add_document(self, owner: str, name: str, content: StoredBytes, *, text: bool, listed: bool) -> StoredDocument:
         """Give stored bytes a name and an owner. Equal bytes with the same name and owner are one document."""
         id_ = f"file-{digest(owner, name, text, content.sha256)}"
+        content.path.replace(self._documents / content.sha256)
         self._run(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET listed = max(listed, excluded.listed)",
             (id_, owner, name, text, content.sha256, content.bytes, time.time(), listed),
         )
         return self.document(owner, id_)
+
+    def names(self, owner: str, ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of an owner's documents by id, without those that were removed."""
+        wanted = "SELECT id, name FROM documents WHERE owner = ? AND id IN (SELECT value FROM json_each(?))"
+        return dict(self._run(wanted, (owner, json.dumps(list(ids)))))
 
     def document(self, owner: str, id_: str) -> StoredDocument:
         """Return a document of the owner. Raises NoSuchDocument if there is none."""
@@ -235,11 +243,24 @@ class Shelf:
         """Remove a reading, its journal and its documents, except uploads and documents of other readings."""
         self._run("DELETE FROM readings WHERE id = ?", (reading.id,))
         self.remove_journal(reading.id)
-        kept = {id_ for (text,) in self._run("SELECT documents FROM readings", ()) for id_ in json.loads(text)}
-        for id_ in set(reading.documents) - kept:
-            with suppress(NoSuchDocument):  # the owner has already removed it
-                if not self.document(reading.owner, id_).listed:
-                    self.remove_document(reading.owner, id_)
+        self._remove_unused(reading.documents)
+
+    def sweep(self) -> None:
+        """Remove what a service that was killed has left behind: temporary files, and documents that nothing names."""
+        self._remove_unused([id_ for (id_,) in self._run("SELECT id FROM documents WHERE NOT listed", ())])
+        known = {sha256 for (sha256,) in self._run("SELECT sha256 FROM documents", ())}
+        for path in self._documents.iterdir():
+            if path.name not in known:
+                path.unlink()
+
+    def _remove_unused(self, ids: Iterable[str]) -> None:
+        """Remove those of the documents that are neither uploads nor documents of a reading."""
+        unused = (
+            "SELECT owner, id FROM documents WHERE NOT listed AND id IN (SELECT value FROM json_each(?)) AND id NOT IN "
+            "(SELECT value FROM readings, json_each(readings.documents) WHERE readings.owner = documents.owner)"
+        )
+        for owner, id_ in self._run(unused, (json.dumps(list(ids)),)).fetchall():
+            self.remove_document(owner, id_)
 
     def remove_journal(self, id_: str) -> None:
         shutil.rmtree(self.journal(id_), ignore_errors=True)

@@ -48,10 +48,14 @@ class Slots:
         """Return how many of an owner's requests are waiting for a slot."""
         return len(self._waiting.get(owner, ()))
 
+    def free(self, owner: str) -> bool:
+        """Return whether the owner would get a slot at once."""
+        return self._free > 0 or (self._one_each and not self._used[owner])
+
     def _hand_out(self) -> None:
         while self._waiting:
             owner = min(self._waiting, key=lambda each: self._used[each])
-            if self._free <= 0 and (self._used[owner] or not self._one_each):
+            if not self.free(owner):
                 return
             queue = self._waiting.pop(owner)
             turn = queue.popleft()

@@ -94,7 +94,8 @@ def split(conversation: Sequence[Said], question_tokens: int, fits: Fits, questi
         problem, texts = _ends(own, min(_END, room // 2), fits), (*texts, ("message", own))
     elif not texts and not files:
         texts = (("message", own),)
-    return Problem("\n".join(part for part in (rules, problem, prefix) if part.strip()), texts, files, prefix)
+    begun = _trimmed(prefix[-_CUT:], fits, room // 4)  # only its last words, if it is long
+    return Problem("\n".join(part for part in (rules, problem, begun) if part.strip()), texts, files, prefix)
 
 
 def without(prefix: str, reply: str) -> str:

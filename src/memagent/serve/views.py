@@ -9,18 +9,19 @@ from memagent.serve.job import Step
 from memagent.serve.outcome import Outcome
 from memagent.serve.replies import citation_of
 from memagent.serve.service import Service
-from memagent.serve.shelf import NoSuchDocument, StoredReading
+from memagent.serve.shelf import StoredReading
 
 
 def brief(service: Service, stored: StoredReading) -> dict[str, Any]:
     """Return a reading without its memory, citations and warnings."""
     job = service.worker.jobs.get(stored.id)
     at = job.progress if job else stored
+    names = service.shelf.names(stored.owner, stored.documents)
     return {
         "id": stored.id,
         "question": stored.question,
         "state": stored.state,
-        "documents": [_document(service, stored.owner, id_) for id_ in stored.documents],
+        "documents": [{"id": id_, "name": names.get(id_, "removed")} for id_ in stored.documents],
         "reader": stored.reader,
         "created": stored.created,
         "error": stored.error,
@@ -72,10 +73,3 @@ def step_of(step: Step) -> dict[str, Any]:
         "added": change.added,
         "removed": change.removed,
     }
-
-
-def _document(service: Service, owner: str, id_: str) -> dict[str, str]:
-    try:
-        return {"id": id_, "name": service.shelf.document(owner, id_).name}
-    except NoSuchDocument:
-        return {"id": id_, "name": "removed"}

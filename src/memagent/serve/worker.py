@@ -13,6 +13,7 @@ from memagent.agent import MemoryAgent
 from memagent.core.budget import Budget
 from memagent.core.limits import Limits
 from memagent.documents import Document, stored_documents
+from memagent.documents.sandbox import SANDBOX
 from memagent.errors import LimitReached, MemagentError, ModelError, RunError, Stopped, StorageError
 from memagent.models.chat import Chat
 from memagent.runs.run import FILE
@@ -42,6 +43,7 @@ class Worker:
     def leave(self) -> None:
         """Let no client wait any longer, because the service is about to end."""
         self._closing = True
+        SANDBOX.interrupt()  # a conversion can take minutes
         for job in self.jobs.values():
             job.leave()
 
@@ -58,6 +60,10 @@ class Worker:
     def queued(self, owner: str) -> int:
         """Return the number of an owner's readings that wait for their turn."""
         return self._reading.waiting(owner)
+
+    def has_room(self, owner: str) -> bool:
+        """Return whether a reading of the owner could begin at once."""
+        return self._reading.free(owner)
 
     async def outcome(self, stored: StoredReading) -> Outcome | None:
         """Return the outcome of a reading so far; None if its journal is missing or still empty."""
@@ -102,13 +108,13 @@ class Worker:
             except Stopped as error:
                 state, job.error = "stopped", error
             except MemagentError as error:
-                state, job.error = "failed", error
+                state, job.error = "reading" if self._closing else "failed", error
             except asyncio.CancelledError:
                 state = "reading" if self._closing else "cancelled"
                 raise
             finally:
                 if state:
-                    error_ = str(job.error) if job.error else None
+                    error_ = str(job.error) if job.error and state != "reading" else None
                     seconds = round(job.stored.seconds + time.monotonic() - began, 3)
                     self._become(job, state, error=error_, seconds=seconds, answer=answer, **job.progress.figures)
 
