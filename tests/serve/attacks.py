@@ -132,7 +132,7 @@ def send(url: str, data: bytes) -> tuple[int, bytes]:
 
 
 def main() -> None:
-    from serving import serving
+    from served import serving
 
     from memagent.serve.guard import Rules
     from memagent.serve.server import Doors

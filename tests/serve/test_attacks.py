@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from attacks import ATTACKS, KEY, Attack, send
-from serving import Served, serving
+from served import Served, serving
 
 from memagent.serve.guard import Rules
 from memagent.serve.server import Doors

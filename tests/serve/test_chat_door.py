@@ -10,7 +10,7 @@ from typing import Any
 import keeper
 import openai
 import pytest
-from serving import WINDOW, Served, SlowChat, perfect_chat, serving
+from served import WINDOW, Served, SlowChat, perfect_chat, serving
 
 from memagent.serve.service_limits import ServiceLimits
 

@@ -11,7 +11,7 @@ import keeper
 import openai
 import pytest
 from fault_server import Fault, FaultServer, cut, ok, status
-from serving import serving
+from served import serving
 
 from memagent.models.http import HttpChat
 

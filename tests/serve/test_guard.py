@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import keeper
 import pytest
-from serving import Served, SlowChat, serving
+from served import Served, SlowChat, serving
 
 from memagent.documents import kinds
 from memagent.documents.web import fetch

@@ -14,7 +14,7 @@ import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from serving import serving
+from served import serving
 
 from memagent.serve.guard import Rules
 from memagent.serve.server import Doors

@@ -10,7 +10,7 @@ from typing import Any
 import keeper
 import pytest
 from make_documents import pdf
-from serving import Served, SlowChat, serving
+from served import Served, SlowChat, serving
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import keeper
 import pytest
-from serving import BUDGET, SlowChat, perfect_chat, serving
+from served import BUDGET, SlowChat, perfect_chat, serving
 
 from memagent.errors import BudgetError, DocumentError, ModelError, UsageError
 from memagent.models.chat import Chat

@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from make_documents import pdf
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from serving import Served, SlowChat, serving
+from served import Served, SlowChat, serving
 
 from memagent.serve.guard import Rules
 from memagent.serve.server import Doors
