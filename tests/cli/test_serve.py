@@ -93,7 +93,7 @@ def test_what_cannot_be_served_is_said_in_one_sentence(tmp_path: Path, script: s
             (["--host", "0.0.0.0"], 2, "Other machines can reach 0.0.0.0: give clients keys with --key-file"),
             (["--host", "::"], 2, "Other machines can reach ::"),
             (["--key-file", str(empty)], 2, f"There is no key in {empty}"),
-            (["--key-file", str(short)], 2, "fewer than 16 characters"),
+            (["--key-file", str(short)], 2, "needs at least 16 characters"),
             (["--key-file", str(tmp_path / "none")], 2, "cannot be read"),
             (["--port", port], 2, f"cannot listen on 127.0.0.1 port {port}"),
             (["--host", "no.such.host.invalid", "--key-file", str(file)], 2, "There is no key"),

@@ -94,4 +94,4 @@ def test_a_bomb(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> N
     else:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("word/document.xml", content)
-    assert problem(path) == "bomb is larger than 0 GiB when unpacked: split it into parts."
+    assert problem(path) == "bomb is larger than 1 MiB when unpacked: split it into parts."

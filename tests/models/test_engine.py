@@ -46,7 +46,7 @@ def is_alive(process: int) -> bool:
 
 @pytest.mark.slow
 @needs_default_model
-def test_a_killed_engine_fails_its_calls_with_a_sentence_and_can_be_opened_again() -> None:
+def test_a_killed_engine_fails_its_calls_with_a_sentence_and_is_opened_again() -> None:
     async def run() -> None:
         chat = LocalChat(BASE)
         await chat.open()
@@ -55,11 +55,8 @@ def test_a_killed_engine_fails_its_calls_with_a_sentence_and_can_be_opened_again
         os.kill(pid(chat), signal.SIGKILL)
         with pytest.raises(ModelError, match=r"The engine's process ended with status -9"):
             await call
-        with pytest.raises(ModelError, match=r"The engine's process ended with status -9"):
-            await chat.complete(story())
-        await chat.close()
-        await chat.open()
-        assert (await chat.complete(story(4))).text
+        first, second = await asyncio.gather(chat.complete(story(4)), chat.complete(story(4)))
+        assert first.text == second.text != ""
         await chat.close()
 
     asyncio.run(run())

@@ -47,7 +47,9 @@ LARGEST = 2 << 30
 """Size of the largest document, unpacked, in bytes: 500 million tokens of English."""
 
 
-def too_large(label: str, largest: int = LARGEST) -> DocumentError:
+def too_large(label: str, largest: int | None = None) -> DocumentError:
+    """Return the error for a document of more than `largest` bytes, or of more than LARGEST."""
+    largest = largest or LARGEST
     size = f"{largest >> 30} GiB" if largest >= 1 << 30 else f"{largest / (1 << 20):,.0f} MiB"
     return DocumentError(f"{label} is larger than {size} when unpacked: split it into parts.")
 
