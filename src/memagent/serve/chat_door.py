@@ -19,17 +19,15 @@ from memagent.serve.forms import ChatForm
 from memagent.serve.intake import keep_data, keep_named, keep_text
 from memagent.serve.job import Job
 from memagent.serve.outcome import Outcome
-from memagent.serve.replies import DONE, KEEP_ALIVE, ChatReply, annotations_of, citation_of, event
+from memagent.serve.replies import DONE, KEEP_ALIVE, ChatReply, annotations_of, citation_of, event, stopped
 from memagent.serve.service import Service
 from memagent.serve.shelf import StoredReading
-from memagent.serve.splitting import Problem, split, without
+from memagent.serve.splitting import LONGEST_TOKEN, Problem, fitting, split, without
 
 _COMPLETION = 1024  # tokens to leave for the reply if the client does not say
 
 ALIAS = "memagent"
 """Name that always stands for the service's model."""
-
-_LONGEST = 32  # characters per token at most; a text with more cannot fit, so it is not tokenized
 
 
 class ChatDoor:
@@ -43,6 +41,7 @@ class ChatDoor:
     def __init__(self, service: Service, read_over: int | None = None, progress: str = "reasoning") -> None:
         self._service, self._read_over, self._progress = service, read_over, progress
         self._direct = Direct(service)
+        self._fits = fitting(service.chat.tokenizer)
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -121,11 +120,8 @@ class ChatDoor:
         window = service.chat.window or budget.question + budget.segment + 2 * budget.memory
         return window - min(completion, window // 4)
 
-    def _fits(self, text: str, tokens: int) -> bool:
-        return len(text) <= _LONGEST * tokens and count(self._service.chat.tokenizer, text) <= tokens
-
     def _fits_all(self, texts: list[str], tokens: int) -> bool:
-        if sum(map(len, texts)) > _LONGEST * tokens:
+        if sum(map(len, texts)) > LONGEST_TOKEN * tokens:
             return False
         return sum(count(self._service.chat.tokenizer, text) + 8 for text in texts) + 32 <= tokens
 
@@ -199,10 +195,7 @@ class ChatDoor:
 
     def _finished(self, form: ChatForm, problem: Problem, outcome: Outcome) -> tuple[str, str]:
         """Return the reply's text, cut at the client's stop texts and token limit, and its finish reason."""
-        text, finish = without(problem.prefix, outcome.answer or ""), str(outcome.finish)
-        ends = [place for each in form.stops if (place := text.find(each)) >= 0]
-        if ends:
-            text, finish = text[: min(ends)], "stop"
+        text, finish = stopped(without(problem.prefix, outcome.answer or ""), outcome.finish, form.stops)
         if form.most and not self._fits(text, form.most):
             finish = "length"
             while not self._fits(text, form.most):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from memagent.models.local import LocalChat
 from memagent.serve.clients import present
 from memagent.serve.faults import body, described
 from memagent.serve.forms import ChatForm
-from memagent.serve.replies import DONE, ChatReply, event
+from memagent.serve.replies import DONE, ChatReply, event, stopped
 from memagent.serve.service import Service
 from memagent.serve.slots import SharedChat
 
@@ -116,7 +116,7 @@ class Direct:
 
     async def _completed(self, chat: Chat, request: ModelRequest, form: ChatForm) -> Response:
         completion = await chat.complete(request)
-        text, finish = _stopped(completion.text, completion.finish, form.stops)
+        text, finish = stopped(completion.text, completion.finish, form.stops)
         warnings = form.ignored_by("the local model", ("temperature", "top_p", "seed"))
         about = {"warnings": warnings} if warnings else None
         return JSONResponse(ChatReply(form.model).whole(text, finish, completion.usage, about=about))
@@ -126,13 +126,12 @@ class Direct:
         texts: asyncio.Queue[str | None] = asyncio.Queue()
         completing = asyncio.create_task(chat.complete(request, texts.put_nowait))
         completing.add_done_callback(lambda _: texts.put_nowait(None))
-        try:
+        with ExitStack() as undo:
+            undo.callback(completing.cancel)
             first = await texts.get()
             if first is None:
                 await completing
-        except BaseException:
-            completing.cancel()
-            raise
+            undo.pop_all()
         return StreamingResponse(_deltas(first, texts, completing, form), media_type="text/event-stream")
 
 
@@ -145,7 +144,7 @@ async def _deltas(
     try:
         yield reply.chunk({"role": "assistant", "content": ""})
         while text is not None:
-            shown, ended = _stopped(text, "", form.stops)
+            shown, ended = stopped(text, "", form.stops)
             shown = shown if ended else shown[: len(shown) - held]
             if shown.startswith(sent) and shown != sent:
                 yield reply.chunk({"content": shown[len(sent) :]})
@@ -156,19 +155,13 @@ async def _deltas(
         except ModelError as error:
             yield event(described(error)[1])
             return
-        shown, finish = _stopped(completion.text, completion.finish, form.stops)
+        shown, finish = stopped(completion.text, completion.finish, form.stops)
         yield reply.chunk({"content": shown[len(sent) :]} if shown != sent else {}, finish)
         if form.stream_options and form.stream_options.include_usage:
             yield reply.last(completion.usage)
         yield DONE
     finally:
         completing.cancel()
-
-
-def _stopped(text: str, finish: str, stops: list[str]) -> tuple[str, str]:
-    """Return the text up to the first stop text, and the finish reason."""
-    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return (text[: min(ends)], "stop") if ends else (text, finish)
 
 
 class _Forwarded(StreamingResponse):

@@ -19,13 +19,12 @@ from pydantic import Field
 
 from memagent.agent import MemoryAgent
 from memagent.core.records import Message, Request, Turn
-from memagent.core.tokenizer import count
 from memagent.documents import Document, StoredFile, stored_documents
 from memagent.errors import MemagentError
 from memagent.evidence.answer import Answer
 from memagent.models.connect import connect
 from memagent.runs.kept import run_name, runs_folder
-from memagent.serve.splitting import Part, Said, split
+from memagent.serve.splitting import Part, Said, fitting, split
 
 _KINDS = {
     "application/pdf",
@@ -75,10 +74,7 @@ def _replies(agent: MemoryAgent, prompt: Any, response: Any) -> Iterator[str | S
     with asyncio.Runner() as runner, ExitStack() as stack:
         runner.run(agent.chat.open())
         stack.callback(lambda: runner.run(agent.aclose()))
-
-        def fits(text: str, tokens: int) -> bool:
-            return len(text) <= 32 * tokens and count(agent.chat.tokenizer, text) <= tokens
-
+        fits = fitting(agent.chat.tokenizer)
         whole = "\n".join(said.text for said in conversation)
         if not files and fits(whole, (agent.chat.window or agent.budget.segment) // 2):
             yield _direct(agent, prompt, runner)

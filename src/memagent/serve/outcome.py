@@ -23,7 +23,6 @@ class Outcome:
     usage: Usage
     segments: int
     """Number of segments read so far."""
-    turns: int
 
 
 def outcome_of(folder: Path) -> Outcome:
@@ -40,7 +39,6 @@ def outcome_of(folder: Path) -> Outcome:
         warnings=tuple(warnings_of(run)),
         usage=run.usage,
         segments=max(segments, default=-1) + 1,
-        turns=len(trace.turns),
     )
 
 

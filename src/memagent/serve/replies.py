@@ -58,6 +58,12 @@ class ChatReply:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
+def stopped(text: str, finish: str, stops: Sequence[str]) -> tuple[str, str]:
+    """Return the text up to the first stop text, and the finish reason."""
+    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return (text[: min(ends)], "stop") if ends else (text, finish)
+
+
 def event(value: dict[str, Any], name: str = "") -> bytes:
     """Return a server-sent event. `json.dumps` writes no line breaks, so one line of data is enough."""
     head = f"event: {name}\n" if name else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
@@ -58,11 +59,10 @@ class Service:
         self.worker = Worker(chat, self.budget, self.shelf, self.limits)
 
     async def __aenter__(self) -> Self:
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.shelf.close)
             await self.chat.open()
-        except BaseException:
-            self.shelf.close()
-            raise
+            undo.pop_all()
         self.shelf.sweep()
         for stored in self.shelf.unfinished():
             if stored.settings == self._settings(stored.reader):

@@ -15,11 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import UsageError
 
 Fits = Callable[[str, int], bool]
 """A function that returns whether a text has at most the given number of tokens."""
 
+LONGEST_TOKEN = 32
+"""Number of characters per token that no text exceeds."""
 _END = 256
 """Maximum tokens in the first line of a long message, and also in the last line."""
 _SYSTEM = 256
@@ -96,6 +99,11 @@ def split(conversation: Sequence[Said], question_tokens: int, fits: Fits, questi
         texts = (("message", own),)
     begun = _trimmed(prefix[-_CUT:], fits, room // 4)  # only its last words, if it is long
     return Problem("\n".join(part for part in (rules, problem, begun) if part.strip()), texts, files, prefix)
+
+
+def fitting(tokenizer: Tokenizer) -> Fits:
+    """Return a function that counts with a tokenizer. It does not tokenize a text that is far too long."""
+    return lambda text, tokens: len(text) <= LONGEST_TOKEN * tokens and count(tokenizer, text) <= tokens
 
 
 def without(prefix: str, reply: str) -> str:

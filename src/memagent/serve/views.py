@@ -48,9 +48,9 @@ async def full(service: Service, stored: StoredReading) -> dict[str, Any]:
     if job:
         progress = job.progress
         usage = Usage(progress.prompt_tokens, progress.completion_tokens)
-        found = Outcome(None, "stop", progress.memory, (), (), usage, progress.segments, progress.turns)
+        found = Outcome(None, "stop", progress.memory, (), (), usage, progress.segments)
     else:
-        nothing = Outcome(None, "stop", "", (), (), Usage(), 0, 0)
+        nothing = Outcome(None, "stop", "", (), (), Usage(), 0)
         found = await service.worker.outcome(stored) or nothing
     return view | {
         "memory": found.memory,
