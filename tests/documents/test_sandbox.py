@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import subprocess
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -35,10 +37,15 @@ def problem(path: Path) -> str:
     return str(caught.value).replace(str(path), path.name)
 
 
+def idle() -> subprocess.Popen[bytes]:
+    """Return the process that waits for the next document."""
+    (converter,) = SANDBOX._idle
+    return converter.process
+
+
 def stop() -> int:
-    assert SANDBOX._process is not None
-    os.kill(SANDBOX._process.pid, signal.SIGSTOP)
-    return SANDBOX._process.pid
+    os.kill(idle().pid, signal.SIGSTOP)
+    return idle().pid
 
 
 def test_one_that_takes_too_long(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,20 +66,32 @@ def test_one_that_brings_the_converter_down(page: Path) -> None:
 
 
 def test_a_converter_that_is_gone_is_begun_again(page: Path) -> None:
-    assert SANDBOX._process is not None
-    SANDBOX._process.kill()
-    SANDBOX._process.wait()
+    idle().kill()
+    idle().wait()
     assert read(page) == "The text."
+
+
+def test_a_slow_document_does_not_hold_up_another(page: Path, tmp_path: Path) -> None:
+    stopped = stop()
+    slow = threading.Thread(target=problem, args=[page])
+    slow.start()
+    while SANDBOX._idle:
+        time.sleep(0.01)
+    other = tmp_path / "b.html"
+    other.write_text("<html><p>Another text.</p></html>")
+    assert read(other) == "Another text."
+    assert slow.is_alive()
+    os.kill(stopped, signal.SIGKILL)
+    slow.join()
 
 
 def test_a_fork_has_a_converter_of_its_own(page: Path) -> None:
-    assert SANDBOX._process is not None
-    before = SANDBOX._process.pid
+    before = idle().pid
     if (child := os.fork()) == 0:
-        os._exit(0 if read(page) == "The text." and SANDBOX._process.pid != before else 1)
+        os._exit(0 if read(page) == "The text." and idle().pid != before else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert read(page) == "The text."
-    assert SANDBOX._process.pid == before
+    assert idle().pid == before
 
 
 def test_a_page_nested_without_end_is_a_sentence(tmp_path: Path) -> None:

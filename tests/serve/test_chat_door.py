@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import openai
 import pytest
 from served import WINDOW, Served, SlowChat, perfect_chat, serving
 
+from memagent.core.records import Completion, Request
+from memagent.models.chat import OnText
+from memagent.models.scripted import ScriptedChat
 from memagent.serve.service_limits import ServiceLimits
 
 FILE, TEXT = {"type": "file"}, {"type": "text", "text": "What?"}
@@ -56,6 +61,33 @@ def test_a_longer_prompt_is_read_and_cited(client: openai.OpenAI) -> None:
 def test_a_citation_is_a_place_in_the_message(client: openai.OpenAI) -> None:
     for cited in citations(ask(client, LONG).choices[0].message):
         assert LONG[cited["start"] : cited["end"]] == cited["quote"]
+
+
+class EndlessChat(ScriptedChat):
+    """Writes one word after the other until the call is cancelled."""
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Completion:
+        for number in itertools.count(1):
+            await asyncio.sleep(0.005)
+            if on_text:
+                on_text("word " * number)
+        raise AssertionError
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stop_text_ends_the_models_work(tmp_path: Path, stream: bool) -> None:
+    with (
+        serving(tmp_path, EndlessChat([])) as served,
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        found = ask(client, "Hello", stop="word word w", stream=stream)
+        if stream:
+            chunks = list(found)
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == ""
+            assert chunks[-1].choices[0].finish_reason == "stop"
+        else:
+            choice = found.choices[0]
+            assert (choice.message.content, choice.finish_reason, found.usage.completion_tokens > 10) == ("", "stop", 1)
 
 
 def test_earlier_messages_are_the_document(client: openai.OpenAI) -> None:

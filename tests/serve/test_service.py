@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ import keeper
 import pytest
 from served import BUDGET, SlowChat, perfect_chat, serving
 
-from memagent.errors import BudgetError, DocumentError, ModelError, UsageError
+from memagent.errors import BudgetError, DocumentError, ModelError, StorageError, UsageError
 from memagent.models.chat import Chat
 from memagent.serve.intake import keep_text
+from memagent.serve.outcome import outcome_of
 from memagent.serve.service import Busy, NoSuchReading, Service
 from memagent.serve.service_limits import ServiceLimits
 from memagent.serve.shelf import FolderInUse, NoSuchDocument
@@ -349,6 +351,61 @@ def test_nothing_is_kept_for_a_question_that_is_refused(tmp_path: Path) -> None:
             form = {"question": "Who?", "documents": [{"text": keeper.text(20)}]} | more
             assert served.client.post("/api/readings", json=form).status_code == 400
         assert list((tmp_path / "documents").iterdir()) == []
+
+
+def test_a_state_that_could_not_be_stored_is_not_shown_as_active(tmp_path: Path) -> None:
+    chat = SlowChat()
+
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        await until(lambda: chat.now == 1)
+        job = service.worker.jobs[stored.id]
+        with patch.object(service.shelf, "put", side_effect=StorageError("The disk is full.")):
+            chat.gate.set()
+            await ended(service, stored.id)
+        assert job.stored.answer == keeper.KEYS  # for the clients that waited
+        assert service.find("a", stored.id).state == service.readings("a", 9)[0].state == "stopped"
+        calls = len(chat.requests)
+        service.resume("a", stored.id)
+        assert await ended(service, stored.id) == "done"
+        assert len(chat.requests) == calls
+
+    run(tmp_path, test, chat)
+
+
+def test_what_is_too_old_is_removed(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        await keep_text(service, "a", "unused.txt", "Something to read.", listed=True)
+        used = (await keep_text(service, "a", "keeper.txt", keeper.text(), listed=True)).id
+        old = service.start("a", "Which?", [used])
+        await ended(service, old.id)
+        service.shelf.expire(old.created - 5)
+        assert len(service.shelf.documents("a")) == 2
+        now = time.time()
+        chat.gate.clear()
+        active = service.start("a", keeper.QUESTION, [used])
+        service.shelf.expire(now)
+        assert [each.id for each in service.readings("a", 9)] == [active.id]
+        assert [each.name for each in service.shelf.documents("a")] == ["keeper.txt"]
+        assert not service.shelf.journal(old.id).exists()
+        chat.gate.set()
+        assert await ended(service, active.id) == "done"
+
+    chat = SlowChat()
+    chat.gate.set()
+    run(tmp_path, test, chat)
+
+
+def test_a_journal_is_scanned_once(tmp_path: Path) -> None:
+    async def test(service: Service) -> None:
+        stored = service.start("a", keeper.QUESTION, [await document(service)])
+        await ended(service, stored.id)
+        with patch("memagent.serve.worker.outcome_of", side_effect=outcome_of) as scan:
+            found = [await service.worker.outcome(service.find("a", stored.id)) for _ in range(3)]
+        assert scan.call_count == 1
+        assert found[0] is found[2]
+
+    run(tmp_path, test)
 
 
 def test_what_a_killed_service_left_behind_is_swept_up(tmp_path: Path) -> None:

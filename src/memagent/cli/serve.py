@@ -90,6 +90,12 @@ def serve(
         float | None, typer.Option(min=1, help="Maximum seconds for a reading, not counting its time in the queue.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens for a reading.")] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Remove readings that have ended, and documents, after this many days. [default: never]"
+        ),
+    ] = None,
     requests_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Maximum requests per minute from one client.")
     ] = None,
@@ -118,7 +124,9 @@ def serve(
         concurrency=concurrency,
     )  # fmt: skip
     budget = budget_of(chat, question_tokens, segment_tokens, memory_tokens, answer_tokens)
-    limits = ServiceLimits(readings, waiting, max_megabytes << 20, max_seconds, max_tokens, urls=allow_urls)
+    limits = ServiceLimits(
+        readings, waiting, max_megabytes << 20, max_seconds, max_tokens, days=keep_days, urls=allow_urls
+    )
     rules = Rules(
         hosts=[*(allow_host or ()), host],
         origins=allow_origin or (),

@@ -1,7 +1,7 @@
-"""Convert documents in a separate process, which is killed if a document takes too long.
+"""Convert documents in separate processes, which are killed if a document takes too long.
 
-A file of a few kilobytes can make the libraries that read HTML, DOCX, EPUB and PDF run for hours or crash. The process
-is kept for the next document, because it takes half a second to start.
+A file of a few kilobytes can make the libraries that read HTML, DOCX, EPUB and PDF run for hours or crash. A process is
+kept for the next document, because it takes half a second to start.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import selectors
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,19 +32,19 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 MEMORY = 4 << 30
-"""Bytes of address space that the process may use."""
+"""Bytes of address space that a process may use."""
 
 SECONDS = 600.0
 """Longest time that a conversion may take. A PDF of 700 pages takes 2 seconds."""
 
 
 class Sandbox:
-    """Converts documents in another process. Several threads may use it; they take turns."""
+    """Converts documents in other processes. Several threads may use it; each then has its own process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0  # id of the process that started the child; a fork has to start its own
+        self._idle: list[_Converter] = []
+        self._busy: list[_Converter] = []
 
     def convert(
         self,
@@ -59,8 +61,8 @@ class Sandbox:
             DocumentError: also if the conversion takes too long or crashes the process.
         """
         asked = [kind.name, label, os.fsencode(os.path.abspath(path)).hex(), asdict(encoding), str(target), pages]
-        with self._lock:
-            reply = self._ask(json.dumps(asked).encode() + b"\n")
+        with self._converter() as converter:
+            reply = converter.ask(json.dumps(asked).encode() + b"\n")
         if reply is None:
             raise DocumentError(
                 f"{label} took longer than {SECONDS / 60:g} minutes to convert: convert it to text by other means."
@@ -78,38 +80,71 @@ class Sandbox:
         return Conversion(tuple(found["pages"]), tuple(found["warnings"]))
 
     def interrupt(self) -> None:
-        """End the conversion in progress, which then raises a DocumentError. May be called in another thread."""
-        if self._process and self._owner == os.getpid():
-            self._process.kill()
+        """End the conversions in progress, which then raise a DocumentError. May be called in another thread."""
+        for converter in list(self._busy):
+            converter.kill()
 
     def close(self) -> None:
-        if self._process and self._owner == os.getpid():
-            self._process.kill()
-            self._process.communicate()
-        self._process = None
+        for converter in [*self._idle, *self._busy]:
+            converter.close()
+        self._idle.clear()
 
-    def _ask(self, request: bytes) -> bytes | None:
-        """Return the process's reply, one line; empty if the process ended, None if it took too long."""
-        if self._process and self._owner == os.getpid() and self._process.poll() is not None:
-            self.close()
-        if self._process is None or self._owner != os.getpid():
-            command = [sys.executable, "-P", "-m", "memagent.documents.sandbox"]
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # so that Ctrl-C does not reach it
-            )
-            self._owner = os.getpid()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    @contextmanager
+    def _converter(self) -> Iterator[_Converter]:
+        with self._lock:
+            converter = self._idle.pop() if self._idle else _Converter()
+            if not converter.usable:
+                converter.close()
+                converter = _Converter()
+            self._busy.append(converter)
         try:
-            self._process.stdin.write(request)
-            self._process.stdin.flush()
+            yield converter
+        finally:
+            with self._lock:
+                self._busy.remove(converter)
+                if self._idle:  # one is enough for the next document
+                    converter.close()
+                else:
+                    self._idle.append(converter)
+
+
+class _Converter:
+    """A process that converts one document at a time."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-P", "-m", "memagent.documents.sandbox"]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # so that Ctrl-C does not reach it
+        )
+        self._owner = os.getpid()  # a fork has to start its own
+
+    @property
+    def usable(self) -> bool:
+        return self._owner == os.getpid() and self.process.poll() is None
+
+    def kill(self) -> None:
+        if self._owner == os.getpid():
+            self.process.kill()
+
+    def close(self) -> None:
+        if self._owner == os.getpid():
+            self.process.kill()
+            self.process.communicate()
+
+    def ask(self, request: bytes) -> bytes | None:
+        """Return the process's reply, one line; empty if the process ended, None if it took too long."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(request)
+            self.process.stdin.flush()
             with selectors.DefaultSelector() as selector:
-                selector.register(self._process.stdout, selectors.EVENT_READ)
-                line = self._process.stdout.readline() if selector.select(SECONDS) else None
+                selector.register(self.process.stdout, selectors.EVENT_READ)
+                line = self.process.stdout.readline() if selector.select(SECONDS) else None
         except BrokenPipeError:
             line = b""
         if not line:

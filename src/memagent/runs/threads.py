@@ -24,8 +24,8 @@ async def off_the_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     return await in_a_thread_of(_THREAD, function, *args, **kwargs)
 
 
-async def in_a_thread_of(executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do the same as `off_the_loop`, in a thread of `executor`."""
+async def in_a_thread_of(executor: Executor | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the same as `off_the_loop`, in a thread of `executor`; None for the event loop's own threads."""
     running = asyncio.get_running_loop().run_in_executor(executor, partial(function, *args, **kwargs))
     try:
         return await asyncio.shield(running)

@@ -187,7 +187,7 @@ class ChatDoor:
         """Return the outcome of a reading that has ended, or raise the error that ended it."""
         if job and job.error:
             raise job.error
-        now = self._service.find(stored.owner, stored.id)
+        now = job.stored if job else self._service.find(stored.owner, stored.id)
         outcome = await self._service.worker.outcome(now) if now.state == "done" else None
         if outcome is None or outcome.answer is None:
             raise Stopped(now.error or "The reading was stopped: send the request again to resume it.")

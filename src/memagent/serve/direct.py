@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,11 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from memagent.core.records import Completion, Message
+from memagent.core.records import Completion, Message, Usage
 from memagent.core.records import Request as ModelRequest
 from memagent.core.tokenizer import count
 from memagent.errors import ModelError, UsageError, WindowOverflow
-from memagent.models.chat import Chat, Sampling
+from memagent.models.chat import Chat, OnText, Sampling
 from memagent.models.http import HttpChat
 from memagent.models.http_failures import is_overflow
 from memagent.models.local import LocalChat
@@ -115,7 +115,7 @@ class Direct:
         return chat
 
     async def _completed(self, chat: Chat, request: ModelRequest, form: ChatForm) -> Response:
-        completion = await chat.complete(request)
+        completion = await _complete(chat, request, form.stops)
         text, finish = stopped(completion.text, completion.finish, form.stops)
         warnings = form.ignored_by("the local model", ("temperature", "top_p", "seed"))
         about = {"warnings": warnings} if warnings else None
@@ -124,7 +124,7 @@ class Direct:
     async def _streamed(self, chat: Chat, request: ModelRequest, form: ChatForm) -> Response:
         """Return a stream. It starts once there is text, so that an earlier error still gets its own HTTP status."""
         texts: asyncio.Queue[str | None] = asyncio.Queue()
-        completing = asyncio.create_task(chat.complete(request, texts.put_nowait))
+        completing = asyncio.create_task(_complete(chat, request, form.stops, texts.put_nowait))
         completing.add_done_callback(lambda _: texts.put_nowait(None))
         with ExitStack() as undo:
             undo.callback(completing.cancel)
@@ -133,6 +133,32 @@ class Direct:
                 await completing
             undo.pop_all()
         return StreamingResponse(_deltas(first, texts, completing, form), media_type="text/event-stream")
+
+
+async def _complete(
+    chat: Chat, request: ModelRequest, stops: Sequence[str], on_text: OnText | None = None
+) -> Completion:
+    """Complete a prompt, and stop the model as soon as it has written one of the stop texts."""
+    found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def watch(text: str) -> None:
+        if on_text:
+            on_text(text)
+        if not found.done() and any(stop in text for stop in stops):
+            found.set_result(text)
+
+    completing = asyncio.create_task(chat.complete(request, watch))
+    either: list[asyncio.Future[Any]] = [completing, found]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if completing.done():
+            return completing.result()
+    finally:
+        completing.cancel()
+        await asyncio.wait([completing])
+    text = found.result()
+    prompt = sum(count(chat.tokenizer, message.content) for message in request.messages)  # without the chat template
+    return Completion(text, "stop", Usage(prompt, count(chat.tokenizer, text)))
 
 
 async def _deltas(

@@ -101,5 +101,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_status(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, OSError):  # an upload that filled the disk
+            storage = StorageError(f"An upload could not be stored: {error.__cause__}.")
+            return JSONResponse(described(storage)[1], described(storage)[0])
         found = body(f"{error.detail.rstrip('.')}.", "invalid_request_error", None)
         return JSONResponse(found, error.status_code, error.headers)

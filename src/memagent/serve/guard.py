@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -52,6 +52,7 @@ class Rules:
         origins: origins of other web pages that may use the service, such as https://chat.example.org.
         keys: keys of the clients; if there are none, no client needs a key.
         body_bytes: maximum size of a request's body.
+        all_bytes: maximum size of the bodies of all requests in progress, which are held in memory.
         requests_per_minute: limit for each key, or for each address if there are no keys; None for no limit.
     """
 
@@ -59,6 +60,7 @@ class Rules:
     origins: Sequence[str] = ()
     keys: Sequence[str] = field(default=(), repr=False)
     body_bytes: int = 256 << 20
+    all_bytes: int = 1 << 30
     requests_per_minute: int | None = None
 
 
@@ -70,6 +72,7 @@ class Guard:
         self._hosts = _LOOPBACK | {f"[{host}]" if ":" in host else host.lower() for host in rules.hosts}
         self._keys = [hashlib.sha256(key.encode()).digest() for key in rules.keys]
         self._rates: dict[str, _Rate] = {}
+        self._bytes = 0  # of all bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,17 +83,27 @@ class Guard:
         sending = _Sending(send, headers.get("origin") if headers.get("origin") in self._rules.origins else None)
         refused = self._refused(scope, headers)
         if refused is None:
-            receiving = sending.receiving = _Receiving(receive, self._rules.body_bytes)
+            receiving = sending.receiving = _Receiving(receive, self._count)
             try:
                 await self._app(scope, receiving, sending)
             except _BadBody:
                 if sending.started:
                     raise
-            if receiving.error and not sending.started:
-                refused = _refusal(receiving.error.status, str(receiving.error), "body")
+            finally:
+                self._bytes -= receiving.bytes
+            if (error := receiving.error) and not sending.started:
+                refused = _refusal(error.status, str(error), "body", {"Retry-After": "10"} if error.later else None)
         if refused:
             sending.receiving = None
             await refused(scope, receive, sending)
+
+    def _count(self, new: int, total: int) -> None:
+        """Count the new bytes of a body, which then has `total`. Raises _BadBody if there are too many."""
+        self._bytes += new
+        if total > self._rules.body_bytes:
+            raise _BadBody(413, _too_large(self._rules.body_bytes))
+        if self._bytes > self._rules.all_bytes:
+            raise _BadBody(503, "The service is receiving too many large requests: try again later.", later=True)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
@@ -170,16 +183,17 @@ class _Rate:
 
 
 class _BadBody(Exception):
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, later: bool = False) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.later = status, later
 
 
 class _Receiving:
     """Counts the bytes of a body as they arrive, and limits the wait for the next ones."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._bytes, self._whole = receive, most, 0, False
+    def __init__(self, receive: Receive, count: Callable[[int, int], None]) -> None:
+        self._receive, self._count, self._whole = receive, count, False
+        self.bytes = 0
         self.error: _BadBody | None = None
 
     async def __call__(self) -> Message:
@@ -191,11 +205,14 @@ class _Receiving:
         except TimeoutError as error:
             self.error = _BadBody(408, "The body of the request did not arrive in time.")
             raise self.error from error
-        self._bytes += len(message.get("body", b""))
+        new = len(message.get("body", b""))
+        self.bytes += new
         self._whole = not message.get("more_body", False)
-        if self._bytes > self._most:
-            self.error = _BadBody(413, _too_large(self._most))
-            raise self.error
+        try:
+            self._count(new, self.bytes)
+        except _BadBody as error:
+            self.error = error
+            raise
         return message
 
 
@@ -243,5 +260,5 @@ def _too_large(most: int) -> str:
 
 
 def _refusal(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+    kind = {429: "rate_limit_error", 503: "server_error"}.get(status, "invalid_request_error")
     return JSONResponse(body(message, kind, code), status, headers)

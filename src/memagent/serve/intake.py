@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import os
@@ -19,7 +20,7 @@ from memagent.errors import DocumentError
 from memagent.runs.threads import in_a_thread_of
 from memagent.serve.forms import DocumentForm, IdForm, UrlForm
 from memagent.serve.service import Service
-from memagent.serve.shelf import StoredDocument
+from memagent.serve.shelf import StoredBytes, StoredDocument
 
 _BLOCK = 1 << 20
 _URL_SECONDS = 120.0
@@ -37,14 +38,12 @@ async def keep_text(service: Service, owner: str, name: str, text: str, *, liste
     if not text.strip():
         raise DocumentError(f"{name} has no text in it: give a document with something to read.")
     try:
-        content = await in_a_thread_of(service.worker.opening, text.encode)
+        content = await asyncio.to_thread(text.encode)
     except UnicodeEncodeError as error:
         raise DocumentError(
             f"{name} contains a lone surrogate at position {error.start}: repair the text first."
         ) from error
-    stored = await in_a_thread_of(
-        service.worker.opening, service.shelf.store, [content], name, service.limits.document_bytes
-    )
+    stored = await _store(service, [content], name)
     return service.shelf.add_document(owner, name, stored, text=True, listed=listed)
 
 
@@ -52,7 +51,7 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
     """Store a file that a message holds as a data URL or plain base64. Raises DocumentError and StorageError."""
     encoded = data.partition(",")[2] if data.startswith("data:") else data
     try:
-        content = await in_a_thread_of(service.worker.opening, base64.b64decode, encoded, validate=True)
+        content = await asyncio.to_thread(base64.b64decode, encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DocumentError(f"{_label(name)} is not valid base64 ({error}): send file_data as a data URL.") from error
     return await _keep_checked(service, owner, name, [content], listed=False)
@@ -60,7 +59,7 @@ async def keep_data(service: Service, owner: str, name: str, data: str) -> Store
 
 async def keep_path(service: Service, owner: str, path: str, roots: Sequence[Path]) -> StoredDocument:
     """Store a copy of a file inside one of the `roots`. Raises DocumentError and StorageError."""
-    with await in_a_thread_of(service.worker.opening, open_below, path, roots) as file:
+    with await asyncio.to_thread(open_below, path, roots) as file:
         return await _keep_checked(service, owner, Path(path).name, iter(lambda: file.read(_BLOCK), b""), listed=False)
 
 
@@ -73,9 +72,7 @@ async def keep_url(service: Service, owner: str, url: str) -> StoredDocument:
     with tempfile.TemporaryDirectory() as folder:
         most = service.limits.document_bytes
         target, seconds = Path(folder) / "page", _URL_SECONDS
-        page = await in_a_thread_of(
-            service.worker.opening, fetch, url, target, public=True, largest=most, seconds=seconds
-        )
+        page = await service.worker.opening.run(owner, fetch, url, target, public=True, largest=most, seconds=seconds)
         name = without_password(url)
         if page.type in MARKUP_TYPES and not is_markup_name(name):
             name = f"{name}.html"
@@ -136,13 +133,16 @@ async def _keep_checked(
     service: Service, owner: str, name: str, blocks: Iterable[bytes], *, listed: bool
 ) -> StoredDocument:
     name = _label(name)
-    opening = service.worker.opening
-    stored = await in_a_thread_of(opening, service.shelf.store, blocks, name, service.limits.document_bytes)
+    stored = await _store(service, blocks, name)
     try:
-        await in_a_thread_of(opening, _check, StoredFile(name, stored.path))
+        await service.worker.opening.run(owner, _check, StoredFile(name, stored.path))
         return service.shelf.add_document(owner, name, stored, text=False, listed=listed)
     finally:
         stored.path.unlink(missing_ok=True)
+
+
+async def _store(service: Service, blocks: Iterable[bytes], name: str) -> StoredBytes:
+    return await in_a_thread_of(None, service.shelf.store, blocks, name, service.limits.document_bytes)
 
 
 def _check(file: StoredFile) -> None:

@@ -116,7 +116,7 @@ class Tools:
 
     async def list_readings(self, context: Context) -> ReadingList:
         """List the latest readings, newest first."""
-        found = self._service.shelf.readings(_owner(context), 50)
+        found = self._service.readings(_owner(context), 50)
         return ReadingList(readings=[_status(self._service, each) for each in found])
 
     async def cancel_reading(self, context: Context, id: str) -> ReadingStatus:

@@ -90,7 +90,7 @@ class PageDoor:
 
     async def readings(self, request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:
         """List readings, newest first."""
-        found = self._service.shelf.readings(owner_of(request), limit)
+        found = self._service.readings(owner_of(request), limit)
         return {"readings": [brief(self._service, each) for each in found]}
 
     async def reading(self, request: Request, id_: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from memagent.serve.page_door import PageDoor
 from memagent.serve.service import Service
 
 _HEADER_SECONDS = 30.0
+_UNREAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,26 @@ async def opened(service: Service, doors: Doors) -> AsyncIterator[ASGIApp]:
 
 
 class Protocol(H11Protocol):
-    """HTTP with a time limit for the headers of a request."""
+    """HTTP with time limits: for the headers of a request, and for a client that does not read its reply."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._watch_headers()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch_headers()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(_UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread:
+            self._unread.cancel()
 
     def _watch_headers(self) -> None:
         missing = self.conn.their_state is h11.IDLE and (self.cycle is None or bool(self.conn.trailing_data[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,13 +14,16 @@ from typing import Any, Self
 from memagent.agent import MemoryAgent
 from memagent.core.budget import Budget
 from memagent.core.tokenizer import count
-from memagent.errors import BudgetError, MemagentError, UsageError
+from memagent.errors import BudgetError, MemagentError, StorageError, UsageError
 from memagent.models.chat import Chat
 from memagent.readers import find_reader
 from memagent.serve.service_limits import ServiceLimits
 from memagent.serve.shelf import Shelf, State, StoredReading, digest, reading_id
 from memagent.serve.worker import Worker
 
+_LOG = logging.getLogger(__name__)
+
+_EXPIRE_SECONDS = 3600.0
 _OTHER_SETTINGS = (
     "This reading was started with another model or other settings: ask again, or start the service as it was then."
 )
@@ -64,6 +69,7 @@ class Service:
             await self.chat.open()
             undo.pop_all()
         self.shelf.sweep()
+        self._expiring = asyncio.create_task(self._expire())
         for stored in self.shelf.unfinished():
             if stored.settings == self._settings(stored.reader):
                 self.worker.begin(stored)
@@ -73,6 +79,7 @@ class Service:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop all readings. Unfinished readings resume when the next service opens the folder."""
+        self._expiring.cancel()
         await self.worker.close()
         self.shelf.close()
         await self.chat.close()
@@ -130,7 +137,7 @@ class Service:
         id_ = reading_id(owner, question, list(documents), settings)
         stored = self.shelf.reading(owner, id_)
         if stored is None:
-            stored = StoredReading(id_, owner, question, chosen, tuple(documents), settings, created=time.time())
+            stored = StoredReading(id_, owner, question, chosen, tuple(documents), settings)
         elif job := self.worker.joinable(id_):
             if detached:
                 job.stored = self._put(job.stored, detached=True)
@@ -170,11 +177,14 @@ class Service:
 
     def find(self, owner: str, id_: str) -> StoredReading:
         """Return a reading of the owner. Raises NoSuchReading if there is none."""
-        job = self.worker.jobs.get(id_)
-        stored = job.stored if job and job.stored.owner == owner else self.shelf.reading(owner, id_)
+        stored = self.shelf.reading(owner, id_)
         if stored is None:
             raise NoSuchReading(f"There is no reading {id_}.")
-        return stored
+        return self._now(stored)
+
+    def readings(self, owner: str, most: int) -> list[StoredReading]:
+        """Return the owner's readings, newest first."""
+        return [self._now(stored) for stored in self.shelf.readings(owner, most)]
 
     def ahead(self, stored: StoredReading) -> int:
         """Return how many of the owner's readings are ahead of this one in the queue."""
@@ -188,6 +198,23 @@ class Service:
 
     # -- internal ---------------------------------------------------------------------------------------------------
 
+    def _now(self, stored: StoredReading) -> StoredReading:
+        """Return the state of a reading. The shelf's is out of date if the disk was full."""
+        if job := self.worker.jobs.get(stored.id):
+            return job.stored
+        if stored.state in ("queued", "reading"):
+            return replace(stored, state="stopped", error="The state of this reading could not be stored: resume it.")
+        return stored
+
+    async def _expire(self) -> None:
+        """Remove what is older than the limit, again and again."""
+        while self.limits.days is not None:
+            try:
+                self.shelf.expire(time.time() - self.limits.days * 86400)
+            except StorageError as error:
+                _LOG.error("%s", error)
+            await asyncio.sleep(_EXPIRE_SECONDS)
+
     def _settings(self, reader: str) -> str:
         """Return a digest of everything that a reading depends on, apart from its question and documents."""
         agent = MemoryAgent(self.chat, budget=self.budget, reader=reader)
@@ -199,7 +226,8 @@ class Service:
         if fresh:
             self.shelf.remove_journal(stored.id)
             stored = replace(stored, answer=None, seconds=0.0)
-        return self.worker.begin(self._put(stored, state="queued", error=None, detached=detached))
+        queued = self._put(stored, state="queued", error=None, detached=detached, created=time.time())
+        return self.worker.begin(queued)
 
     def _put(self, stored: StoredReading, **changes: Any) -> StoredReading:
         stored = replace(stored, **changes)

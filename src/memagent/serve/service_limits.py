@@ -21,5 +21,7 @@ class ServiceLimits:
     """Maximum tokens of a reading, in its prompts and completions together."""
     patience: float = 30.0
     """Seconds for which a reading continues after its last client has left."""
+    days: float | None = None
+    """Days after which readings that have ended, and documents that nothing else needs, are removed."""
     urls: bool = False
     """Whether clients may name documents by URL. Only public addresses are fetched."""

@@ -98,7 +98,7 @@ class StoredReading:
     detached: bool = True
     """Whether the reading continues when no client waits for it."""
     created: float = 0.0
-    """Seconds since 1970."""
+    """When the reading was last started or resumed, in seconds since 1970."""
     seconds: float = 0.0
     """Seconds spent reading so far, over all attempts."""
     answer: str | None = None
@@ -177,7 +177,7 @@ class Shelf:
         content.path.replace(self._documents / content.sha256)
         self._run(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET listed = max(listed, excluded.listed)",
+            "ON CONFLICT (id) DO UPDATE SET listed = max(listed, excluded.listed), created = excluded.created",
             (id_, owner, name, text, content.sha256, content.bytes, time.time(), listed),
         )
         return self.document(owner, id_)
@@ -213,9 +213,10 @@ class Shelf:
         Raises NoSuchDocument if the owner has no such document.
         """
         document = self.document(owner, id_)
+        others = "SELECT 1 FROM documents WHERE sha256 = ? AND id != ?"
+        if not self._run(others, (document.sha256, id_)).fetchone():
+            self.path(document).unlink(missing_ok=True)  # before the database, which needs room on a full disk
         self._run("DELETE FROM documents WHERE id = ?", (id_,))
-        if not self._run("SELECT 1 FROM documents WHERE sha256 = ?", (document.sha256,)).fetchone():
-            self.path(document).unlink(missing_ok=True)
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
@@ -241,9 +242,25 @@ class Shelf:
 
     def remove_reading(self, reading: StoredReading) -> None:
         """Remove a reading, its journal and its documents, except uploads and documents of other readings."""
+        self.remove_journal(reading.id)  # before the database, which needs room on a full disk
         self._run("DELETE FROM readings WHERE id = ?", (reading.id,))
-        self.remove_journal(reading.id)
         self._remove_unused(reading.documents)
+
+    def expire(self, before: float) -> None:
+        """Remove readings that ended and were started before a time, and older uploads that no reading names.
+
+        Args:
+            before: seconds since 1970.
+        """
+        old = "SELECT * FROM readings WHERE created < ? AND state NOT IN ('queued', 'reading')"
+        for row in self._run(old, (before,)).fetchall():
+            self.remove_reading(_reading(row))
+        unused = (
+            "SELECT owner, id FROM documents WHERE created < ? AND id NOT IN "
+            "(SELECT value FROM readings, json_each(readings.documents) WHERE readings.owner = documents.owner)"
+        )
+        for owner, id_ in self._run(unused, (before,)).fetchall():
+            self.remove_document(owner, id_)
 
     def sweep(self) -> None:
         """Remove what a service that was killed has left behind: temporary files, and documents that nothing names."""

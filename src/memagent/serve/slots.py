@@ -27,7 +27,15 @@ class Slots:
 
     @asynccontextmanager
     async def take(self, owner: str) -> AsyncIterator[None]:
-        """Wait for a slot, and give it back at the end."""
+        """Wait for a slot, and release it at the end."""
+        await self.acquire(owner)
+        try:
+            yield
+        finally:
+            self.release(owner)
+
+    async def acquire(self, owner: str) -> None:
+        """Wait for a slot."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(owner, deque()).append(turn)
         self._hand_out()
@@ -35,14 +43,18 @@ class Slots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give_back(owner)
+                self.release(owner)
             else:
                 self._leave(owner, turn)
             raise
-        try:
-            yield
-        finally:
-            self._give_back(owner)
+
+    def release(self, owner: str) -> None:
+        """Give back a slot of the owner."""
+        self._free += 1
+        self._used[owner] -= 1
+        if not self._used[owner]:
+            del self._used[owner]
+        self._hand_out()
 
     def waiting(self, owner: str) -> int:
         """Return how many of an owner's requests are waiting for a slot."""
@@ -65,13 +77,6 @@ class Slots:
                 self._free -= 1
                 self._used[owner] += 1
                 turn.set_result(None)
-
-    def _give_back(self, owner: str) -> None:
-        self._free += 1
-        self._used[owner] -= 1
-        if not self._used[owner]:
-            del self._used[owner]
-        self._hand_out()
 
     def _leave(self, owner: str, turn: asyncio.Future[None]) -> None:
         queue = self._waiting.get(owner)

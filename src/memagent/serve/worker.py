@@ -6,23 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from memagent.agent import MemoryAgent
 from memagent.core.budget import Budget
 from memagent.core.limits import Limits
-from memagent.documents import Document, stored_documents
+from memagent.documents import stored_documents
 from memagent.documents.sandbox import SANDBOX
 from memagent.errors import LimitReached, MemagentError, ModelError, RunError, Stopped, StorageError
 from memagent.models.chat import Chat
 from memagent.runs.run import FILE
 from memagent.runs.threads import off_the_loop
 from memagent.serve.job import Job
+from memagent.serve.opening import Opening
 from memagent.serve.outcome import Outcome, outcome_of
 from memagent.serve.service_limits import ServiceLimits
 from memagent.serve.shelf import Shelf, State, StoredReading
 from memagent.serve.slots import SharedChat, Slots
+
+_OUTCOMES = 200  # kept in memory, because scanning a long journal takes seconds
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,10 +36,11 @@ class Worker:
         self.jobs: dict[str, Job] = {}
         self.calls = Slots(chat.concurrency)
         """The model's slots, which readings and short prompts share."""
-        self.opening = ThreadPoolExecutor(4, "memagent-documents")
+        self.opening = Opening()
         """Threads that open documents. They are apart, because a slow document must not hold up the journals."""
         self._reading = Slots(limits.readings, one_each=True)
         self._chat, self._budget, self._shelf, self._limits = chat, budget, shelf, limits
+        self._outcomes: dict[tuple[str, int, int], Outcome] = {}  # by the journal's id, time and size
         self._closing = False
 
     def leave(self) -> None:
@@ -55,7 +58,7 @@ class Worker:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self.opening.shutdown(wait=False, cancel_futures=True)
+        self.opening.close()
 
     def queued(self, owner: str) -> int:
         """Return the number of an owner's readings that wait for their turn."""
@@ -68,14 +71,22 @@ class Worker:
     async def outcome(self, stored: StoredReading) -> Outcome | None:
         """Return the outcome of a reading so far; None if its journal is missing or still empty."""
         folder = self._shelf.journal(stored.id)
-        if not (folder / FILE).exists():
-            return None
         try:
-            return await off_the_loop(outcome_of, folder)
+            journal = (folder / FILE).stat()
+        except FileNotFoundError:
+            return None
+        key = stored.id, journal.st_mtime_ns, journal.st_size
+        if found := self._outcomes.get(key):
+            return found
+        try:
+            found = self._outcomes[key] = await off_the_loop(outcome_of, folder)
         except RunError:
             if stored.state == "done":
                 raise
             return None  # the journal's first line is not written yet
+        if len(self._outcomes) > _OUTCOMES:
+            del self._outcomes[next(iter(self._outcomes))]
+        return found
 
     def joinable(self, id_: str) -> Job | None:
         """Return the job of a reading, unless it is being stopped."""
@@ -127,18 +138,9 @@ class Worker:
             job.progress.completion_tokens = before.usage.completion_tokens
         agent = MemoryAgent(SharedChat(self._chat, self.calls, stored.owner), budget=self._budget, reader=stored.reader)
         limits, folder = Limits(max_tokens=self._limits.tokens), self._shelf.journal(stored.id)
-        with await self._open(stored) as document:
+        with await self.opening.run(stored.owner, stored_documents, self._shelf.files(stored)) as document:
             answer = await agent.ask_async(stored.question, document, run=folder, limits=limits, watch=job.watch)
         return answer.text
-
-    async def _open(self, stored: StoredReading) -> Document:
-        """Open the documents of a reading. If the caller is cancelled, the thread closes them again."""
-        opening = self.opening.submit(stored_documents, self._shelf.files(stored))
-        try:
-            return await asyncio.shield(asyncio.wrap_future(opening))
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close)
-            raise
 
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
         bug = None if task.cancelled() else task.exception()
@@ -199,8 +201,3 @@ class Worker:
         except StorageError as error:  # the journal is on disk, so the next service resumes the reading
             _LOG.error("%s", error)
         _LOG.info("%s: %s.", job.stored.id, state)
-
-
-def _close(opening: Future[Document]) -> None:
-    if not opening.exception():
-        opening.result().close()
