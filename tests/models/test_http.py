@@ -30,7 +30,7 @@ from memagent.readers.overwrite import overwrite
 QUESTION = Request((Message("user", "Where is the Louvre?\n"),), 64, kind="answer")
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 TLS = ssl.create_default_context()
-GO_ON = "then run the same command again to resume."
+GO_ON = "then try again."
 
 
 @pytest.fixture(autouse=True)
@@ -422,7 +422,7 @@ def test_cut_body_for_ever() -> None:
     text, requests = fails([cut(ok())], retries=1)
     assert re.fullmatch(
         r"m at URL dropped the connection in 2 tries \(peer closed connection .*\): "
-        r"check that the server is still running, then run the same command again to resume\.",
+        r"check that the server is still running, then try again\.",
         text,
     )
     assert requests == 2

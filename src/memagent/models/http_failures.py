@@ -83,7 +83,7 @@ class Failures:
         return BadReply(self._sentence(what, do))
 
     def _sentence(self, what: str, do: str) -> str:
-        return f"{self._who} {what}: {do}, then run the same command again to resume."
+        return f"{self._who} {what}: {do}, then try again."
 
     def dropped(self, error: openai.APIConnectionError) -> BadReply:
         """Return the error for a connection lost in the middle of a stream."""
