@@ -23,9 +23,9 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from memagent.models.chat import Sampling
+from memagent.rl.config import PolicyConfig
 from memagent.train import cache
 from memagent.train.attention import Block, Ragged, attention
-from memagent.train.config import PolicyConfig
 from memagent.train.generation import sample
 from memagent.train.loading import make_policy
 

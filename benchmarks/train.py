@@ -22,11 +22,11 @@ from memagent.core.records import Completion, Message, Request, Trace
 from memagent.models.catalogue import model_path
 from memagent.models.chat import Sampling
 from memagent.models.weights import DEFAULT
+from memagent.rl.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
 from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem
 from memagent.rl.rollouts import Rollout
 from memagent.train.batches import collate, logprobs, micro_batches, padding
-from memagent.train.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
 from memagent.train.dapo import reinforce
 from memagent.train.folder import TrainingFolder, read_metrics
 from memagent.train.loading import dequantised, make_policy

@@ -21,8 +21,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from memagent.core.records import Completion, Message, Request, Trace
+from memagent.rl.config import OptimiserConfig, RLConfig, TrainConfig, WarmupConfig, WatchConfig
 from memagent.rl.problems import Problem
-from memagent.train.config import OptimiserConfig, RLConfig, TrainConfig, WarmupConfig, WatchConfig
 from memagent.train.dapo import train
 from memagent.train.evaluation import evaluate
 from memagent.train.folder import TrainingFolder, stage_end

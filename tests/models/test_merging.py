@@ -18,7 +18,7 @@ from memagent.models.chat import Sampling
 from memagent.models.local import LocalChat
 from memagent.models.merging import merge
 from memagent.models.weights import BASE, find_weights
-from memagent.train.config import PolicyConfig
+from memagent.rl.config import PolicyConfig
 from memagent.train.generation import sample
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy

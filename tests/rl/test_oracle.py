@@ -17,11 +17,11 @@ from memagent.core.records import Completion, Request
 from memagent.core.tokenizer import ByteTokenizer
 from memagent.models.reader_defaults import ReaderDefaults
 from memagent.readers.quotes import quotes_of
+from memagent.rl.config import load_config
 from memagent.rl.problems import MemoryProblems
 from memagent.tasks.example import Length
 from memagent.tasks.lighthouses import make_demo
 from memagent.tasks.practice.mixture import ABSENT, PracticeTask
-from memagent.train.config import load_config
 from memagent.train.lessons import Curriculum, ideal, lessons_from
 from memagent.train.nano import nano_policy
 from memagent.train.setup import curriculum

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from memagent.errors import UsageError
-from memagent.train.config import as_dict, load_config, load_parts, presets
+from memagent.rl.config import as_dict, load_config, load_parts, presets
 
 
 def test_the_presets_are_whole() -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from memagent.core.records import Completion, Message, Request, Tokens, Trace, Turn, Usage
+from memagent.rl.config import OptimiserConfig, RLConfig
 from memagent.rl.conversations import Conversation
 from memagent.rl.rollouts import Rollout
-from memagent.train.config import OptimiserConfig, RLConfig
 from memagent.train.dapo import credited, learn
 from memagent.train.learner import Learner
 from memagent.train.nano import nano_policy
@@ -106,7 +106,7 @@ def by_hand(model: torch.nn.Module, each: Conversation) -> torch.Tensor:
 TWO = """
 import json, sys, torch
 import test_credited as t
-from memagent.train.config import OptimiserConfig, RLConfig
+from memagent.rl.config import OptimiserConfig, RLConfig
 from memagent.train.learner import Learner
 from memagent.train.dapo import credited, learn
 from memagent.train.nano import nano_policy

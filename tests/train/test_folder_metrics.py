@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memagent.errors import UsageError
-from memagent.train.config import load_config
+from memagent.rl.config import load_config
 from memagent.train.folder import TrainingFolder, read_metrics
 
 

@@ -15,9 +15,9 @@ from tiny import run
 from memagent.core.records import Message
 from memagent.errors import ModelError, UsageError
 from memagent.models.chat import Sampling
+from memagent.rl.config import PolicyConfig
 from memagent.rl.conversations import Conversation
 from memagent.train.batches import Family, collate, logprobs
-from memagent.train.config import PolicyConfig
 from memagent.train.folder import newest
 from memagent.train.generation import sample
 from memagent.train.loading import load_policy, make_policy

@@ -16,7 +16,7 @@ from memagent.models.chat import Sampling
 from memagent.errors import ModelError
 from memagent.core.records import Message, Request
 from memagent.rl.conversations import Conversation
-from memagent.train.config import OptimiserConfig
+from memagent.rl.config import OptimiserConfig
 from memagent.train.learner import Learner
 from memagent.train.nano import nano_policy
 from memagent.train.processes import Processes

@@ -6,7 +6,7 @@ import pytest
 from tiny import SETS, metrics, run
 
 from memagent.errors import UsageError
-from memagent.train.config import load_config, load_parts
+from memagent.rl.config import load_config, load_parts
 from memagent.train.folder import newest
 from memagent.train.parts import train_parts
 from memagent.train.processes import Processes

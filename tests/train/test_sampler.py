@@ -20,12 +20,12 @@ from memagent.core.records import Completion, Message, Request, Trace
 from memagent.core.tokenizer import ByteTokenizer
 from memagent.errors import WindowOverflow
 from memagent.models.chat import Sampling
+from memagent.rl.config import WarmupConfig
 from memagent.rl.problems import MemoryProblems, Problem
 from memagent.rl.rollouts import Rollout
 from memagent.tasks.example import Length
 from memagent.tasks.own_questions import load_own
 from memagent.tasks.practice.colours import COLOURS, ColourTask
-from memagent.train.config import WarmupConfig
 from memagent.train.generation import Sampled, sample
 from memagent.train.lessons import ideal
 from memagent.train.nano import PROMPTS, nano_policy

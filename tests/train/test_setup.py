@@ -12,10 +12,11 @@ from wanted import wanted
 
 from memagent.core.reading import Reading, Underway
 from memagent.errors import UsageError
+from memagent.rl.config import ProblemsConfig, load_config
+from memagent.rl.problem_mix import Mixture, adapted, mixture, task_list
 from memagent.rl.problems import Problem
-from memagent.train.config import ProblemsConfig, load_config
 from memagent.train.nano import nano_policy
-from memagent.train.setup import Mixture, adapted, mixture, set_up, task_list
+from memagent.train.setup import set_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from memagent.train.config import TrainConfig, load_config
+from memagent.rl.config import TrainConfig, load_config
 from memagent.train.dapo import train
 from memagent.train.folder import read_metrics
 from memagent.train.processes import Processes

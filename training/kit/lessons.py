@@ -21,10 +21,11 @@ from settings import BASE, settings
 from transformers import AutoTokenizer
 
 from memagent.models.reader_defaults import load_reader_defaults
+from memagent.rl.problem_mix import adapted
+from memagent.rl.speaker import Speaker
 from memagent.train.batches import micro_batches
 from memagent.train.lessons import lessons_at, tokens_of
-from memagent.train.setup import adapted, curriculum
-from memagent.train.speaker import Speaker
+from memagent.train.setup import curriculum
 
 
 def make(place: Path, first: int, every: int, more: Sequence[str]) -> None:

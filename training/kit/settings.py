@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from memagent.train.config import TrainConfig, load_config
+from memagent.rl.config import TrainConfig, load_config
 
 BASE = "qwen2.5-coder-0.5b"
 GPU = ("optimiser.micro_tokens=32768",)

@@ -25,12 +25,12 @@ from safetensors.torch import load_file, save_file
 from settings import BASE, settings
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from memagent.rl.problem_mix import adapted
 from memagent.train.batches import Pack
 from memagent.train.learner import Learner
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes
-from memagent.train.setup import adapted
 from memagent.train.warmup import imitation
 
 FALLING = 0.6  # share of the time in which the learning rate falls, at the end

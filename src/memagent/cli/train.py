@@ -43,7 +43,7 @@ def train(
     except ImportError as error:
         raise UsageError(f"Training needs {error.name}: pip install 'memagent[train]'.") from error
     from memagent.cli.train_screen import TrainScreen
-    from memagent.train.config import load_parts
+    from memagent.rl.config import load_parts
     from memagent.train.parts import train_parts
     from memagent.train.processes import Processes
 

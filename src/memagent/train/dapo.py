@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
+from memagent.rl.config import RLConfig
 from memagent.rl.conversations import Conversation, merged
 from memagent.rl.credit import advantages, informative, mass, overlong_penalty, token_weights
 from memagent.rl.rollouts import Rollout
 from memagent.train.batches import MicroBatch, in_turn, padding
-from memagent.train.config import RLConfig
 from memagent.train.learner import Learner
 from memagent.train.loss import Clip, divergence, policy_loss
 from memagent.train.processes import Processes

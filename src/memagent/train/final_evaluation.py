@@ -9,11 +9,12 @@ from typing import Any
 
 from memagent.disk import write_whole
 from memagent.errors import RunError
-from memagent.train.config import TrainConfig
+from memagent.rl.config import TrainConfig
+from memagent.rl.problem_mix import task_list, tests
 from memagent.train.evaluation import evaluate
 from memagent.train.folder import read_metrics, stage_end, writing
 from memagent.train.loading import make_policy
-from memagent.train.setup import final_lengths, task_list, tests
+from memagent.train.setup import final_lengths
 from memagent.train.training import Training
 
 Say = Callable[[str], None]

@@ -26,8 +26,8 @@ from filelock import FileLock, Timeout
 
 from memagent.disk import write_whole
 from memagent.errors import RunError, StorageError, UsageError
+from memagent.rl.config import TrainConfig, as_dict
 from memagent.rl.rollouts import Rollout
-from memagent.train.config import TrainConfig, as_dict
 from memagent.train.policy import Policy
 
 STATE = "training.pt"

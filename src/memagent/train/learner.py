@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from memagent.errors import ModelError
+from memagent.rl.config import OptimiserConfig
 from memagent.rl.conversations import Conversation
 from memagent.train.batches import MicroBatch, Pack, collate, logprobs, micro_batches
-from memagent.train.config import OptimiserConfig
 from memagent.train.oom import enough_memory
 from memagent.train.policy import Policy
 from memagent.train.processes import Processes

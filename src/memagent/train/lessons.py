@@ -20,11 +20,11 @@ from memagent.core.reading import Underway
 from memagent.core.records import Completion
 from memagent.errors import UsageError
 from memagent.models.reader_defaults import load_reader_defaults
+from memagent.rl.config import TrainConfig, WarmupConfig
 from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem, Problems
+from memagent.rl.speaker import Speaker
 from memagent.tasks.practice.mixture import ABSENT
-from memagent.train.config import TrainConfig, WarmupConfig
-from memagent.train.speaker import Speaker
 
 
 def ideal(speaker: Speaker, problem: Problem, config: WarmupConfig | None = None) -> list[Conversation]:

@@ -17,8 +17,8 @@ from memagent.models.adapters import CONFIG, WEIGHTS, adapter_config
 from memagent.models.catalogue import MODELS, model_path
 from memagent.models.reader_defaults import load_reader_defaults
 from memagent.models.weights import DEFAULT, cache_folder
+from memagent.rl.config import PolicyConfig
 from memagent.train.attention import Block
-from memagent.train.config import PolicyConfig
 from memagent.train.policy import Policy
 
 _LOCAL = "local"  # name of the default model in its adapters, because its path differs between machines

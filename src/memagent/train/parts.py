@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from memagent.train.config import TrainConfig
+from memagent.rl.config import TrainConfig
 from memagent.train.dapo import train
 from memagent.train.final_evaluation import Say, finish
 from memagent.train.folder import newest, part_folder

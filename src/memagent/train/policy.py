@@ -16,9 +16,9 @@ from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
 from memagent.models.reader_defaults import ReaderDefaults
+from memagent.rl.speaker import Speaker
 from memagent.train import attention
 from memagent.train.attention import Block, Ragged, Trunk
-from memagent.train.speaker import Speaker
 
 
 class Policy(Speaker):

@@ -13,10 +13,10 @@ import torch
 
 from memagent.errors import LimitReached, RunError
 from memagent.models.chat import Sampling
+from memagent.rl.config import TrainConfig
 from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem, Problems
 from memagent.rl.rollouts import Rollout
-from memagent.train.config import TrainConfig
 from memagent.train.evaluation import Accuracy, evaluate
 from memagent.train.folder import TrainingFolder, newest
 from memagent.train.learner import Learner

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from memagent.rl.config import WarmupConfig
 from memagent.rl.conversations import Conversation
 from memagent.rl.rollouts import Rollout
 from memagent.train.batches import MicroBatch
-from memagent.train.config import WarmupConfig
 from memagent.train.lessons import lessons_from, tokens_of
 from memagent.train.training import Training
 

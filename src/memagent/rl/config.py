@@ -268,9 +268,7 @@ def _validated(found: dict[str, Any], sets: Sequence[str]) -> TrainConfig:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise UsageError(
-                f"There is no setting {key}: the settings are described in memagent.train.config."
-            ) from None
+            raise UsageError(f"There is no setting {key}: the settings are described in memagent.rl.config.") from None
         raise UsageError(f"The setting {key} is wrong: {first['msg']}.") from None
 
 
@@ -284,7 +282,7 @@ def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def presets() -> list[str]:
-    return sorted(file.name.removesuffix(".toml") for file in (files("memagent.train") / "presets").iterdir())
+    return sorted(file.name.removesuffix(".toml") for file in (files("memagent.rl") / "presets").iterdir())
 
 
 def as_dict(config: TrainConfig) -> dict[str, Any]:
@@ -295,7 +293,7 @@ def as_dict(config: TrainConfig) -> dict[str, Any]:
 def _preset(name: str) -> str:
     if name not in presets():
         raise UsageError(f"There is no preset {name}: give {', '.join(presets())}.")
-    return (files("memagent.train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return (files("memagent.rl") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _set(found: dict[str, Any], text: str) -> None:
