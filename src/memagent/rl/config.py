@@ -201,6 +201,30 @@ class WatchConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """The machines that `memagent train --engine verl` uses. Training on one machine ignores it."""
+
+    __pydantic_config__ = _STRICT
+
+    nodes: Positive = 1
+    gpus: Positive = 8
+    """GPUs of each node."""
+    sampler: str = "vllm"
+    """verl's name of the engine that samples: `vllm`, `sglang` or one that a plug-in registers."""
+    tensor_parallel: Positive = 1
+    """GPUs that share one copy of the sampler's weights."""
+    sampler_memory: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of a GPU's memory that the sampler may use."""
+    window: Positive | None = None
+    """Most tokens of a prompt and its completion together; None means the model's context window."""
+    documents: Positive | None = None
+    """Number of problems to write to disk; verl starts again after the last one. None means one for each problem of
+    each step."""
+    verl: tuple[str, ...] = ()
+    """More settings of verl, such as "trainer.device=cpu"."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """The settings of a training run, or of one of its parts."""
 
@@ -215,6 +239,7 @@ class TrainConfig:
     rl: RLConfig = field(default_factory=RLConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
 
 _CONFIG = TypeAdapter(TrainConfig)

@@ -7,7 +7,7 @@ reward, this trainer can train a policy on it. `MemoryProblems` makes a memory a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from statistics import fmean
 from typing import Protocol
@@ -28,6 +28,22 @@ from memagent.tasks.practice.colours import ColourTask
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentQuestion:
+    """A question about a document, how to read the document and how to score the answer, as plain values."""
+
+    name: str
+    question: str
+    document: str
+    answers: tuple[str, ...]
+    metric: str
+    """Name of the reward in `memagent.core.scoring.METRICS`."""
+    layout: str
+    """Layout of the prompts, see `memagent.core.prompts.prompts_for`."""
+    brevity: float = 0.0
+    """See `MemoryProblems.brevity`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A problem to be solved in one or more conversations."""
 
@@ -41,6 +57,21 @@ class Problem:
     slip: Callable[[Request, str], str] = lambda request, ideal: ideal
     """Returns the reply of an imperfect policy instead of the ideal reply. The reading goes on from it, so that the
     policy sees memories as they look in use, but learns only the ideal replies."""
+    source: DocumentQuestion | None = None
+    """What the problem was made from, if it is a question about a document."""
+
+
+def document_problem(
+    source: DocumentQuestion, reader: str, budget: Budget, prompts: Prompts, pieces: Sequence[Segment]
+) -> Problem:
+    """Return the problem of reading a document, cut into `pieces`, to answer a question."""
+    score = METRICS[source.metric]
+    return Problem(
+        source.name,
+        lambda: find_reader(reader)(source.question, pieces, budget, prompts),
+        lambda answer, trace: score(answer, source.answers) * (1 - source.brevity * written(trace)),
+        source=source,
+    )
 
 
 class Problems(Protocol):
@@ -89,17 +120,17 @@ class MemoryProblems:
         prompts = generator("prompts", self.length, number // self.task.together, self.seed).choice(self.prompts)
         example = self.task.example(self.length, number, self.seed, self.tokenizer)
         pieces = list(segments([example.document], self.budget.segment, self.tokenizer, self.cut))
-        score = METRICS[self._score]
+        layout, _ = prompts.names
+        name = f"{self.task.name}-{self.length}-{number}"
+        source = DocumentQuestion(
+            name, example.question, example.document, tuple(example.answers), self._score, layout, self.brevity
+        )
         perfect = self._perfect(example, pieces)
         draw = generator("slips", self.length, number, self.seed)
         share = draw.choice(self.slips)
-        return Problem(
-            f"{self.task.name}-{self.length}-{number}",
-            lambda: find_reader(self.reader)(example.question, pieces, self.budget, prompts),
-            lambda answer, trace: score(answer, example.answers) * (1 - self.brevity * written(trace)),
-            perfect.reply if perfect else None,
-            slipping(perfect, example.question, share, draw) if share and perfect else lambda request, text: text,
-        )
+        slip = slipping(perfect, example.question, share, draw) if share and perfect else lambda request, text: text
+        problem = document_problem(source, self.reader, self.budget, prompts, pieces)
+        return replace(problem, ideal=perfect.reply if perfect else None, slip=slip)
 
     def _perfect(self, example: Example, pieces: Sequence[Segment]) -> Overwriter | None:
         """Return the perfect reader of an example, if there is one.
