@@ -1,4 +1,4 @@
-"""The CPU as one of verl's platforms. It must be loaded before the rest of verl, which asks for its platform at once."""
+"""The CPU as one of verl's platforms. Load it before the rest of verl, which asks for its platform at once."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from verl.trainer.ppo.v1.replay_buffer import DAPO_FILTERED_REWARD_COUNTS_KEY
 _SAME = {
     "loss": "actor/loss",
     "norm": "actor/grad_norm",
-    "entropy": "actor/entropy",
+    "entropy": "actor/entropy_loss",  # the entropy itself, as a mean over the tokens
     "moved": "actor/ppo_kl",
     "clipped": "actor/pg_clipfrac",
     "kl": "actor/kl_loss",

@@ -78,7 +78,6 @@ class MultiConvTrainer(PPOTrainerSync):
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
-        print("METRICS", {k: v for k, v in metrics.items()}, timing_raw)
         line = {"stage": "rl", "step": global_steps} | figures_of(
             batch, metrics, timing_raw, self.config.actor_rollout_ref.rollout.n
         )
