@@ -14,7 +14,7 @@ import memagent
 
 ROOT = Path(memagent.__file__).parent
 TABLE = Path(__file__).parents[1] / "docs" / "structure.md"
-APART = {"bench", "train", "serve"}
+APART = {"bench", "train", "cluster", "serve"}
 """Rooms that never import each other."""
 
 

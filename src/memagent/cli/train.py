@@ -7,13 +7,16 @@ import math
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from memagent.cli import KEPT, app
 from memagent.cli.options import Debug, Json, Quiet
 from memagent.errors import UsageError
+
+if TYPE_CHECKING:
+    from memagent.rl.config import TrainConfig
 
 
 @app.command()
@@ -32,6 +35,10 @@ def train(
         float | None,
         typer.Option(min=0, help="Save a checkpoint and stop after this many minutes; run again to resume."),
     ] = None,
+    engine: Annotated[
+        Literal["memagent", "verl"],
+        typer.Option(help="memagent trains on this machine; verl trains on many GPUs, see docs/cluster.md."),
+    ] = "memagent",
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -49,6 +56,9 @@ def train(
 
     parts = load_parts(config, preset, sets or [])
     folder = out or Path("runs") / (preset or (config.stem if config else "train"))
+    if engine == "verl":
+        _train_with_verl(parts, folder, minutes, quiet or json_output)
+        return
     processes = Processes()
     try:
         with TrainScreen(quiet or json_output) as screen:
@@ -71,6 +81,24 @@ def train(
         print(json.dumps(found))
     else:
         screen.table(found)
+
+
+def _train_with_verl(parts: list[TrainConfig], folder: Path, minutes: float | None, silent: bool) -> None:
+    from memagent.cli.train_screen import TrainScreen
+    from memagent.cluster.launch import launch
+    from memagent.cluster.translate import unused
+
+    if len(parts) > 1:
+        raise UsageError("verl trains one part: split the file, and let each part start with the checkpoint before it.")
+    if minutes is not None:
+        raise UsageError("verl has no time limit: leave out --minutes. Ctrl-C stops it; checkpoints are kept.")
+    with TrainScreen(silent) as screen:
+        for sentence in unused(parts[0]):
+            screen.say(sentence)
+        screen.say(
+            f"Metrics go to {folder}/metrics.jsonl, weights to {folder}/checkpoints, verl's own files to {folder}/verl."
+        )
+        launch(parts[0], folder, screen.on_step)
 
 
 def _kept(folder: Path, processes: int) -> str:

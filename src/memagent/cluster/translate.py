@@ -146,7 +146,7 @@ def overrides(config: TrainConfig, files: RunFiles, speaker: Speaker, window: in
         "total_training_steps": rl.steps,
         "project_name": watch.wandb or NAME,
         "experiment_name": files.folder.name,
-        "logger": "[wandb]" if watch.wandb else "[]",
+        "logger": "[wandb]" if watch.wandb else "[]",  # the trainer writes metrics.jsonl itself
         "nnodes": cluster.nodes,
         "n_gpus_per_node": cluster.gpus,
         "save_freq": watch.checkpoint_every,
