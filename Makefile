@@ -6,13 +6,15 @@
 # make browser    installs Debian's Chromium, which the tests of the page need
 # make check      format, lint, types, floors
 # make bench      the figures in LOG.md
+# make cluster    an environment with verl, for memagent train --engine verl
+# make test-cluster  the tests of the verl plug-in, on the CPU
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEV := .venv/dev
 POLICY := packages/memagent-smollm2-135m
 
-.PHONY: demo serve test test-fast test-all browser check resolve bench clean
+.PHONY: demo serve test test-fast test-all browser check resolve cluster test-cluster bench clean
 
 demo: .venv/run
 	$(BIN)/memagent demo
@@ -53,11 +55,26 @@ resolve: $(DEV)
 	    echo "resolved for Python $$python"; \
 	done
 
+# The environment of verl, which needs other versions than memagent's own. It has no sampler for GPUs: see docs/cluster.md.
+cluster: .venv-cluster/made
+
+.venv-cluster/made: pyproject.toml constraints-cluster.txt
+	rm -rf .venv-cluster
+	$(PYTHON) -m venv .venv-cluster
+	.venv-cluster/bin/pip install --quiet --constraint constraints-cluster.txt torch 'verl==0.9.1' \
+	    TransferQueue pyzmq msgspec cachetools fastapi uvicorn tensorboard pytest pytest-timeout
+	.venv-cluster/bin/pip install --quiet --constraint constraints-cluster.txt --editable .
+	touch $@
+
+test-cluster: .venv-cluster/made
+	cd tests/cluster && VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=cpu_platform,verl_cpu PYTHONPATH=. OMP_NUM_THREADS=1 \
+	    RAY_AUTH_MODE=disabled ../../.venv-cluster/bin/pytest -o filterwarnings= .
+
 bench: $(DEV)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-cluster .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A .venv of another Python is rebuilt. A .venv whose installation failed is removed, or it would hide the reason next time.
 .venv/run: pyproject.toml constraints.txt $(POLICY)/pyproject.toml
