@@ -14,8 +14,9 @@ from memagent.cluster.problem_table import write_problems
 from memagent.cluster.translate import RunFiles
 from memagent.errors import ModelError, RunError, UsageError
 from memagent.models.reader_defaults import load_reader_defaults
-from memagent.rl.config import TrainConfig, as_dict
+from memagent.rl.config import TrainConfig
 from memagent.rl.problem_mix import adapted, mixture, task_list, tests
+from memagent.rl.run_settings import bind
 from memagent.rl.speaker import Speaker
 
 _LOOKS = 1.0  # seconds between two looks at the metrics
@@ -54,7 +55,7 @@ def prepare(config: TrainConfig, out: Path) -> list[str]:
     out = out.absolute()
     files = RunFiles(out)
     out.mkdir(parents=True, exist_ok=True)
-    _bind(config, out / "config.json")
+    bind(config, out)
     speaker, window = _speaker(config)
     settings = translate.overrides(config, files, speaker, window)
     speaker.defaults.save(out)
@@ -111,13 +112,6 @@ def _speaker(config: TrainConfig) -> tuple[Speaker, int]:
     except (OSError, ValueError) as error:
         raise ModelError(f"The model {name} cannot be loaded: {_last_line(error)}") from error
     return Speaker(tokenizer, adapted(load_reader_defaults(Path(name)), config.problems)), window
-
-
-def _bind(config: TrainConfig, path: Path) -> None:
-    settings = json.loads(json.dumps(as_dict(config)))
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise RunError(f"{path.parent} has a run with other settings: give another --out.")
-    path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def _write(file: Path, problems: Iterator[Any], *, tests: bool = False) -> None:

@@ -23,6 +23,7 @@ from verl.utils.py_functional import rename_dict
 from verl.workers.utils.losses import ppo_loss
 
 from memagent.cluster.figures import figures_of
+from memagent.disk import write_whole
 
 NAME = "memagent"
 
@@ -45,11 +46,19 @@ class MultiConvTrainer(PPOTrainerSync):
             config.trainer.v1.trainer_mode = "sync"  # verl compares this name, besides looking up the class with it
         super().__init__(config)
         self._steps: int = config.memagent.optimiser_steps
+        self._metrics = Path(config.memagent.folder) / "metrics.jsonl"
 
     def _setup(self) -> None:
         super()._setup()
         actor = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
         self.actor_rollout_wg.set_loss_fn(partial(whole_batch_loss, config=actor))
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        if self._metrics.is_file():  # the steps after the checkpoint are run again
+            lines = self._metrics.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= self.global_steps]
+            write_whole(self._metrics, "".join(f"{line}\n" for line in kept))
 
     def _get_required_batch_multiple(self, dp_size: int) -> int:
         return dp_size * self._steps
@@ -81,5 +90,5 @@ class MultiConvTrainer(PPOTrainerSync):
         line = {"stage": "rl", "step": global_steps} | figures_of(
             batch, metrics, timing_raw, self.config.actor_rollout_ref.rollout.n
         )
-        with (Path(self.config.memagent.folder) / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

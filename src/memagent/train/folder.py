@@ -24,28 +24,13 @@ from uuid import uuid4
 import torch
 from filelock import FileLock, Timeout
 
-from memagent.disk import write_whole
 from memagent.errors import RunError, StorageError, UsageError
 from memagent.rl.config import TrainConfig, as_dict
 from memagent.rl.rollouts import Rollout
+from memagent.rl.run_settings import bind
 from memagent.train.policy import Policy
 
 STATE = "training.pt"
-_UNSETTLED = {
-    *(
-        "steps",
-        "stop_at",
-        "evaluate_every",
-        "trace_every",
-        "checkpoint_every",
-        "checkpoint_minutes",
-        "final_lengths",
-        "final_samples",
-        "wandb",
-    ),
-    *("micro_tokens", "sample_tokens", "gradient_checkpointing", "learning_rate"),
-}
-"""Settings that may change when a run is resumed."""
 
 
 class TrainingFolder:
@@ -79,7 +64,7 @@ class TrainingFolder:
                 raise RunError(
                     f"Another process is training in {folder}: wait for it, or give another --out."
                 ) from None
-            self._bind(as_dict(config))
+            bind(config, folder)
             if config.watch.wandb:
                 self._wandb = _wandb_run(folder, config.watch.wandb, as_dict(config))
 
@@ -167,21 +152,6 @@ class TrainingFolder:
             if self.metrics.exists():
                 kept = self.metrics.read_bytes()[:size].partition(b"\0")[0]
                 os.truncate(self.metrics, kept.rfind(b"\n") + 1)
-
-    def _bind(self, settings: dict[str, Any]) -> None:
-        """Write the settings, after comparing them with those that the run was started with."""
-        path = self.folder / "config.json"
-        if path.exists():
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise RunError(f"{path} is damaged ({error}): give another --out.") from error
-            for name in _differing(before, settings):
-                if name.split(".")[-1] not in _UNSETTLED:
-                    raise RunError(
-                        f"{self.folder} was started with a different {name}: set it back, or give another --out."
-                    )
-        write_whole(path, json.dumps(settings, indent=1) + "\n")
 
 
 def _wandb_run(folder: Path, project: str, settings: dict[str, Any]) -> Any:
@@ -271,11 +241,3 @@ def _saved(folder: Path) -> list[Path]:
     found = [place for place in (folder / "checkpoints").glob("*-*") if (place / STATE).is_file()]
     found = [place for place in found if not place.name.startswith(".")]
     return sorted(found, key=lambda place: (order.get(place.name.split("-")[0], 0), place.name))
-
-
-def _differing(before: Any, after: Any, name: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            yield from _differing(before.get(key), after.get(key), f"{name}.{key}" if name else key)
-    elif before != after:
-        yield name
