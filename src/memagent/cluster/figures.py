@@ -50,8 +50,14 @@ def figures_of(batch: Any, metrics: Mapping[str, Any], seconds: Mapping[str, flo
         "groups_kept": kept,
         "completion_tokens": fmean(tag["response_len"] for _, tag in rows),
         **{own: float(metrics[name]) for own, name in _SAME.items() if name in metrics},
+        **{f"accuracy_{name.split('/')[1]}": float(value) for name, value in metrics.items() if _is_accuracy(name)},
         "sampling_seconds": seconds.get("gen", 0.0),
         "learning_seconds": seconds.get("update_actor", 0.0),
         "seconds": step,
         "tokens_per_second": tokens / step,
     }
+
+
+def _is_accuracy(name: str) -> bool:
+    """Return whether a figure of verl is the mean reward at a length, such as "val-core/125/reward/mean@1"."""
+    return name.startswith("val-core/") and name.split("/")[2].startswith("reward") and "/mean@" in name

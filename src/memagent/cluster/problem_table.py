@@ -92,7 +92,7 @@ def _row(problem: Problem) -> dict[str, Any]:
 
 
 def _index_row(number: int, name: str, tests: bool) -> dict[str, Any]:
-    task = name.rpartition("-")[0]
+    _, length, _ = name.rsplit("-", 2)
     # verl wants a prompt, but the agent loop makes the prompts.
     prompt = [{"role": "user", "content": name}]
-    return {"prompt": prompt, "data_source": task, "extra_info": {"index": number, "tests": tests}}
+    return {"prompt": prompt, "data_source": length, "extra_info": {"index": number, "tests": tests}}
