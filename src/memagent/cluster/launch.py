@@ -55,7 +55,7 @@ def prepare(config: TrainConfig, out: Path) -> list[str]:
     files = RunFiles(out)
     out.mkdir(parents=True, exist_ok=True)
     _bind(config, out / "config.json")
-    speaker, window = _speaker(config)
+    speaker, window = load_speaker(config)
     settings = translate.overrides(config, files, speaker, window)
     speaker.defaults.save(out)
     given, rl, watch = config.problems, config.rl, config.watch
@@ -100,7 +100,7 @@ def check_registered() -> None:
         raise RunError("verl has not loaded memagent's plug-in: install memagent in verl's environment.")
 
 
-def _speaker(config: TrainConfig) -> tuple[Speaker, int]:
+def load_speaker(config: TrainConfig) -> tuple[Speaker, int]:
     """Return the speaker of the policy, and its context window in tokens."""
     from transformers import AutoConfig, AutoTokenizer
 
