@@ -9,7 +9,7 @@ from memagent.rl.config import as_dict, load_config, load_parts, presets
 
 
 def test_the_presets_are_whole() -> None:
-    assert presets() == ["nano", "reader", "smollm2", "smollm2-policy"]
+    assert presets() == ["nano", "paper-14b", "paper-7b", "reader", "smollm2", "smollm2-policy"]
     for name in presets():
         for part in load_parts(preset=name):
             assert part.warmup.steps + part.rl.steps >= 1
@@ -46,7 +46,7 @@ def test_what_is_wrong_is_told(text: str, sets: list[str], message: str, tmp_pat
 
 
 def test_there_must_be_one_configuration(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There is no preset mini: give nano, reader, smollm2, smollm2-policy"):
+    with pytest.raises(UsageError, match="There is no preset mini: give nano, paper-14b, paper-7b, reader, smollm2,"):
         load_config(preset="mini")
     with pytest.raises(UsageError, match="give a TOML file, or --preset NAME"):
         load_config()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[Path | None, typer.Argument(help="A TOML file with settings.", show_default=False)] = None,
     preset: Annotated[
-        str | None, typer.Option(help="nano (minutes on a CPU), smollm2, smollm2-policy or reader.")
+        str | None,
+        typer.Option(help="nano (minutes on a CPU), smollm2, smollm2-policy, reader, paper-7b or paper-14b."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; a run already there is resumed. [default: runs/NAME]")
@@ -39,6 +40,13 @@ def train(
         Literal["memagent", "verl"],
         typer.Option(help="memagent trains on this machine; verl trains on many GPUs, see docs/cluster.md."),
     ] = "memagent",
+    dry: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="With --engine verl: check the settings, and count weights, tokens and memory; no training.",
+        ),
+    ] = False,
     json_output: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -57,8 +65,17 @@ def train(
     parts = load_parts(config, preset, sets or [])
     folder = out or Path("runs") / (preset or (config.stem if config else "train"))
     if engine == "verl":
-        _train_with_verl(parts, folder, minutes, quiet or json_output)
+        if len(parts) > 1:
+            raise UsageError(
+                "verl trains one part: split the file, and let each part start with the checkpoint before it."
+            )
+        if dry:
+            _dry_run(parts[0], folder, json_output)
+        else:
+            _train_with_verl(parts[0], folder, minutes, quiet or json_output)
         return
+    if dry:
+        raise UsageError("--dry-run is for training with verl: add --engine verl, or leave it out.")
     processes = Processes()
     try:
         with TrainScreen(quiet or json_output) as screen:
@@ -83,22 +100,37 @@ def train(
         screen.table(found)
 
 
-def _train_with_verl(parts: list[TrainConfig], folder: Path, minutes: float | None, silent: bool) -> None:
+def _train_with_verl(config: TrainConfig, folder: Path, minutes: float | None, silent: bool) -> None:
     from memagent.cli.train_screen import TrainScreen
     from memagent.cluster.launch import launch
     from memagent.cluster.translate import unused
 
-    if len(parts) > 1:
-        raise UsageError("verl trains one part: split the file, and let each part start with the checkpoint before it.")
     if minutes is not None:
         raise UsageError("verl has no time limit: leave out --minutes. Ctrl-C stops it; checkpoints are kept.")
     with TrainScreen(silent) as screen:
-        for sentence in unused(parts[0]):
+        for sentence in unused(config):
             screen.say(sentence)
         screen.say(
             f"Metrics go to {folder}/metrics.jsonl, weights to {folder}/checkpoints, verl's own files to {folder}/verl."
         )
-        launch(parts[0], folder, screen.on_step)
+        launch(config, folder, screen.on_step)
+
+
+def _dry_run(config: TrainConfig, folder: Path, json_output: bool) -> None:
+    from dataclasses import asdict
+
+    from memagent.cli.terminal import visible
+    from memagent.cluster.dry_run import dry_run, lines
+    from memagent.cluster.translate import unused
+
+    found = dry_run(config, folder)
+    if json_output:
+        print(json.dumps(asdict(found) | {"folder": str(found.folder)}))
+        return
+    for name, text in lines(found):
+        print(visible(f"{name:<12} {text}"))
+    for sentence in unused(config):
+        print(sentence)
 
 
 def _kept(folder: Path, processes: int) -> str:

@@ -56,7 +56,9 @@ def prepare(config: TrainConfig, out: Path) -> list[str]:
     files = RunFiles(out)
     out.mkdir(parents=True, exist_ok=True)
     bind(config, out)
-    speaker, window = _speaker(config)
+    if any((out / "checkpoints").glob("*/training.pt")):
+        raise RunError(f"{out} has a run of memagent's own trainer: give another --out.")
+    speaker, window = load_speaker(config)
     settings = translate.overrides(config, files, speaker, window)
     speaker.defaults.save(out)
     given, rl, watch = config.problems, config.rl, config.watch
@@ -101,7 +103,7 @@ def check_registered() -> None:
         raise RunError("verl has not loaded memagent's plug-in: install memagent in verl's environment.")
 
 
-def _speaker(config: TrainConfig) -> tuple[Speaker, int]:
+def load_speaker(config: TrainConfig) -> tuple[Speaker, int]:
     """Return the speaker of the policy, and its context window in tokens."""
     from transformers import AutoConfig, AutoTokenizer
 

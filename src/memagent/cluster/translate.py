@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memagent.cluster.problem_table import index_file
-from memagent.core.budget import Budget
 from memagent.core.reading import shortest_prompts
 from memagent.errors import UsageError
 from memagent.readers import find_reader
@@ -69,7 +68,7 @@ def lengths(speaker: Speaker, window: int) -> tuple[int, int]:
     defaults = speaker.defaults
     budget = defaults.budget
     completion = max(budget.memory, budget.answer)
-    longest = _longest_prompt(speaker, budget)
+    longest = longest_prompt(speaker)
     if longest + completion > window:
         raise UsageError(
             f"A prompt can have {longest:,} tokens and a completion {completion:,}, together more than the window of "
@@ -177,9 +176,10 @@ def overrides(config: TrainConfig, files: RunFiles, speaker: Speaker, window: in
     return [*translated, *config.cluster.verl]
 
 
-def _longest_prompt(speaker: Speaker, budget: Budget) -> int:
+def longest_prompt(speaker: Speaker) -> int:
     """Return the length of the longest prompt of a reading, whose question, memory and segment have full length."""
     defaults = speaker.defaults
+    budget = defaults.budget
     shortest = shortest_prompts(find_reader(defaults.reader), "", budget, defaults.prompts)
     sizes = {kind: len(speaker.render(messages)) for kind, messages in shortest.items()}
     return max(size + (budget.segment if kind == "memorize" else 0) for kind, size in sizes.items()) + (

@@ -25,6 +25,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from memagent.errors import RunError, StorageError, UsageError
+from memagent.models.reader_defaults import FILE as DEFAULTS
 from memagent.rl.config import TrainConfig, as_dict
 from memagent.rl.rollouts import Rollout
 from memagent.rl.run_settings import bind
@@ -238,6 +239,6 @@ def _save(state: dict[str, Any], path: Path) -> None:
 def _saved(folder: Path) -> list[Path]:
     """The complete checkpoints, oldest first; the warm start's come before those of RL."""
     order = {"warmup": 0, "rl": 1}
-    found = [place for place in (folder / "checkpoints").glob("*-*") if (place / STATE).is_file()]
+    found = [place for place in (folder / "checkpoints").glob("*-*") if (place / DEFAULTS).is_file()]
     found = [place for place in found if not place.name.startswith(".")]
     return sorted(found, key=lambda place: (order.get(place.name.split("-")[0], 0), place.name))

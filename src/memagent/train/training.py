@@ -18,7 +18,7 @@ from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem, Problems
 from memagent.rl.rollouts import Rollout
 from memagent.train.evaluation import Accuracy, evaluate
-from memagent.train.folder import TrainingFolder, newest
+from memagent.train.folder import STATE, TrainingFolder, newest
 from memagent.train.learner import Learner
 from memagent.train.lessons import Curriculum
 from memagent.train.policy import Policy
@@ -148,6 +148,8 @@ class Training:
         place = newest(self.run.folder)
         state: dict[str, Any] = {"stage": "warmup", "step": 0, "metrics": 0}
         if place:
+            if not (place / STATE).is_file():
+                raise RunError(f"{place} was trained with verl: resume it with --engine verl, or give another --out.")
             state = self.run.load(place)
         if self.processes.first:
             self.run.forget(state["metrics"])
