@@ -65,7 +65,7 @@ def prepare(config: TrainConfig, out: Path) -> list[str]:
     tasks = task_list(given, given.tasks)
     if not files.problems.is_file():
         problems = mixture(tasks, given.lengths, speaker, given, config.seed)
-        many = config.cluster.documents or rl.steps * rl.problems
+        many = config.cluster.documents or rl.steps * rl.problems * rl.draws
         _write(files.problems, (problems.problem(number) for number in range(many)))
     if not files.tests.is_file():
         held = tests(tasks, watch.lengths or given.lengths[:1], speaker, config)

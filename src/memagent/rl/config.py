@@ -218,8 +218,8 @@ class ClusterConfig:
     window: Positive | None = None
     """Most tokens of a prompt and its completion together; None means the model's context window."""
     documents: Positive | None = None
-    """Number of problems to write to disk; verl starts again after the last one. None means one for each problem of
-    each step."""
+    """Number of problems to write to disk; verl starts again after the last one. None means enough for `rl.draws`
+    draws in each step."""
     verl: tuple[str, ...] = ()
     """More settings of verl, such as "trainer.device=cpu"."""
 
