@@ -67,7 +67,7 @@ cluster: .venv-cluster/made
 	touch $@
 
 test-cluster: .venv-cluster/made
-	cd tests/cluster && VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=cpu_platform,verl_cpu PYTHONPATH=. OMP_NUM_THREADS=1 \
+	cd tests/cluster && VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=cpu_platform,verl_cpu,failing_rewards PYTHONPATH=. OMP_NUM_THREADS=1 \
 	    RAY_AUTH_MODE=disabled ../../.venv-cluster/bin/pytest -o filterwarnings= .
 
 bench: $(DEV)

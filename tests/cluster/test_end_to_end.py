@@ -114,6 +114,36 @@ def test_a_run_that_is_killed_and_resumed(start: Path, tmp_path: Path) -> None:
     assert load_policy(places[-1]).defaults == load_policy(start).defaults
 
 
+def test_rollouts_that_fail(start: Path, tmp_path: Path) -> None:
+    """The reward of an even number of characters raises an error."""
+    status, said = finished(start, tmp_path, "problems.metric='fails_now_and_then'", "rl.steps=2")
+    assert status == 0, said[-3000:]
+    found = metrics(tmp_path)
+    assert steps(found) == [1, 2]
+    assert all(0 < line["rollouts_failed"] < 16 for line in found)
+
+
+def test_a_reward_that_always_fails(start: Path, tmp_path: Path) -> None:
+    status, said = finished(start, tmp_path, "problems.metric='fails'", "rl.steps=2", "rl.draws=1")
+    assert status == 2
+    assert "Error: verl failed: " in said
+    assert "no materializable trajectories" in said
+    assert not metrics(tmp_path)
+
+
+def test_a_sampler_that_is_killed(start: Path, tmp_path: Path) -> None:
+    with training(start, tmp_path, "rl.steps=50", "rl.draws=1") as process:
+        until = time.monotonic() + 250
+        while not metrics(tmp_path):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        subprocess.run(["pkill", "-KILL", "-s", str(process.pid), "-f", "ray::CpuServer"], check=True)
+        said, _ = process.communicate(timeout=250)
+    assert process.returncode == 2
+    assert "Run the same command to resume from its last checkpoint" in said
+
+
 def test_settings_that_verl_cannot_follow(start: Path, tmp_path: Path) -> None:
     status, said = finished(start, tmp_path / "run", "rl.weighting='rollout'")
     assert status == 2

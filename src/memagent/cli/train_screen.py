@@ -70,6 +70,8 @@ class TrainScreen:
         if accuracies:
             self._accuracy = f"accuracy at {', '.join(accuracies)}"
         facts = [shown.format(figures[name]) for name, shown in _SHOWN.items() if name in figures]
+        if failed := figures.get("rollouts_failed"):
+            facts.append(f"{failed} rollouts failed")
         at_most = "at most " if stage == "warmup" else ""
         self._line = (
             f"{self._part}{stage} {step}/{steps}  {', '.join([*facts, self._accuracy] if self._accuracy else facts)}, "

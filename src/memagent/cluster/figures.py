@@ -20,13 +20,16 @@ _SAME = {
 }
 
 
-def figures_of(batch: Any, metrics: Mapping[str, Any], seconds: Mapping[str, float], group: int) -> dict[str, float]:
+def figures_of(
+    batch: Any, metrics: Mapping[str, Any], seconds: Mapping[str, float], problems: int, group: int
+) -> dict[str, float]:
     """Return the figures of a step.
 
     Args:
         batch: the rows of the step, in the TransferQueue.
         metrics: verl's metrics.
         seconds: the time that each part of the step took.
+        problems: problems of a batch.
         group: rollouts of each problem.
     """
     last: dict[str, tuple[int, str]] = {}  # of each rollout
@@ -46,6 +49,7 @@ def figures_of(batch: Any, metrics: Mapping[str, Any], seconds: Mapping[str, flo
     return {
         "reward": rewards / (len(scored) + group * sum(equal.values())),
         "rollouts_overflowed": sum(each["overflowed"] for each in scored),
+        "rollouts_failed": problems * group - len(scored),  # verl logs their errors and goes on without them
         "groups_drawn": drawn,
         "groups_kept": kept,
         "completion_tokens": fmean(tag["response_len"] for _, tag in rows),

@@ -87,8 +87,7 @@ class MultiConvTrainer(PPOTrainerSync):
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
-        line = {"stage": "rl", "step": global_steps} | figures_of(
-            batch, metrics, timing_raw, self.config.actor_rollout_ref.rollout.n
-        )
+        problems, group = self.config.data.train_batch_size, self.config.actor_rollout_ref.rollout.n
+        line = {"stage": "rl", "step": global_steps} | figures_of(batch, metrics, timing_raw, problems, group)
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from memagent.cluster.problem_table import index_file
 from memagent.core.reading import shortest_prompts
+from memagent.core.scoring import METRICS
 from memagent.errors import UsageError
 from memagent.readers import find_reader
 from memagent.rl.config import TrainConfig
@@ -45,6 +46,10 @@ def check(config: TrainConfig) -> None:
     for sentence, holds in wrong.items():
         if holds:
             raise UsageError(sentence)
+    if config.problems.metric not in (None, *METRICS):
+        raise UsageError(
+            f"There is no metric {config.problems.metric}: problems.metric is one of {', '.join(METRICS)}."
+        )
 
 
 def unused(config: TrainConfig) -> list[str]:
