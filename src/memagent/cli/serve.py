@@ -207,7 +207,7 @@ def _check_installed() -> None:
 
 
 def _log(level: int) -> None:
-    """Log to stderr in one format. Otherwise each library would choose its own."""
+    """Log to stderr in one format, whatever format the libraries prefer."""
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("memagent").setLevel(level)
 

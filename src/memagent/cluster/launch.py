@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.cluster import translate
-from memagent.cluster.problem_table import write_problems
+from memagent.cluster.problem_table import index_file, write_problems
 from memagent.cluster.translate import RunFiles
 from memagent.errors import ModelError, RunError, UsageError
 from memagent.models.reader_defaults import load_reader_defaults
@@ -34,6 +34,7 @@ def launch(config: TrainConfig, out: Path, on_step: OnStep) -> None:
         RunError: the folder belongs to a run with other settings, or verl failed.
     """
     translate.check(config)
+    _check_installed()
     verl_config = composed(prepare(config, out))
     check_registered()
     import ray
@@ -80,18 +81,25 @@ def composed(settings: list[str]) -> Any:
     Raises:
         UsageError: verl is not installed, or has no such setting.
     """
-    try:
-        import verl
-        from hydra import compose, initialize_config_dir
-        from hydra.errors import HydraException
-    except ImportError as error:
-        raise UsageError(f"Training on a cluster needs {error.name}: `make cluster` makes its environment.") from error
+    _check_installed()
+    import verl
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
     folder = Path(verl.__file__).parent / "trainer" / "config"
     try:
         with initialize_config_dir(str(folder), version_base=None):
             return compose("ppo_trainer", overrides=settings)
     except HydraException as error:
         raise UsageError(f"verl refuses a setting: {_last_line(error)}") from error
+
+
+def _check_installed() -> None:
+    try:
+        import hydra  # noqa: F401
+        import verl  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"Training on a cluster needs {error.name}: `make cluster` makes its environment.") from error
 
 
 def check_registered() -> None:
@@ -108,6 +116,8 @@ def load_speaker(config: TrainConfig) -> tuple[Speaker, int]:
     from transformers import AutoConfig, AutoTokenizer
 
     name = config.policy.model
+    if name.startswith((".", "~", "/")) and not Path(name).is_dir():
+        raise UsageError(f"There is no folder {name}: set policy.model to a folder of a model, or a name on the hub.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         window = config.cluster.window or int(AutoConfig.from_pretrained(name).max_position_embeddings)
@@ -120,8 +130,6 @@ def _write(file: Path, problems: Iterator[Any], *, tests: bool = False) -> None:
     """Write problems to a file, all or none."""
     temporary = file.with_name(f".{file.name}")
     write_problems(problems, temporary, tests=tests)
-    from memagent.cluster.problem_table import index_file
-
     index_file(temporary).rename(index_file(file))
     temporary.rename(file)
 

@@ -47,7 +47,7 @@ class Direct:
         """Return the model's reply.
 
         Args:
-            may_read: whether to raise WindowOverflow if the model's server says that the prompt is too long. Otherwise,
+            may_read: whether to raise WindowOverflow if the model's server says that the prompt is too long. If false,
                 the client gets the server's own reply.
 
         Raises:

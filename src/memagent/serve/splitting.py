@@ -1,7 +1,7 @@
 """Split a conversation that is too long for the model into a question and the documents to read for it.
 
 1. If the client gives the question explicitly, that is the question.
-2. Otherwise the question is the user's last message. The documents are all files and the earlier messages.
+2. If it does not, the question is the user's last message. The documents are all files and the earlier messages.
 3. If that message is too long to be a question, the whole message is a document, too. The question is then its first
    and last lines, because instructions usually come before or after a long text. If one of these lines is too long,
    only its first or last words are used.
