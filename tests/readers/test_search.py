@@ -61,6 +61,26 @@ def test_the_model_may_look_for_something_of_its_own() -> None:
     assert asked == [("memorize", 10), ("check", -1), ("memorize", 22), ("check", -1), ("answer", -1)]
 
 
+def test_quotes_that_answer_the_question_are_followed_until_a_look_finds_nothing_more() -> None:
+    decoys = [f"{FILLER}Lighthouses 3 and 44 have keys. "] * (BEST - 1)
+    first, second, third = "Lighthouse 3 belongs to Vogel. ", "Vogel sold his bell to Karlsen. ", "Karlsen has a boat. "
+    texts = [*EMPTY, first, *decoys, *EMPTY, second, *EMPTY, third]
+
+    def hasty(request: Request) -> str:
+        if request.kind == "try":
+            return "\\boxed{Vogel}"
+        text = request.segment.text if request.segment else ""
+        return next(
+            (f"- {line}" for line in (first, second, third) if line in text and line.strip() not in request.memory),
+            "NONE",
+        )
+
+    _, asked = read(texts, hasty, READERS["search_collect"])
+    looked = [number for kind, number in asked if kind == "memorize"]
+    assert sorted(set(looked)) == [10, 11, 12, 13, 24, 35]
+    assert [kind for kind, _ in asked].count("try") == 3
+
+
 def test_without_words_to_look_for_the_rest_is_read_in_order_until_it_is_enough() -> None:
     texts = [*SPLIT[:11], FILLER, "What the l1ght hides. ", *EMPTY]
 

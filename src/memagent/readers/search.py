@@ -1,8 +1,9 @@
 """Read the segments that BM25 finds for the question, then let the model decide whether to look further.
 
 The best segments are read in the order of the document. Then the model says whether its memory answers the question, or
-what else to look for (as in InfMem, arXiv 2602.02704). After a few looks, or if the model cannot say what to look for,
-the rest is read in order until the memory answers the question or everything has been read.
+what else to look for (as in InfMem, arXiv 2602.02704). A memory of quotes that answers the question is itself searched
+for, until a look finds nothing more: an answer may have several parts, or lead to the next fact. After a few looks
+without an answer, or if the model cannot say what to look for, the rest is read in order.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ def search(style: Style, question: str, segments: Iterable[Segment], budget: Bud
     """Read what BM25 finds, look by look, until the memory answers the question, then answer from it."""
     pieces = list(segments)
     lookup, unread = Lookup(pieces), dict(enumerate(pieces))
-    memory, query, looks = style.empty, question, 0
+    memory, query, looks, enough = style.empty, question, 0, False
     while unread:
         found = lookup.best(query, BEST, unread) if query and looks < LOOKS else []
+        if enough and not found:
+            break
         before, looks = memory, looks + 1
         for number in found or [min(unread)]:
             memory = yield from style.memorize(question, memory, unread.pop(number), budget, prompts)
@@ -38,7 +41,7 @@ def search(style: Style, question: str, segments: Iterable[Segment], budget: Bud
             yield Memory(memory)
         if memory != before and unread:
             verdict = yield from style.check(question, memory, budget, prompts)
-            if verdict.enough:
-                break
-            query = f"{question}\n{verdict.query}" if verdict.query else ""
+            query, enough = f"{question}\n{verdict.query}" if verdict.query else "", verdict.enough
+        elif enough:  # this look found nothing more
+            break
     return str((yield answer(question, memory, budget, prompts)).text)
