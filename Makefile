@@ -12,7 +12,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEV := .venv/dev
-POLICY := packages/memagent-smollm2-135m
+POLICIES := packages/memagent-qwen2.5-coder-0.5b packages/memagent-smollm2-135m
 
 .PHONY: demo serve test test-fast test-all browser check resolve cluster test-cluster bench clean
 
@@ -29,13 +29,13 @@ serve: .venv/serve
 # With more threads each, two workers on two cores would only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-test: $(DEV)
+test: .venv/models
 	$(PYTEST) -m "not slow"
 
 test-fast: $(DEV)
 	$(PYTEST) -m "not slow and not engine" $(addprefix tests/,core readers runs evidence documents rl test_agent.py)
 
-test-all: $(DEV)
+test-all: .venv/models
 	$(PYTEST)
 
 browser:
@@ -70,19 +70,17 @@ test-cluster: .venv-cluster/made
 	cd tests/cluster && VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=cpu_platform,verl_cpu,failing_rewards PYTHONPATH=. OMP_NUM_THREADS=1 \
 	    RAY_AUTH_MODE=disabled ../../.venv-cluster/bin/pytest -o filterwarnings= .
 
-bench: $(DEV)
+bench: .venv/models
 	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf .venv .venv-cluster .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A .venv of another Python is rebuilt. A .venv whose installation failed is removed, or it would hide the reason next time.
-.venv/run: pyproject.toml constraints.txt $(POLICY)/pyproject.toml
+.venv/run: pyproject.toml constraints.txt $(addsuffix /pyproject.toml,$(POLICIES))
 	@[ "$$($(BIN)/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" ] || rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	$(call install,--editable . --editable ./$(POLICY))
-	@echo "Fetching the default model"
-	@$(BIN)/memagent models pull smollm2-135m --quiet >/dev/null
+	$(call install,--editable . $(addprefix --editable ./,$(POLICIES)))
 	@touch $@
 
 .venv/serve: .venv/run
@@ -91,6 +89,12 @@ clean:
 
 $(DEV): .venv/run
 	$(call install,--editable '.[dev]')
+	@touch $@
+
+# The weights that tests and benchmarks read with. Tests whose model is missing are skipped.
+.venv/models: $(DEV)
+	@$(BIN)/memagent models pull smollm2-135m >/dev/null
+	@$(BIN)/memagent models pull qwen2.5-coder-0.5b >/dev/null
 	@touch $@
 
 define install

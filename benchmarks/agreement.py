@@ -1,6 +1,6 @@
 """Compares greedy texts of the same weights in transformers (float32) and in OpenVINO (rounded for it).
 
-    python benchmarks/agreement.py [ADAPTER or a name of the catalogue]
+    python benchmarks/agreement.py [ADAPTER or a name of the catalogue; the default model if left out]
 
 The 50 prompts come from readings by the engine, so they hold the memories that it meets. A model without an adapter
 reads short sections into short memories, because transformers takes a quarter of a second a token.
@@ -15,7 +15,7 @@ from common import clock, figure
 
 from memagent import Budget, MemoryAgent, Request, text_document
 from memagent.models.catalogue import MODELS, model_path
-from memagent.models.catalogue.policies import DEFAULT_POLICY, policy_folder
+from memagent.models.catalogue.policies import POLICIES, policy_folder
 from memagent.models.chat import Chat
 from memagent.models.connect import connect
 from memagent.tasks.catalog import Data
@@ -52,7 +52,7 @@ async def replies(chat: Chat, asked: list[Request]) -> list[str]:
 
 
 def main(model: str = "") -> None:
-    model = model or str(policy_folder(DEFAULT_POLICY))
+    model = model or str(policy_folder(POLICIES["local"]))
     if model in MODELS:
         names, documents = (model, f"checkpoint:{dequantised(model_path(model))}"), BARE
     else:

@@ -124,7 +124,7 @@ def _seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
 
 
 def generation(device: torch.device) -> None:
-    policy = make_policy(PolicyConfig("local"), 0, device)
+    policy = make_policy(PolicyConfig("smollm2-135m"), 0, device)
     policy.stops = frozenset()  # so that all completions have the same length
     ids = policy.tokenizer.ids(text(100_000))
     prompts = [ids[:SHARED] + ids[at : at + OWN] for at in range(1000, 1000 + 100 * PROMPTS, 100)]

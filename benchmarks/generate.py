@@ -26,7 +26,7 @@ def main(lengths: str = "1m,4m") -> None:
     if not DATA.is_dir():
         figure("generate: no data", f"there is no {DATA.name} folder beside the project")
         return
-    tokenizer = find_weights().tokenizer
+    tokenizer = find_weights("smollm2-135m").tokenizer
     assert tokenizer is not None
     data = Data(
         prose=str(BOOKS),

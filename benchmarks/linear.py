@@ -34,7 +34,7 @@ async def seconds(chat: LocalChat, under: Underway) -> float:
 
 async def compare() -> tuple[float, float]:
     """Return engine seconds for all segments: as one document, and as ten."""
-    chat = LocalChat()
+    chat = LocalChat("tiny")
     await chat.open()
     pieces = list(segments([text(400_000)], BUDGET.segment, chat.tokenizer))[:LONG]
     long = short = 0.0

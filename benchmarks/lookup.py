@@ -21,7 +21,9 @@ STEPS, MEMORY = 6, 400
 
 def reading_steps() -> list[Request]:
     with (
-        MemoryAgent(LocalChat(), budget=Budget(segment=2000, memory=MEMORY, answer=16), reader="overwrite") as agent,
+        MemoryAgent(
+            LocalChat("tiny"), budget=Budget(segment=2000, memory=MEMORY, answer=16), reader="overwrite"
+        ) as agent,
         text_document(text(STEPS * 8500)) as document,
     ):
         answer = agent.ask("Who is Pierre?", document)
@@ -53,8 +55,8 @@ async def write(chat: LocalChat, requests: list[Request]) -> tuple[list[str], in
 
 def main() -> None:
     for name, requests in (("reading", reading_steps()), ("copying", copying_steps())):
-        plain_texts, plain_tokens, plain = asyncio.run(write(LocalChat(prompt_lookup=False), requests))
-        texts, tokens, seconds = asyncio.run(write(LocalChat(), requests))
+        plain_texts, plain_tokens, plain = asyncio.run(write(LocalChat("tiny", prompt_lookup=False), requests))
+        texts, tokens, seconds = asyncio.run(write(LocalChat("tiny"), requests))
         differ = sum(one != two for one, two in zip(plain_texts, texts, strict=True))
         ratio = (tokens / seconds) / (plain_tokens / plain)
         figure(

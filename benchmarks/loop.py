@@ -34,7 +34,7 @@ def scripted(fsync: bool, turns: int = 2000) -> float:
 
 async def local(folder: Path) -> tuple[float, float, float]:
     """Read 8 segments of 1,000 tokens. Returns the share of wall time in the engine, the seconds, the longest stall."""
-    chat = LocalChat()
+    chat = LocalChat("tiny")
     async with MemoryAgent(chat, budget=Budget(segment=1000, memory=128)) as agent:
         with longest_stall() as stall:
             with text_document("warm up") as document:

@@ -40,7 +40,7 @@ def peak(megabytes: int) -> tuple[int, float]:
 
 def segmentation() -> tuple[float, float]:
     """Return the seconds to cut a book into segments of 5,000 tokens, and to only encode the same pieces."""
-    tokenizer = find_weights().tokenizer
+    tokenizer = find_weights("smollm2-135m").tokenizer
     assert tokenizer is not None
     book = text(3_000_000)
     pieces = [piece.text for piece in segments([book], 5000, tokenizer)]

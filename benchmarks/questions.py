@@ -13,7 +13,7 @@ QUESTIONS = ["Who is Anna Pavlovna?", "Who is Prince Vasili?", "What does Pierre
 
 def seconds_for(layout: Layout, groups: list[list[str]]) -> float:
     """Return the seconds to answer each group of questions, one group after another, on a new engine."""
-    with MemoryAgent(LocalChat(), budget=Budget(segment=3000, memory=96, answer=32), layout=layout) as agent:
+    with MemoryAgent(LocalChat("tiny"), budget=Budget(segment=3000, memory=96, answer=32), layout=layout) as agent:
         with text_document("Warm up.") as document:
             agent.ask("What is this?", document)
         content = text(4 * 12_500)

@@ -21,7 +21,6 @@ from common import clock, figure, text
 from memagent.core.records import Completion, Message, Request, Trace
 from memagent.models.catalogue import model_path
 from memagent.models.chat import Sampling
-from memagent.models.weights import DEFAULT
 from memagent.rl.config import OptimiserConfig, PolicyConfig, RLConfig, TrainConfig, WatchConfig, load_config
 from memagent.rl.conversations import Conversation
 from memagent.rl.problems import Problem
@@ -43,7 +42,7 @@ PROMPT, COMPLETION, GROUPS, GROUP, STEPS = 256, 48, 2, 8, 3
 def main(trl: str = "") -> None:
     with TemporaryDirectory() as folder:
         nano(Path(folder) / "nano")
-        policy = make_policy(PolicyConfig("local"), 0, torch.device("cpu"))
+        policy = make_policy(PolicyConfig("smollm2-135m"), 0, torch.device("cpu"))
         beginnings(policy)
         if trl:
             against_trl(trl, policy, Path(folder) / "trl")
@@ -110,7 +109,7 @@ def against_trl(python: str, policy: Policy, folder: Path) -> None:
     command = [
         python,
         str(script),
-        str(dequantised(model_path(DEFAULT))),
+        str(dequantised(model_path("smollm2-135m"))),
         str(file),
         *map(str, (COMPLETION, GROUPS, GROUP)),
     ]

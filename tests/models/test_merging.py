@@ -1,4 +1,4 @@
-"""Merging an adapter into the default model's GGUF file gives the same model as peft does."""
+"""Merging an adapter into SmolLM2's GGUF file gives the same model as peft does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from data import needs_default_model
+from data import SMOLLM2, needs_smollm2
 
 from memagent.core.records import Message, Request
 from memagent.errors import ModelError, StorageError
@@ -17,13 +17,13 @@ from memagent.models import weights
 from memagent.models.chat import Sampling
 from memagent.models.local import LocalChat
 from memagent.models.merging import merge
-from memagent.models.weights import BASE, find_weights
+from memagent.models.weights import find_weights
 from memagent.rl.config import PolicyConfig
 from memagent.train.generation import sample
 from memagent.train.loading import make_policy
 from memagent.train.policy import Policy
 
-pytestmark = [pytest.mark.engine, needs_default_model]
+pytestmark = [pytest.mark.engine, needs_smollm2]
 
 QUESTIONS = ["What is the capital of France?", "Name three colours.", "Who wrote Hamlet?"]
 
@@ -31,7 +31,7 @@ QUESTIONS = ["What is the capital of France?", "Name three colours.", "Who wrote
 @pytest.fixture(scope="module")
 def policy() -> Policy:
     """Return a policy with an adapter that changes the model's text."""
-    policy = make_policy(PolicyConfig("local", lora_rank=4), 0, torch.device("cpu"))
+    policy = make_policy(PolicyConfig("smollm2-135m", lora_rank=4), 0, torch.device("cpu"))
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in policy.model.named_parameters():
@@ -57,7 +57,7 @@ def said(policy: Policy, question: str) -> str:
 def test_the_engine_says_with_the_merged_file_what_the_policy_says(
     policy: Policy, adapter: Path, tmp_path: Path
 ) -> None:
-    merge(find_weights(BASE).path, adapter, tmp_path / "merged.gguf")
+    merge(find_weights(SMOLLM2).path, adapter, tmp_path / "merged.gguf")
     assert [path.name for path in tmp_path.iterdir()] == ["merged.gguf"]
 
     async def answers() -> list[str]:
@@ -86,13 +86,13 @@ def test_an_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -
         other / "adapter_model.safetensors",
     )
     with pytest.raises(ModelError, match=r"does not fit .*, which has no blk\.99\."):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
     save_file(
         {name: each[:-1] if "q_proj.lora_B" in name else each for name, each in factors.items()},
         other / "adapter_model.safetensors",
     )
     with pytest.raises(ModelError, match="has a different shape"):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
     assert not list(tmp_path.glob("*.gguf"))
 
 
@@ -104,7 +104,7 @@ def test_more_than_plain_lora_is_refused(adapter: Path, tmp_path: Path, setting:
     config = json.loads((adapter / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {setting: value}))
     with pytest.raises(ModelError, match=f"sets {setting}, but memagent merges only plain LoRA"):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
 
 
 @pytest.mark.slow
@@ -113,10 +113,10 @@ def test_a_damaged_adapter_is_said(adapter: Path, tmp_path: Path) -> None:
     whole = (other / "adapter_model.safetensors").read_bytes()
     (other / "adapter_model.safetensors").write_bytes(whole[:1000])
     with pytest.raises(ModelError, match="is damaged"):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
     (other / "adapter_config.json").unlink()
     with pytest.raises(ModelError, match="is damaged"):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_adapter_that_says_strange_things_is_refused(
     config = json.loads((adapter / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {setting: value}))
     with pytest.raises(ModelError, match="is damaged"):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
     if value != 1:  # an invalid setting is noticed before the weights are read
         with pytest.raises(ModelError, match="is damaged"):
             find_weights(other)
@@ -144,21 +144,21 @@ def test_half_a_pair_of_matrices_is_refused(adapter: Path, tmp_path: Path) -> No
     del factors[next(name for name in factors if name.endswith("lora_B.weight"))]
     save_file(factors, other / "adapter_model.safetensors")
     with pytest.raises(ModelError, match="is not part of a pair"):
-        merge(find_weights(BASE).path, other, tmp_path / "merged.gguf")
+        merge(find_weights(SMOLLM2).path, other, tmp_path / "merged.gguf")
 
 
 def test_a_folder_that_cannot_be_written_is_said(adapter: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
-        merge(find_weights(BASE).path, adapter, Path("/proc/nowhere/merged.gguf"))
+        merge(find_weights(SMOLLM2).path, adapter, Path("/proc/nowhere/merged.gguf"))
 
 
 @pytest.mark.slow
-def test_the_default_model_is_made_once_and_again_where_it_was_damaged(
+def test_the_merged_file_is_made_once_and_again_where_it_was_damaged(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "policy_folder", lambda policy: adapter)
     monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path)
-    found, base = find_weights(), find_weights("base")
+    found, base = find_weights("tiny"), find_weights(SMOLLM2)
     assert found.name != base.name
     assert (found.folder, base.adapter) == (adapter, None)
     file = found.engine_file()
@@ -173,7 +173,7 @@ def test_the_default_model_is_made_once_and_again_where_it_was_damaged(
     file.touch()
     touched = file.stat().st_mtime_ns
     assert found.engine_file().stat().st_mtime_ns == touched  # only the file's time is new
-    assert LocalChat().model == found.name
+    assert LocalChat("tiny").model == found.name
     assert find_weights(adapter).engine_file().read_bytes() == whole
     assert find_weights(adapter).name == adapter.name
-    assert LocalChat("base").model == base.name
+    assert LocalChat(SMOLLM2).model == base.name

@@ -1,4 +1,4 @@
-"""The default policy comes from a package of its own, and only with the weights that this version expects."""
+"""A policy comes from a package of its own, and only with the weights that this version expects."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from memagent.errors import ModelError
-from memagent.models.catalogue.policies import DEFAULT_POLICY, policy_folder
+from memagent.models.catalogue.policies import POLICIES, Policy, policy_folder
 
+TINY = POLICIES["tiny"]
 PACKAGES = Path(__file__).parents[2] / "packages"
 
 
-def test_the_installed_policy_is_the_one_in_the_repository() -> None:
-    folder = policy_folder(DEFAULT_POLICY)
-    assert folder.resolve() == (PACKAGES / DEFAULT_POLICY.name / DEFAULT_POLICY.module).resolve()
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=list(POLICIES))
+def test_the_installed_policy_is_the_one_in_the_repository(policy: Policy) -> None:
+    folder = policy_folder(policy)
+    assert folder.resolve() == (PACKAGES / policy.name / policy.module).resolve()
     assert (folder / "memagent.json").is_file()
 
 
@@ -24,13 +26,13 @@ def test_a_package_that_is_not_installed_is_said_with_the_command_that_installs_
     with pytest.raises(
         ModelError, match=r"no-such-policy is not installed: run `pip install ./packages/no-such-policy`"
     ):
-        policy_folder(replace(DEFAULT_POLICY, name="no-such-policy"))
+        policy_folder(replace(TINY, name="no-such-policy"))
 
 
 def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(policy_folder(DEFAULT_POLICY), tmp_path / "other_policy")
+    shutil.copytree(policy_folder(TINY), tmp_path / "other_policy")
     monkeypatch.syspath_prepend(str(tmp_path))
-    other = replace(DEFAULT_POLICY, name="other-policy")
+    other = replace(TINY, name="other-policy")
     assert policy_folder(other) == tmp_path / "other_policy"
     weights = tmp_path / "other_policy" / "adapter_model.safetensors"
     content = bytearray(weights.read_bytes())

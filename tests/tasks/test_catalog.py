@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data import DATA, needs_data
+from data import DATA, SMOLLM2, needs_data
 
 from memagent.core.tokenizer import Tokenizer, count
 from memagent.errors import DocumentError, UsageError
@@ -22,7 +22,7 @@ ALL = Data(
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    found = find_weights().tokenizer
+    found = find_weights(SMOLLM2).tokenizer
     assert found is not None
     return found
 

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from data import needs_default_model
+from data import SMOLLM2, needs_smollm2
 from reader import listed
 
 from memagent.core.records import Segment
@@ -83,9 +83,9 @@ def test_a_text_of_coded_words_may_have_any_number_of_them() -> None:
     assert _zipf(sum(whole), 80) == whole  # the same as RULER's if its steps meet the number
 
 
-@needs_default_model
+@needs_smollm2
 def test_coded_words_can_be_made_at_every_short_length() -> None:
-    tokenizer = find_weights().tokenizer
+    tokenizer = find_weights(SMOLLM2).tokenizer
     assert tokenizer is not None
     for length in (Length(1024), Length(1536), Length(2048)):
         for number in range(30):

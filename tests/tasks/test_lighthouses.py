@@ -29,9 +29,9 @@ def test_facts_lie_in_different_stretches() -> None:
 
 def test_only_the_thing_asked_for_is_right() -> None:
     example = make_demo(1000)
-    assert is_right(example, f"It was the {example.answer.upper()}.")
-    assert not is_right(example, "The anchor.")
-    assert not is_right(example, "brass compass, silver flute, sealed letter, jade chessman")
+    assert is_right(example.answer, f"It was the {example.answer.upper()}.")
+    assert not is_right(example.answer, "The anchor.")
+    assert not is_right(example.answer, "brass compass, silver flute, sealed letter, jade chessman")
 
 
 def test_too_short_a_document_is_refused() -> None:

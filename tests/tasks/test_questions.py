@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from data import DATA, needs_default_model
+from data import DATA, SMOLLM2, needs_smollm2
 
 from memagent.core.records import Segment
 from memagent.core.tokenizer import ByteTokenizer, EstimatedTokenizer, FileTokenizer, count
@@ -46,7 +46,7 @@ def raw(path: Path) -> list[Any]:
 
 @cache
 def real_tokenizer() -> FileTokenizer:
-    tokenizer = find_weights().tokenizer
+    tokenizer = find_weights(SMOLLM2).tokenizer
     assert tokenizer is not None
     return tokenizer
 
@@ -184,7 +184,7 @@ def test_the_ten_paragraphs_of_a_question_come_before_others() -> None:
 
 
 @needs_data
-@needs_default_model
+@needs_smollm2
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["qa_1", "qa_2", "hqa"])
 def test_lengths_are_met_in_tokens_of_the_real_tokenizer(name: str) -> None:
@@ -198,7 +198,7 @@ def test_lengths_are_met_in_tokens_of_the_real_tokenizer(name: str) -> None:
 
 
 @needs_data
-@needs_default_model
+@needs_smollm2
 def test_tokens_of_paragraphs_add_up_to_those_of_the_whole() -> None:
     """Tokens add up even if the tokenizer merges a full stop with the line ends after it."""
     texts = [row["title"] + "\n" + row["text"] for row in raw(WIKI)[:300]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from data import needs_default_model
+from data import needs_smollm2
 from tiny import run
 
 from memagent.core.records import Message
@@ -192,12 +192,12 @@ def test_bfloat16_computes_in_it_and_trains_in_float32(base: Path) -> None:
     assert 0 < (exact - rough).abs().max() < 0.3
 
 
-@needs_default_model
+@needs_smollm2
 @pytest.mark.slow
-def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_model_of_the_catalogue_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is converted from its GGUF file once, and answers a question."""
     monkeypatch.setattr("memagent.train.loading.cache_folder", lambda: tmp_path)
-    policy = make_policy(PolicyConfig("local", lora_rank=2), 0, torch.device("cpu"))
+    policy = make_policy(PolicyConfig("smollm2-135m", lora_rank=2), 0, torch.device("cpu"))
     [folder] = tmp_path.iterdir()
     assert (folder / "model.safetensors").stat().st_size > 4 * 130e6
     assert all("lora" in name for name, each in policy.model.named_parameters() if each.requires_grad)
@@ -207,7 +207,7 @@ def test_the_default_model_becomes_a_policy(monkeypatch: pytest.MonkeyPatch, tmp
     saved = tmp_path / "saved"
     policy.save(saved)
     config = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
-    assert config["base_model_name_or_path"] == "local"  # not a path of this machine
+    assert config["base_model_name_or_path"] == "smollm2-135m"  # not a path of this machine
     again = load_policy(saved)
     [same] = sample(again, [prompt], [24], Sampling(0.0), torch.Generator())
     assert same.ids == one.ids

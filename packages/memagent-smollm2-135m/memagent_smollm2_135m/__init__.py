@@ -1,1 +1,1 @@
-"""Weights only: memagent's default policy, a LoRA adapter of SmolLM2-135M-Instruct."""
+"""Weights only: memagent's small policy, a LoRA adapter of SmolLM2-135M-Instruct."""

@@ -99,15 +99,16 @@ def ask(
     """Answer questions about documents of any length."""
     from memagent.agent import MemoryAgent
     from memagent.cli.ask_output import as_json, print_answer, watching
+    from memagent.cli.connecting import connect_or_fetch
     from memagent.core.limits import Limits
     from memagent.documents import open_documents
     from memagent.models.chat import Sampling
-    from memagent.models.connect import connect
 
     asked, names = _split(arguments or [], question or [], questions)
     limits = Limits(max_tokens, max_cost, price_of(price))
-    chat = connect(
+    chat = connect_or_fetch(
         model,
+        quiet=quiet,
         base_url=base_url,
         sampling=Sampling(temperature, top_p, seed),
         tokenizer=tokenizer,

@@ -146,9 +146,10 @@ def run(
     from memagent.bench.report import write_report
     from memagent.bench.running import run as run_bench
     from memagent.cli.bench_screen import watching
+    from memagent.cli.connecting import connect_or_fetch
     from memagent.core.tokenizer import EstimatedTokenizer, load_tokenizer
     from memagent.models.chat import Sampling
-    from memagent.models.connect import connect
+    from memagent.models.connect import is_local
     from memagent.tasks.catalog import Data
     from memagent.tasks.example import parse_length
 
@@ -166,10 +167,10 @@ def run(
         retrieve_tokens=retrieve_tokens,
         shortened=preset is not None,
     )
-    local = model.split(":")[0] == "local" and base_url is None
-    at_once = concurrency or (4 if local else 16)
-    chat = connect(
+    at_once = concurrency or (4 if is_local(model, base_url) else 16)
+    chat = connect_or_fetch(
         model,
+        quiet=quiet,
         base_url=base_url,
         sampling=Sampling(temperature, top_p, seed if temperature else None),
         tokenizer=tokenizer,

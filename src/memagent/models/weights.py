@@ -1,8 +1,7 @@
 """Find a model and its tokenizer on disk, by a name in the catalogue or the path of a GGUF file, folder or adapter.
 
-The default model is SmolLM2-135M-Instruct with memagent's default policy merged in. The name `base` stands for the same
-model without the policy. A folder with a LoRA adapter stands for its base model with the adapter merged in. The engine
-cannot read adapters, nor every kind of GGUF file, so `engine_files.py` makes a file that it can read.
+A folder with a LoRA adapter stands for its base model with the adapter merged in, and so does the name of a policy. The
+engine cannot read adapters, nor every kind of GGUF file, so `engine_files.py` makes a file that it can read.
 
 A GGUF file contains its tokenizer as lists of tokens and merges, which take seconds to read. So the tokenizer that is
 built from them is kept in the user's cache.
@@ -22,12 +21,7 @@ from memagent.disk import write_whole
 from memagent.errors import ModelError, UsageError
 from memagent.models.adapters import WEIGHTS, adapter_config
 from memagent.models.catalogue import MODELS, model_path
-from memagent.models.catalogue.policies import DEFAULT_POLICY, policy_folder
-
-DEFAULT = DEFAULT_POLICY.base
-"""Catalogue name of the default model's base."""
-BASE = "base"
-"""Name of the default model without its policy."""
+from memagent.models.catalogue.policies import POLICIES, policy_folder
 
 _SPECIAL = 3  # the token type "control" in GGUF's tokenizer.ggml.token_type
 # The patterns by which byte-level tokenizers split words, by their names in tokenizer.ggml.pre.
@@ -78,19 +72,19 @@ class Weights:
         return engine_file(self.name, self.architecture, self.path, self.adapter, cache_folder(), self.sha256)
 
 
-def find_weights(path: str | Path | None = None) -> Weights:
-    """Find a model by its path or name. None means the default model, and "base" the default model without its policy.
+def find_weights(path: str | Path = "local") -> Weights:
+    """Find a model by its path, or, if `path` is a string, by its name in the catalogue or a policy's name.
 
     Raises:
         ModelError: the model is in the catalogue, but not on this machine.
         UsageError: there is no GGUF file, OpenVINO folder or adapter at `path`.
     """
-    if path is None or str(path) == DEFAULT_POLICY.name:
-        return replace(_catalogued(DEFAULT), name=DEFAULT_POLICY.name, adapter=policy_folder(DEFAULT_POLICY))
-    if str(path) == BASE:
-        return replace(_catalogued(DEFAULT), name="smollm2-135m-instruct")
-    if str(path) in MODELS:
-        return _catalogued(str(path))
+    if isinstance(path, str) and path in POLICIES:
+        policy = POLICIES[path]
+        folder = policy_folder(policy)
+        return replace(_catalogued(policy.base), name=policy.name, adapter=folder)
+    if isinstance(path, str) and path in MODELS:
+        return _catalogued(path)
     path = Path(path).expanduser()
     if (path / WEIGHTS).is_file():
         run = path.resolve().parent.parent.name + "-" if path.resolve().parent.name == "checkpoints" else ""
@@ -119,7 +113,6 @@ def _catalogued(name: str) -> Weights:
 def _base_of(adapter: Path) -> str:
     """Return the catalogue name of an adapter's base model."""
     base = adapter_config(adapter).base_model_name_or_path
-    base = {"local": DEFAULT}.get(base, base)
     if base not in MODELS:
         raise UsageError(
             f"The adapter in {adapter} belongs to {base}, which is not in the catalogue: give an adapter of one of "

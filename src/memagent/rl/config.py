@@ -45,8 +45,8 @@ class PolicyConfig:
     __pydantic_config__ = _STRICT
 
     model: str = "nano"
-    """`nano` (from scratch), `local` (the default model), a name from `memagent models`, a Hugging Face name, or the
-    folder of a Hugging Face model, an adapter or a checkpoint."""
+    """`nano` (from scratch), a name from `memagent models`, a Hugging Face name, or the folder of a Hugging Face model,
+    an adapter or a checkpoint."""
     lora_rank: Natural = 0
     """Rank of the LoRA adapter to train; 0 trains all weights."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -23,6 +23,7 @@ from memagent.documents import Document, StoredFile, stored_documents
 from memagent.errors import MemagentError
 from memagent.evidence.answer import Answer
 from memagent.models.connect import connect
+from memagent.models.reader_defaults import ReaderDefaults
 from memagent.runs.kept import run_name, runs_folder
 from memagent.serve.splitting import Part, Said, fitting, split
 
@@ -76,7 +77,9 @@ def _replies(agent: MemoryAgent, prompt: Any, response: Any) -> Iterator[str | S
         stack.callback(lambda: runner.run(agent.aclose()))
         fits = fitting(agent.chat.tokenizer)
         whole = "\n".join(said.text for said in conversation)
-        if not files and fits(whole, (agent.chat.window or agent.budget.segment) // 2):
+        trained = agent.chat.defaults != ReaderDefaults()  # to read whatever is longer than a segment
+        longest = agent.budget.segment if trained else (agent.chat.window or agent.budget.segment) // 2
+        if not files and fits(whole, longest):
             yield _direct(agent, prompt, runner)
             return
         problem = split(conversation, agent.budget.question, fits)

@@ -15,13 +15,13 @@ from memagent.core.records import Message
 from memagent.errors import ModelError, UsageError
 from memagent.models.adapters import CONFIG, WEIGHTS, adapter_config
 from memagent.models.catalogue import MODELS, model_path
+from memagent.models.catalogue.policies import POLICIES
 from memagent.models.reader_defaults import load_reader_defaults
-from memagent.models.weights import DEFAULT, cache_folder
+from memagent.models.weights import cache_folder
 from memagent.rl.config import PolicyConfig
 from memagent.train.attention import Block
 from memagent.train.policy import Policy
 
-_LOCAL = "local"  # name of the default model in its adapters, because its path differs between machines
 _FAR = 0.1  # relative difference of logits that is more than rounding, even in bfloat16
 
 
@@ -38,6 +38,11 @@ def make_policy(config: PolicyConfig, seed: int, device: torch.device, load: Loa
     Raises:
         UsageError, ModelError: there is no such model, or it cannot be loaded.
     """
+    if config.model in POLICIES:
+        raise UsageError(
+            f"policy.model takes a model, and {config.model} is a policy: give smollm2-135m (older versions called it "
+            f"local), another of {', '.join(MODELS)}, or the folder of an adapter."
+        )
     bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type != "cpu")
     if config.model == "nano":
         from memagent.train.nano import nano_policy
@@ -79,8 +84,7 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     disable_progress_bar()
     adapter = Path(name) if (Path(name) / CONFIG).is_file() else None
     base = _base(adapter) if adapter else name
-    known = DEFAULT if base == _LOCAL else base
-    source = str(dequantised(model_path(known))) if known in MODELS else base
+    source = str(dequantised(model_path(base))) if base in MODELS else base
     if not Path(source).is_dir() and (source.startswith((".", "~", "/")) or source.count("/") > 1):
         raise UsageError(f"There is no folder {source}: give a folder of a model or checkpoint, or a name on the hub.")
     # A folder from a stranger must not download or run anything: no code and no pickles are loaded, and the base that

