@@ -197,7 +197,11 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
+    if missing := [str(folder) for folder in given.runs if not folder.is_dir()]:
+        parser.error(f"there is no folder {', '.join(missing)}")
     journals = [each for folder in given.runs for path in find_runs(folder) if (each := read(path))]
+    if not journals:
+        parser.error("there is no finished reading in these folders")
     segments = [turns for each in journals for turns in each.segments]
     said = [turn[2] for turns in segments for turn in turns]
     print(

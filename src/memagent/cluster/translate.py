@@ -9,6 +9,8 @@ from memagent.cluster.problem_table import index_file
 from memagent.core.reading import shortest_prompts
 from memagent.core.scoring import METRICS
 from memagent.errors import UsageError
+from memagent.models.catalogue import MODELS
+from memagent.models.catalogue.policies import POLICIES
 from memagent.readers import find_reader
 from memagent.rl.config import TrainConfig
 from memagent.rl.speaker import Speaker
@@ -38,7 +40,7 @@ def check(config: TrainConfig) -> None:
         "verl has no warm start: run it first with `memagent train --set rl.steps=0`, then set policy.model to its "
         "checkpoint, and warmup.steps to 0.": config.warmup.steps > 0,
         "verl does not train from scratch or from GGUF files: set policy.model to a checkpoint, a Hugging Face folder "
-        "or a name on the hub.": config.policy.model in ("nano", "local"),
+        "or a name on the hub.": config.policy.model in ("nano", *MODELS, *POLICIES),
         "verl counts all tokens of a batch the same: set rl.weighting to token.": config.rl.weighting != "token",
         "verl gives credit to all conversations: set rl.credit to all.": config.rl.credit != "all",
         "verl keeps the learning rate constant: set optimiser.decay to 0.": config.optimiser.decay > 0,
@@ -57,6 +59,10 @@ def unused(config: TrainConfig) -> list[str]:
     return [
         sentence
         for sentence, holds in {
+            "verl computes in bfloat16 (policy.precision).": config.policy.precision == "float32",
+            "Checkpoints are saved by the number of steps only (watch.checkpoint_minutes).": (
+                config.watch.checkpoint_minutes > 0
+            ),
             "No sampled readings are written to traces/ (watch.trace_every).": config.watch.trace_every > 0,
             "There is no evaluation at the end (watch.final_lengths).": bool(config.watch.final_lengths),
         }.items()
