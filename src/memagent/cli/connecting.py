@@ -1,4 +1,4 @@
-"""Connect to a model for a command, after downloading its weights if they are not on this machine."""
+"""Connect a command to its model, and download the weights first if they are not on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memagent.models.connect import connect
 
 
 def connect_or_fetch(model: str, *, quiet: bool = False, **options: Any) -> Chat:
-    """Return the Chat for a model. `options` are those of `connect`.
+    """Return the Chat for a model, after downloading its weights if necessary. `options` are those of `connect`.
 
     Raises:
         ModelError: the model cannot be downloaded.
@@ -28,7 +28,7 @@ def connect_or_fetch(model: str, *, quiet: bool = False, **options: Any) -> Chat
 
 
 def fetch(model: Model, quiet: bool) -> Path:
-    """Download a model of the catalogue with a progress bar. Returns the path of its file."""
+    """Download a catalogue model with a progress bar, and return the path of its file."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = Terminal(stderr=True, quiet=quiet)

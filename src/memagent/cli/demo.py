@@ -1,4 +1,4 @@
-"""`memagent demo`: questions about a story that the package carries, and one about a fact in a generated document."""
+"""`memagent demo`: questions about a story in the package, and one about a generated document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memagent.agent import MemoryAgent
     from memagent.evidence.answer import Answer
 
-_CHARACTERS_A_TOKEN = 4.4  # of the generated prose, with the tokenizer of SmolLM2
+_CHARACTERS_A_TOKEN = 4.4  # of the generated prose, with SmolLM2's tokenizer
 
 
 @app.command()
@@ -37,7 +37,7 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Ask questions about a story and a long generated document, and check the answers. Status 1: one was wrong."""
+    """Ask about a story and a long generated document, and check the answers. Exit status 1 means a wrong answer."""
     from memagent.agent import MemoryAgent
     from memagent.cli.ask_output import as_json, print_answer
     from memagent.cli.connecting import connect_or_fetch

@@ -44,8 +44,8 @@ def check(question: str, memory: str, budget: Budget, prompts: Prompts) -> Check
 def try_answer(question: str, memory: str, budget: Budget, prompts: Prompts) -> Checking:
     """Ask for the answer. The memory is enough unless the reply is empty or says that the text does not say.
 
-    This check is for a memory of quotes, because a model that keeps one was trained for no other question. The quotes
-    may lead to the next quote even if they are enough, so the verdict always has a query.
+    This check is for a memory of quotes, because a model that keeps one was trained for no other question. Quotes
+    that are enough may still lead to another quote, so the verdict always has a query.
     """
     if not quotes_of(memory):
         return Verdict(query=question)

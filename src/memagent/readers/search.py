@@ -1,9 +1,9 @@
 """Read the segments that BM25 finds for the question, then let the model decide whether to look further.
 
 The best segments are read in the order of the document. Then the model says whether its memory answers the question, or
-what else to look for (as in InfMem, arXiv 2602.02704). A memory of quotes that answers the question is itself searched
-for, until a look finds nothing more: an answer may have several parts, or lead to the next fact. After a few looks
-without an answer, or if the model cannot say what to look for, the rest is read in order.
+what else to look for (as in InfMem, arXiv 2602.02704). Even if a memory of quotes answers the question, its words are
+searched for until a look finds nothing more, because an answer may have several parts or lead to the next fact. After a
+few looks without an answer, or if the model cannot say what to look for, the rest is read in order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOKS = 3
 
 
 def search(style: Style, question: str, segments: Iterable[Segment], budget: Budget, prompts: Prompts) -> Reading:
-    """Read what BM25 finds, look by look, until the memory answers the question, then answer from it."""
+    """Read what BM25 finds, look by look, and the rest if it is needed. Then answer from the memory."""
     pieces = list(segments)
     lookup, unread = Lookup(pieces), dict(enumerate(pieces))
     memory, query, looks, enough = style.empty, question, 0, False

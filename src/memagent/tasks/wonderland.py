@@ -14,7 +14,7 @@ QUESTIONS = {
     "What was the Caterpillar smoking?": "hookah",
     "What is the name of Alice's brother?": None,
 }
-"""Each question with the word that a right answer contains; None if the text does not say."""
+"""The questions, each with the word that a right answer contains, or None if the text has no answer."""
 
 
 def text() -> str:
@@ -22,5 +22,5 @@ def text() -> str:
 
 
 def is_right(expected: str | None, answer: str) -> bool:
-    """Whether an answer contains the expected word, or says that the text does not answer."""
+    """Whether an answer contains the expected word or, if there is none, says that the text does not answer."""
     return expected.lower() in answer.lower() if expected else abstains(answer, []) == 1

@@ -44,7 +44,7 @@ POLICIES = {
         "5766ab9443bad91e1aae7fb121bb961e912c401293fd553f8ee1316d9d92e20d",
     ),
 }
-"""The policies by their names for `--model`. `local` is the default."""
+"""The policies, by the names that `--model` takes. `local` is the default."""
 
 
 def policy_folder(policy: Policy) -> Path:
