@@ -18,7 +18,8 @@ def connect_or_fetch(model: str, *, quiet: bool = False, **options: Any) -> Chat
     """Return the Chat for a model, after downloading its weights if necessary. `options` are those of `connect`.
 
     Raises:
-        ModelError: the model cannot be downloaded.
+        UsageError, ModelError: see `connect`; or the model cannot be downloaded.
+        StorageError: there is no room for it.
     """
     try:
         return connect(model, **options)
@@ -47,6 +48,6 @@ def fetch(model: Model, quiet: bool) -> Path:
         task = progress.add_task(model.name, total=model.size)
         try:
             return pull(model, lambda done: progress.update(task, completed=done), say)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # no reading has begun
             KEPT["".join(sys.argv[1:2])] = KEPT["models"]
             raise

@@ -27,7 +27,7 @@ def demo(
         bool, typer.Option(help="Ask about chapters I to V of Alice's Adventures in Wonderland first.")
     ] = True,
     length: Annotated[
-        str, typer.Option(help="Length of the generated document in tokens, such as 16k or 1m (1k is 1,024).")
+        str, typer.Option(help="Length of the generated document in tokens (about), such as 16k or 1m (1k is 1,024).")
     ] = "16k",
     seed: Annotated[int, typer.Option(help="Seed of the generated document.")] = 0,
     model: Model = "local",

@@ -73,7 +73,7 @@ Reader = Annotated[
     str | None,
     typer.Option(
         help="How to read: overwrite (as in the paper), gated, extract, collect, parallel, search, reread. "
-        "docs/reading.md says when to use each. [default: as the model was trained]"
+        "docs/reading.md says when to use each. [default: the model's own, else overwrite]"
     ),
 ]
 Memory = Annotated[str | None, typer.Option(hidden=True, help="Old name of --reader.")]
